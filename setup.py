@@ -1,0 +1,50 @@
+"""Installs the stfc3_tf library: `pip install -e .` in a checkout (see README.md)."""
+
+import pathlib
+import re
+
+import setuptools
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.+?)'", (HERE / 'stfc3_tf' / '__init__.py').read_text()).group(1)
+
+# One set of versions works together. tensorflow-addons breaks at import from TensorFlow 2.16 on
+# (Keras 3) and tensorflow-io has no native operations for the later ones, hence TensorFlow 2.15,
+# which has no wheels for Python 3.12.
+REQUIREMENTS = [
+    # The plain wheel: in `tensorflow-cpu` most custom operations of tensorflow-addons do not load.
+    'tensorflow==2.15.1',
+    'tensorflow-addons==0.23.0',
+    'tensorflow-io==0.36.0',  # 0.37 does not load under TensorFlow 2.15
+    'keras-cv==0.9.0',  # the last release that runs on Keras 2
+    'numpy>=1.26,<2',  # TensorFlow 2.15 is built against NumPy 1
+    'absl-py>=2,<3',
+    'gin-config==0.5.0',
+    # Not used here; held back because of what imports them.
+    'tensorflow-datasets==4.9.4',  # keras-cv imports it; later ones need a newer protobuf
+    'tensorflow-metadata>=1.15,<1.18',  # of tensorflow-datasets; later ones need a newer protobuf
+    'setuptools<81',  # TensorBoard 2.15 imports pkg_resources, which newer ones deprecate and drop
+    # Core, not extras: reading videos is how data comes in, in training and in use.
+    'av>=14,<19',  # decoding with time stamps and rotation; no ffmpeg needed on the machine
+    'opencv-python-headless>=4.8,<4.12',  # resizing as the benchmarks do; 4.12 needs NumPy 2
+    'pillow>=10',  # indexed PNG, the format of the DAVIS benchmark
+    'scipy>=1.10',  # MATLAB files of the J-HMDB benchmark, statistics
+]
+
+EXTRAS = {
+    'gpu': ['tensorflow[and-cuda]==2.15.1'],  # CUDA 12 libraries, about 2 GB
+    'test': ['pytest>=8,<10'],
+}
+
+setuptools.setup(
+    name='stfc3-tf',
+    version=VERSION,
+    description='Video correspondence without labels: fully convolutional cycle consistency in TensorFlow',
+    long_description=(HERE / 'README.md').read_text() if (HERE / 'README.md').exists() else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10,<3.12',
+    packages=setuptools.find_packages(include=['stfc3_tf', 'stfc3_tf.*']),
+    install_requires=REQUIREMENTS,
+    extras_require=EXTRAS,
+)
