@@ -1,0 +1,1 @@
+"""Benchmarks: one reader, protocol, metric and official output format a data set."""

@@ -1,0 +1,297 @@
+"""Runs a benchmark: sequences -> features -> propagation -> labels -> metric -> results.json.
+
+A data set adds two classes: a `Benchmark` (which sequences, how their records are summarised) and
+a `Sequence` (reads its frames and truth, writes predictions in the official format, scores them).
+Everything else is here: checking the data before hours are spent, keeping finished sequences,
+progress, and the files that a run leaves:
+
+    OUT/predictions/...          the benchmark's own submission format
+    OUT/sequences/<name>.json    one record a finished sequence; what a rerun skips
+    OUT/results.json             metrics, sequences, settings, versions
+"""
+
+import abc
+from collections.abc import Callable, Iterator, Mapping, Sequence as Items
+import dataclasses
+import hashlib
+import json
+import math
+import posixpath
+import time
+from typing import Any, Protocol
+
+from absl import logging
+import numpy as np
+import tensorflow as tf
+
+import stfc3_tf
+from stfc3_tf import errors
+
+Record = dict[str, Any]
+
+
+class Tracker(Protocol):
+    """Carries the label of a clip's first frame to the others."""
+
+    def settings(self) -> dict[str, Any]:
+        """Returns every value that changes the predictions, model included, JSON-ready."""
+
+    def track(
+        self, frames: Iterator[np.ndarray], first_label: np.ndarray, codec: Any, label_size: tuple[int, int]
+    ) -> Iterator[np.ndarray]:
+        """Yields one label a frame, the first being `first_label` itself; see `tracking`."""
+
+
+class Sequence(abc.ABC):
+    """One clip of a benchmark.
+
+    Attributes:
+      name: as the data set's own list spells it; unique, may hold '/'.
+      output: path below OUT/predictions (a folder or a file) that holds this clip's predictions.
+    """
+
+    name: str
+    output: str
+
+    @abc.abstractmethod
+    def files(self) -> list[str]:
+        """Returns every file the clip is made of; their contents identify the data of a record."""
+
+    @abc.abstractmethod
+    def check(self) -> int:
+        """Reads what may be wrong with the files, before anything is computed.
+
+        Returns:
+          The number of frames that `run` will track.
+
+        Raises:
+          errors.UserError: naming the file and what was expected of it.
+        """
+
+    @abc.abstractmethod
+    def run(self, tracker: Tracker, output: str) -> Record:
+        """Tracks the clip, writes predictions to `output`, scores them.
+
+        Args:
+          tracker: its `track` may be called several times (query points of different frames).
+          output: where `self.output` is to be written; the runner moves it in place when finished.
+
+        Returns:
+          {'metrics': {name: float, NaN where undefined}, 'counts': what `Benchmark.summary` pools,
+          'per_frame': kept in the sequence's own file only}; the last two are optional.
+        """
+
+
+class Benchmark(abc.ABC):
+    """A data set under one protocol; a dataclass whose fields are the protocol's settings.
+
+    The field `data_dir`, if any, is where the data set lies; it is no setting.
+    """
+
+    task: str
+
+    @abc.abstractmethod
+    def sequences(self) -> list[Sequence]:
+        """Returns all clips in the official order; raises UserError where the list is missing."""
+
+    @abc.abstractmethod
+    def summary(self, records: Mapping[str, Record]) -> dict[str, float]:
+        """Returns the benchmark's figures from the records of its clips (None where NaN was)."""
+
+    def settings(self) -> dict[str, Any]:
+        """Returns every field that changes the number."""
+        fields = dataclasses.asdict(self)
+        fields.pop('data_dir', None)
+        return fields
+
+    def write_reports(self, records: Mapping[str, Record], folder: str) -> None:
+        """Writes the official toolkit's own tables, where it has any, to `folder`."""
+
+
+def evaluate(
+    benchmark: Benchmark, tracker: Tracker, output_dir: str, *, protocol: str, only: Items[str] = ()
+) -> dict[str, Any]:
+    """Runs the benchmark, or the sequences named in `only`, and writes `output_dir`/results.json.
+
+    Returns:
+      The contents of results.json.
+
+    Raises:
+      errors.UserError: a sequence that does not exist, or data that cannot be used.
+    """
+    selected = _selected(benchmark, only)
+    settings = _plain({'task': benchmark.task, **benchmark.settings(), **tracker.settings()})
+    versions = {'stfc3_tf': stfc3_tf.__version__, 'tensorflow': tf.__version__, 'numpy': np.__version__}
+    keys = {sequence.name: _fingerprint(settings, versions, sequence) for sequence in selected}
+    records = {
+        sequence.name: _finished(_record_path(output_dir, sequence), keys[sequence.name])
+        for sequence in selected
+    }
+    waiting = [sequence for sequence in selected if records[sequence.name] is None]
+    if len(waiting) < len(selected):
+        logging.info('%d of %d sequences are finished already.', len(selected) - len(waiting), len(selected))
+    frames = sum(sequence.check() for sequence in waiting)
+    progress = tf.keras.utils.Progbar(frames, unit_name='frame', verbose=1) if frames else None
+    for sequence in waiting:
+        counted = _Counted(tracker, lambda: progress.add(1))
+        records[sequence.name] = _run(sequence, counted, output_dir, keys[sequence.name])
+    results = {
+        'task': benchmark.task,
+        'protocol': protocol,
+        'metrics': _plain(benchmark.summary(records)),
+        'sequences': {name: _in_results(record) for name, record in records.items()},
+        'settings': settings,
+        'versions': versions,
+        'frames': sum(record['frames'] for record in records.values()),
+        'seconds': sum(record['seconds'] for record in records.values()),
+    }
+    benchmark.write_reports(records, output_dir)
+    return results
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Returns the figures as text: one line a sequence, then one line a figure of the whole."""
+    names = list(results['sequences'])
+    columns = list(dict.fromkeys(
+        key for record in results['sequences'].values() for key in record['metrics']))
+    width = max(map(len, [*names, *results['metrics'], 'sequence']))
+    lines = ['  '.join([f'{"sequence":<{width}}', *columns])]
+    for name in names:
+        metrics = results['sequences'][name]['metrics']
+        lines.append('  '.join(
+            [f'{name:<{width}}', *(_number(metrics.get(key), len(key)) for key in columns)]))
+    lines.append(f'{results["task"]}, protocol {results["protocol"]}, {len(names)} sequences')
+    lines += [f'{name:<{width}}  {_number(value, 9)}' for name, value in results['metrics'].items()]
+    return '\n'.join(lines)
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a file under a temporary name, then renames it, so that it is whole or absent."""
+    write_whole(path, lambda partial: _write(partial, text))
+
+
+def write_whole(path: str, write: Callable[[str], None]) -> None:
+    """Calls `write(temporary path)` (file or folder), then moves what it wrote to `path`."""
+    partial = f'{path}.partial'
+    _remove(partial)
+    tf.io.gfile.makedirs(posixpath.dirname(path))
+    write(partial)
+    _remove(path)
+    tf.io.gfile.rename(partial, path)
+
+
+def _write(path: str, text: str) -> None:
+    with tf.io.gfile.GFile(path, 'w') as file:
+        file.write(text)
+
+
+def _remove(path: str) -> None:
+    if tf.io.gfile.isdir(path):
+        tf.io.gfile.rmtree(path)
+    elif tf.io.gfile.exists(path):
+        tf.io.gfile.remove(path)
+
+
+class _Counted:
+    """A tracker that reports every frame it has finished."""
+
+    def __init__(self, tracker: Tracker, advance: Callable[[], None]):
+        self._tracker = tracker
+        self._advance = advance
+        self.frames = 0
+
+    def settings(self) -> dict[str, Any]:
+        return self._tracker.settings()
+
+    def track(self, *arguments: Any, **named: Any) -> Iterator[np.ndarray]:
+        for label in self._tracker.track(*arguments, **named):
+            self.frames += 1
+            self._advance()
+            yield label
+
+
+def _selected(benchmark: Benchmark, only: Items[str]) -> list[Sequence]:
+    sequences = {sequence.name: sequence for sequence in benchmark.sequences()}
+    unknown = [name for name in only if name not in sequences]
+    if unknown:
+        raise errors.UserError(
+            f'--sequences={",".join(unknown)}: the benchmark has no such sequences; it has '
+            f'{", ".join(list(sequences)[:40])}.')
+    return [sequences[name] for name in dict.fromkeys(only)] or list(sequences.values())
+
+
+def _run(sequence: Sequence, tracker: _Counted, output_dir: str, key: str) -> Record:
+    start = time.monotonic()
+    scored = {}
+    write_whole(
+        posixpath.join(output_dir, 'predictions', sequence.output),
+        lambda partial: scored.update(sequence.run(tracker, partial)))
+    record = _plain({
+        'fingerprint': key,
+        'name': sequence.name,
+        'frames': tracker.frames,
+        'seconds': time.monotonic() - start,
+        **scored,
+    })
+    write_text(_record_path(output_dir, sequence), json.dumps(record, indent=1))
+    return record
+
+
+def _record_path(output_dir: str, sequence: Sequence) -> str:
+    return posixpath.join(output_dir, 'sequences', f'{sequence.name}.json')
+
+
+def _finished(path: str, key: str) -> Record | None:
+    """Returns the record of a sequence finished with the same settings, model and data."""
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path) as file:
+        record = json.load(file)
+    if record['fingerprint'] == key:
+        return record
+    logging.info('%s was made with other settings, model or data; it is made again.', path)
+    return None
+
+
+def _fingerprint(settings: Mapping[str, Any], versions: Mapping[str, str], sequence: Sequence) -> str:
+    digest = hashlib.sha256(json.dumps([sequence.name, settings, versions], sort_keys=True).encode())
+    for path in sequence.files():
+        digest.update(file_digest(path))
+    return digest.hexdigest()
+
+
+def file_digest(path: str) -> bytes:
+    """Returns the SHA-256 of a file; raises UserError if it is missing, empty or unreadable."""
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        with tf.io.gfile.GFile(path, 'rb') as file:
+            while chunk := file.read(1 << 22):
+                size += len(chunk)
+                digest.update(chunk)
+    except tf.errors.OpError as error:
+        raise errors.UserError(f'{path} is missing or cannot be read: {error.message}') from error
+    if not size:
+        raise errors.UserError(f'{path} is empty; unpack the data set again.')
+    return digest.digest()
+
+
+def _in_results(record: Record) -> Record:
+    return {key: record[key] for key in ('metrics', 'counts', 'frames', 'seconds') if key in record}
+
+
+def _plain(value: Any) -> Any:
+    """Returns a JSON-ready copy: NumPy numbers and arrays as Python's, NaN as None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value
+
+
+def _number(value: float | None, width: int) -> str:
+    return f'{"-" if value is None else format(value, ".4f"):>{width}}'
