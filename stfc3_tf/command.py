@@ -1,5 +1,7 @@
 """What every command shares: gin files from flags, and errors a user can read."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable, Sequence

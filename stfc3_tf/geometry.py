@@ -16,6 +16,8 @@ Crops and flips are axis-aligned, so a bilinear warp is separable: two small int
 R_y F R_x^T. Its gradient is exact, and it needs no gather and no custom op.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import tensorflow as tf
