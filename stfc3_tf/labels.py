@@ -1,0 +1,272 @@
+"""Labels at the resolution of features: masks and key points to soft label maps, and back.
+
+A label map is float32 [rows, columns, labels], one channel a label, on the grid of a feature map;
+it is what `propagation` carries from frame to frame. Masks come back by enlarging and taking the
+largest label, key points as a weighted mean of cells.
+
+Two families of key-point codecs live here. `stamp_*` are the conventions of CRW's scripts, kept for
+numbers that compare with published ones: cells count from 0, a pixel is its cell times the stride,
+and the peak sits on a whole cell. `gaussian_maps` and `locate` know where cells truly are and lose
+nothing to rounding.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+from PIL import Image
+
+LOST = -1.0
+
+
+class Grid(Protocol):
+    """Where cells are: cell i is centred on pixel index first + stride * i."""
+
+    first: float
+    stride: int
+
+
+# Masks.
+
+
+def mask_identities(mask: np.ndarray) -> np.ndarray:
+    """The object numbers in a mask, ascending, without the background 0: int [objects]."""
+    identities = np.unique(mask)
+    return identities[identities != 0]
+
+
+def one_hot(mask: np.ndarray, identities: Sequence[int]) -> np.ndarray:
+    """One channel an object, the first for the background: everything that is none of the objects.
+
+    Args:
+      mask: int [height, width] of object numbers.
+      identities: the objects to keep, channel 1 onwards.
+
+    Returns:
+      float32 [height, width, 1 + objects].
+    """
+    objects = np.asarray(mask)[..., None] == np.asarray(identities, int)
+    background = ~objects.any(axis=-1, keepdims=True)
+    return np.concatenate([background, objects], axis=-1).astype(np.float32)
+
+
+def mask_to_labels(
+    mask: np.ndarray, identities: Sequence[int], size: tuple[int, int]
+) -> np.ndarray:
+    """Soft labels of a mask as CRW makes them: one-hot, then bilinear without anti-aliasing.
+
+    Args:
+      mask: int [height, width] of object numbers.
+      identities: the objects, channel 1 onwards; channel 0 is the background.
+      size: (rows, columns) of the grid; CRW's is (ceil(height / 8), ceil(width / 8)).
+
+    Returns:
+      float32 [rows, columns, 1 + objects].
+    """
+    return resize_bilinear(one_hot(mask, identities), size)
+
+
+def mask_to_hard_labels(
+    mask: np.ndarray, identities: Sequence[int], size: tuple[int, int]
+) -> np.ndarray:
+    """Labels of a mask as VFS and DINO make them: the nearest pixel to each cell, then one-hot.
+
+    Args and returns as `mask_to_labels`; DINO's grid is (height // patch, width // patch).
+    """
+    return one_hot(resize_nearest(mask, size), identities)
+
+
+def labels_to_mask(
+    labels: np.ndarray, identities: Sequence[int], size: tuple[int, int]
+) -> np.ndarray:
+    """The object with the largest label at each pixel, labels enlarged bilinearly.
+
+    Args:
+      labels: float [rows, columns, 1 + objects], channel 0 the background.
+      identities: object numbers of channels 1 onwards.
+      size: (height, width) of the mask.
+
+    Returns:
+      [height, width] of the smallest unsigned type that holds the object numbers; ties go to the
+      earlier channel.
+    """
+    numbers = np.concatenate([[0], np.asarray(identities, int)])
+    if labels.shape[-1] != len(numbers):
+        raise ValueError(f'{labels.shape[-1]} labels for background and {len(identities)} objects.')
+    numbers = numbers.astype(np.min_scalar_type(numbers.max()))
+    return numbers[np.argmax(resize_bilinear(labels, size), axis=-1)]
+
+
+def minimum_to_maximum(labels: np.ndarray) -> np.ndarray:
+    """Stretches each label that occurs to [0, 1] over the image (the `norm_mask` of DINO and VFS).
+
+    They do so after enlarging, before taking the largest.
+
+    Args:
+      labels: float [height, width, labels].
+
+    Returns:
+      The same shape; a label that is constant or nowhere positive stays as it is.
+    """
+    low, high = labels.min(axis=(0, 1)), labels.max(axis=(0, 1))
+    stretched = (high > low) & (high > 0)
+    return np.where(stretched, (labels - low) / np.where(stretched, high - low, 1), labels)
+
+
+def resize_bilinear(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear resize, half-pixel centres, edges repeated, no anti-aliasing.
+
+    Args:
+      maps: float32 [height, width, channels].
+      size: (height, width) of the result.
+    """
+    height, width = size
+    maps = np.asarray(maps, np.float32)
+    resized = cv2.resize(maps, (width, height), interpolation=cv2.INTER_LINEAR)
+    return resized.reshape(height, width, maps.shape[-1])
+
+
+def resize_nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The pixel under the centre of each new pixel.
+
+    Args:
+      mask: int [height, width], values below 2^31.
+      size: (height, width) of the result.
+    """
+    image = Image.fromarray(np.asarray(mask, np.int32))
+    return np.asarray(image.resize(size[::-1], Image.Resampling.NEAREST)).astype(mask.dtype)
+
+
+# Key points as CRW's scripts have them.
+
+
+def stamp_maps(cells: np.ndarray, size: tuple[int, int], sigma: float = 0.5) -> np.ndarray:
+    """A small Gaussian with peak 1 for each point, whose peak sits on a whole cell.
+
+    The stamp covers the offsets -(s//2) .. s - 1 - s//2, s = 6 sigma + 1 rounded down, about the
+    cell s//2 + int(position - 3 sigma); `int` cuts towards zero, so that a point nearer than 3 sigma
+    to the left or top edge moves inwards (videowalk, jhmdb.py, draw_labelmap_np). Stamps are cut off
+    at the edges of the map.
+
+    Args:
+      cells: float [points, 2], (x, y) in cells: the 0-based pixel divided by the stride.
+      size: (rows, columns).
+      sigma: in cells.
+
+    Returns:
+      float32 [rows, columns, points]; zero where the stamp misses the map.
+    """
+    rows, columns = size
+    cells = np.asarray(cells, np.float64).reshape(-1, 2)
+    across, down = (_stamp(cells[:, i], extent, sigma) for i, extent in enumerate((columns, rows)))
+    return np.einsum('pr,pc->rcp', down, across).astype(np.float32)
+
+
+def _stamp(positions, extent, sigma):
+    """One axis of the stamps: [points, extent]."""
+    start = np.trunc(positions - 3 * sigma)
+    stop = np.trunc(positions + 3 * sigma + 1)
+    cell = np.arange(extent)
+    offset = cell - (start + int(6 * sigma + 1) // 2)[:, None]
+    covered = (cell >= start[:, None]) & (cell < stop[:, None])
+    return np.where(covered, np.exp(-np.square(offset) / (2 * sigma**2)), 0)
+
+
+def with_background(maps: np.ndarray) -> np.ndarray:
+    """Puts a channel in front, 1 where all others are 0: [..., points] -> [..., 1 + points]."""
+    background = ~maps.any(axis=-1, keepdims=True)
+    return np.concatenate([background.astype(maps.dtype), maps], axis=-1)
+
+
+def stamp_peaks(maps: np.ndarray, count: int = 3) -> np.ndarray:
+    """Mean position of the `count` largest cells of each map, weighted by their values.
+
+    Among equal values the cell further up, then further left, comes first, so that a clean stamp
+    (four tied neighbours, two of them taken) comes back 0.1065 cell up and left of its peak: CRW's
+    number on the CPU (videowalk, test_utils.py, process_pose).
+
+    Args:
+      maps: float [rows, columns, points], not negative; without the background channel.
+      count: how many cells.
+
+    Returns:
+      float64 [points, 2], (x, y) in cells; (-1, -1) for a map that is zero everywhere.
+    """
+    rows, columns, points = maps.shape
+    values = np.ascontiguousarray(maps.reshape(rows * columns, points).T)
+    best = _largest(values, min(count, rows * columns))
+    weights = np.take_along_axis(values, best, axis=1).astype(np.float64)
+    moments = np.stack([best % columns * weights, best // columns * weights], axis=-1)
+    return _where_mass(moments.sum(axis=1), weights.sum(axis=1))
+
+
+def _largest(values, count):
+    """Indices of the largest of each row, equal values in order of their index: [rows, count]."""
+    values = values.copy()
+    best = np.empty((len(values), count), int)
+    for place in range(count):
+        best[:, place] = values.argmax(axis=1)
+        np.put_along_axis(values, best[:, place : place + 1], -np.inf, axis=1)
+    return best
+
+
+def _where_mass(moments, mass):
+    found = (mass > 0)[:, None]
+    return np.where(found, moments / np.where(found, mass[:, None], 1), LOST)
+
+
+# Key points where they truly are.
+
+
+def gaussian_maps(
+    points: np.ndarray, size: tuple[int, int], grid: Grid, sigma: float = 0.75
+) -> np.ndarray:
+    """The Gaussian about each point, evaluated at the true centres of the cells.
+
+    Args:
+      points: float [points, 2], (x, y), 0-based pixels of the image the features were made from.
+      size: (rows, columns) of the feature map.
+      grid: where cells are in that image.
+      sigma: in cells; the narrower, the less exactly `locate` finds points that lie between cells
+        (0.01 cell at 0.75, 0.03 at 0.5, 0.08 at 0.4).
+
+    Returns:
+      float32 [rows, columns, points], 1 where a point meets a cell's centre; zero beyond 3 sigma
+      along either axis and for lost points (NaN).
+    """
+    cells = (np.asarray(points, np.float64).reshape(-1, 2) - grid.first) / grid.stride
+    across, down = (_gaussian(cells[:, i], extent, sigma) for i, extent in enumerate(size[::-1]))
+    return np.einsum('pr,pc->rcp', down, across).astype(np.float32)
+
+
+def _gaussian(positions, extent, sigma):
+    offset = np.arange(extent) - positions[:, None]
+    near = np.abs(offset) <= 3 * sigma
+    return np.where(near, np.exp(-np.square(np.where(near, offset, 0)) / (2 * sigma**2)), 0)
+
+
+def locate(maps: np.ndarray, grid: Grid, reach: int = 2) -> np.ndarray:
+    """Mean of the true centres of the cells around each map's largest, weighted by their values.
+
+    Gives back what `gaussian_maps` was given, to 0.012 cell at its default sigma, for points at
+    least `reach` cells inside the outermost centres. Nearer to the edge part of the Gaussian is
+    missing and the mean moves inwards, on the outermost centres by a third of a cell.
+
+    Args:
+      maps: float [rows, columns, points], not negative.
+      grid: where cells are in the image.
+      reach: the square of 2 * reach + 1 cells about the largest is used.
+
+    Returns:
+      float64 [points, 2], (x, y), pixels of the image; (-1, -1) for a map that is zero everywhere.
+    """
+    rows, columns, points = maps.shape
+    peak = np.argmax(maps.reshape(rows * columns, points), axis=0)
+    in_rows = np.abs(np.arange(rows)[:, None] - peak // columns) <= reach
+    in_columns = np.abs(np.arange(columns)[:, None] - peak % columns) <= reach
+    near = maps * in_rows[:, None] * in_columns
+    across, down = near.sum(axis=0, dtype=np.float64), near.sum(axis=1, dtype=np.float64)
+    x = grid.first + grid.stride * np.arange(columns)
+    y = grid.first + grid.stride * np.arange(rows)
+    return _where_mass(np.stack([x @ across, y @ down], axis=-1), across.sum(axis=0))
