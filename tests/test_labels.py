@@ -77,8 +77,8 @@ def test_masks_of_large_objects_survive_the_round_trip():
 @pytest.mark.parametrize('dtype', [np.uint8, np.int64])
 def test_resize_nearest_takes_the_pixel_under_the_centre(dtype):
     mask = np.random.default_rng(0).integers(0, 256, (50, 90)).astype(dtype)
-    rows, columns = (np.arange(7) + 0.5) / 7 * 50, (np.arange(11) + 0.5) / 11 * 90
-    result = labels.resize_nearest(mask, (7, 11))
+    rows, columns = (np.arange(8) + 0.5) / 8 * 50, (np.arange(12) + 0.5) / 12 * 90
+    result = labels.resize_nearest(mask, (8, 12))
     assert result.dtype == dtype
     np.testing.assert_array_equal(result, mask[rows.astype(int)[:, None], columns.astype(int)])
 
@@ -91,7 +91,7 @@ def test_hard_labels_are_zero_or_one(resize):
 
 
 def test_labels_to_mask_refuses_a_wrong_number_of_objects():
-    with pytest.raises(ValueError, match='3 channels'):
+    with pytest.raises(ValueError, match='3 labels'):
         labels.labels_to_mask(np.zeros((2, 2, 3)), [1], (4, 4))
 
 
