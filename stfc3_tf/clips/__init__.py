@@ -1,0 +1,16 @@
+"""Where clips come from: video files, frame folders, TFRecord shards, built-in synthetic scenes.
+
+`open_source` finds the videos, `clip_dataset` draws clips from them.
+"""
+
+from stfc3_tf.clips.dataset import clip_dataset
+from stfc3_tf.clips.source import SkippedVideos, Source, UnreadableVideo
+from stfc3_tf.clips.synthetic import SyntheticScenes
+
+__all__ = [
+    'SkippedVideos',
+    'Source',
+    'SyntheticScenes',
+    'UnreadableVideo',
+    'clip_dataset',
+]

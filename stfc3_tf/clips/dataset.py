@@ -1,0 +1,183 @@
+"""From a source to an endless stream of clips that can be resumed, sharded and repeated.
+
+Everything about sample number i (which video, which part of it) is a pure function of the seed and
+i. So a run resumes by starting at another i, workers share the stream by taking every n-th i, and
+nothing about the input has to be saved in a checkpoint.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from stfc3_tf import errors
+from stfc3_tf.clips import source as source_lib
+
+MAX_ATTEMPTS = 100
+_LAST_INDEX = 2**62
+# What a random draw is for; draws for different purposes must not be related.
+_ORDER, _POSITION, _REPLACEMENT = range(3)
+
+
+def clip_dataset(
+    source: source_lib.Source,
+    *,
+    frames: int = 4,
+    frame_rate: float = 8.0,
+    clips_per_video: int = 5,
+    seed: int = 0,
+    start_index: int = 0,
+    shard_count: int = 1,
+    shard_index: int = 0,
+    skipped: source_lib.SkippedVideos,
+    parallel_reads: int = tf.data.AUTOTUNE,
+) -> tf.data.Dataset:
+    """Makes the endless, shuffled stream of clips.
+
+    In each epoch every video gives `clips_per_video` clips, in an order drawn anew. A video that
+    cannot be read is registered in `skipped` and another drawn in its place, the same one whenever
+    the sample is made.
+
+    Args:
+      source: the videos.
+      frames: frames of a clip.
+      frame_rate: frames per second of a clip.
+      clips_per_video: clips from each video in an epoch.
+      seed: a non-negative integer; the same seed is the same stream.
+      start_index: samples before this one are left out.
+      shard_count: this stream holds the samples whose index leaves the remainder `shard_index` when
+        divided by `shard_count`.
+      shard_index: see `shard_count`.
+      skipped: where unreadable videos are registered.
+      parallel_reads: clips read at a time; the order does not depend on it.
+
+    Returns:
+      Elements {'frames': uint8 [frames, height, width, 3], 'index': int64 [], 'video': int64 []}:
+      `index` is the sample's number in the unsharded stream, `video` the video it was read from.
+      Iterating fails with `tf.errors.UnknownError`, whose message contains that of a
+      `errors.UserError`, after 100 failures to read one sample.
+
+    Raises:
+      errors.UserError: a setting is out of its range.
+    """
+    _check_settings(source, frames, frame_rate, clips_per_video, seed, start_index)
+    if not 0 <= shard_index < shard_count:
+        raise errors.UserError(f'shard_index={shard_index} is not in 0 ... {shard_count - 1}.')
+    sampler = ClipSampler(source, frames, frame_rate, clips_per_video, seed, skipped)
+
+    def read(index: tf.Tensor) -> dict[str, tf.Tensor]:
+        clip, video = tf.numpy_function(
+            sampler.sample, [index], [tf.uint8, tf.int64], stateful=False
+        )
+        clip = tf.ensure_shape(clip, [frames, None, None, 3])
+        return {'frames': clip, 'index': index, 'video': tf.ensure_shape(video, [])}
+
+    first = start_index + (shard_index - start_index) % shard_count
+    indices = tf.data.Dataset.range(first, _LAST_INDEX, shard_count)
+    return indices.map(read, num_parallel_calls=parallel_reads, deterministic=True)
+
+
+def _check_settings(source, frames, frame_rate, clips_per_video, seed, start_index) -> None:
+    if not len(source):
+        raise errors.UserError('The source of clips holds no videos.')
+    for name, value, low in (
+        ('frames', frames, 1),
+        ('clips_per_video', clips_per_video, 1),
+        ('seed', seed, 0),
+        ('start_index', start_index, 0),
+    ):
+        if value < low:
+            raise errors.UserError(f'{name}={value}: must be at least {low}.')
+    if frame_rate <= 0:
+        raise errors.UserError(f'frame_rate={frame_rate}: must be positive.')
+
+
+class ClipSampler:
+    """Sample number -> clip. Safe to call from several threads.
+
+    Args:
+      source: the videos.
+      frames: frames of a clip.
+      frame_rate: frames per second of a clip.
+      clips_per_video: clips from each video in an epoch.
+      seed: a non-negative integer.
+      skipped: where unreadable videos are registered.
+    """
+
+    def __init__(
+        self,
+        source: source_lib.Source,
+        frames: int,
+        frame_rate: float,
+        clips_per_video: int,
+        seed: int,
+        skipped: source_lib.SkippedVideos,
+    ):
+        self._source = source
+        self._frames = frames
+        self._frame_rate = frame_rate
+        self._clips_per_video = clips_per_video
+        self._seed = seed
+        self._skipped = skipped
+        # Why each video known to fail at every position does: it is not opened again.
+        self._unreadable: dict[int, str] = {}
+        # Two, because parallel reads straddle the border between epochs.
+        self._epoch_order = functools.lru_cache(maxsize=2)(self._draw_epoch_order)
+
+    def sample(self, index: int) -> tuple[np.ndarray, np.int64]:
+        """Reads a sample.
+
+        Returns:
+          uint8 RGB [time, height, width, 3] and the number of the video it was read from.
+
+        Raises:
+          errors.UserError: 100 videos drawn in a row could not be read.
+        """
+        failures = {}
+        for attempt in range(MAX_ATTEMPTS):
+            video, position = self.candidate(int(index), attempt)
+            try:
+                return self._read(video, position), np.int64(video)
+            except source_lib.UnreadableVideo as error:
+                failures[error.name] = error.reason
+        raise errors.UserError(_too_many_failures(failures, len(self._source)))
+
+    def candidate(self, index: int, attempt: int) -> tuple[int, float]:
+        """The video and the position in [0, 1) that a sample tries at its first, second ... attempt."""
+        if attempt:
+            draw = _generator(self._seed, _REPLACEMENT, index, attempt)
+            return int(draw.integers(len(self._source))), float(draw.random())
+        epoch, place = divmod(index, len(self._source) * self._clips_per_video)
+        video = int(self._epoch_order(epoch)[place]) // self._clips_per_video
+        return video, float(_generator(self._seed, _POSITION, index).random())
+
+    def _draw_epoch_order(self, epoch: int) -> np.ndarray:
+        clips = len(self._source) * self._clips_per_video
+        return _generator(self._seed, _ORDER, epoch).permutation(clips)
+
+    def _read(self, video: int, position: float) -> np.ndarray:
+        if video in self._unreadable:
+            raise source_lib.UnreadableVideo(self._source.name(video), self._unreadable[video])
+        try:
+            return self._source.read(video, position, self._frames, self._frame_rate)
+        except source_lib.UnreadableVideo as error:
+            if error.everywhere:
+                self._unreadable[video] = error.reason
+            self._skipped.add(error.name, error.reason)
+            raise
+
+
+def _generator(*key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+
+
+def _too_many_failures(failures: dict[str, str], videos: int) -> str:
+    shown = [f'  {name}: {reason}' for name, reason in list(failures.items())[:5]]
+    return '\n'.join(
+        [
+            f'{MAX_ATTEMPTS} videos in a row, drawn from {videos}, could not be read '
+            f'({len(failures)} different ones). Check that the data are complete, and that the clips '
+            'asked for are not longer than the videos. The first few:',
+            *shown,
+        ]
+    )

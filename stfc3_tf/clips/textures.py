@@ -1,0 +1,120 @@
+"""Random textures for the synthetic scenes: rich at every scale, periodic, seeded.
+
+A texture is float32 [size, size, 3] in [0, 255] and tiles the plane. It is smooth over two texels
+or so, which is what lets a scene be sampled bilinearly without aliasing.
+"""
+
+import numpy as np
+
+
+def random_texture(generator: np.random.Generator, size: int) -> np.ndarray:
+    """Draws a texture: one of three patterns in colours of its own, with fine grain on top.
+
+    Args:
+      generator: where all randomness comes from.
+      size: texels a side.
+
+    Returns:
+      float32 [size, size, 3] in [0, 255].
+    """
+    pattern = _PATTERNS[generator.integers(len(_PATTERNS))](generator, size)
+    detail = _noise(generator, size, cells=(size // 12, size // 6), channels=1)
+    return np.clip(_soften(pattern + 0.08 * detail), 0.0, 1.0) * np.float32(255)
+
+
+def sample(texture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Samples a texture bilinearly, repeating it in both directions.
+
+    Args:
+      texture: float32 [size, size, 3].
+      x: float [...], texel coordinates, texel centres at integers.
+      y: float [...].
+
+    Returns:
+      float32 [..., 3].
+    """
+    size = texture.shape[0]
+    texels = texture.reshape(-1, 3)
+    left, top = np.floor(x), np.floor(y)
+    right_weight = (x - left).astype(np.float32)[..., None]
+    bottom_weight = (y - top).astype(np.float32)[..., None]
+    left, top = left.astype(np.int32) % size, top.astype(np.int32) % size
+    right, bottom = (left + 1) % size, (top + 1) % size
+    upper_row, lower_row = top * size, bottom * size
+    upper = _blend(texels.take(upper_row + left, 0), texels.take(upper_row + right, 0), right_weight)
+    lower = _blend(texels.take(lower_row + left, 0), texels.take(lower_row + right, 0), right_weight)
+    return _blend(upper, lower, bottom_weight)
+
+
+def _blend(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return first + weight * (second - first)
+
+
+def _clouds(generator: np.random.Generator, size: int) -> np.ndarray:
+    """Soft blobs that run through four colours."""
+    fields = _noise(generator, size, cells=(4, 8, 16, 32), channels=2)
+    weights = 1 / (1 + np.exp(-4 * fields))
+    colours = _palette(generator, 4).reshape(2, 2, 3)
+    first = _blend(colours[0, 0], colours[0, 1], weights[..., :1])
+    second = _blend(colours[1, 0], colours[1, 1], weights[..., :1])
+    return _blend(first, second, weights[..., 1:])
+
+
+def _stripes(generator: np.random.Generator, size: int) -> np.ndarray:
+    """Wavy stripes of two colours, bent and shaded by noise so that no two stretches are alike."""
+    y, x = np.mgrid[:size, :size].astype(np.float32) / size
+    turns = generator.integers(-9, 10, 2)
+    turns[generator.integers(2)] = generator.integers(4, 10)
+    fields = _noise(generator, size, cells=(4, 8, 16), channels=2)
+    wave = np.tanh(3 * np.sin(2 * np.pi * (turns[0] * x + turns[1] * y) + 1.5 * fields[..., 0]))
+    colours = _palette(generator, 2)
+    return _blend(colours[0], colours[1], (0.5 + 0.5 * wave)[..., None]) + 0.1 * fields[..., 1:]
+
+
+def _mosaic(generator: np.random.Generator, size: int) -> np.ndarray:
+    """Patches of related colours with crooked borders."""
+    cells = int(generator.integers(8, 18))
+    y, x = np.mgrid[:size, :size].astype(np.float32) * (cells / size)
+    shift = _noise(generator, size, cells=(cells, 2 * cells), channels=2)
+    column = np.floor(x + shift[..., 0]).astype(np.int64) % cells
+    row = np.floor(y + shift[..., 1]).astype(np.int64) % cells
+    return _palette(generator, cells * cells).take(row * cells + column, 0)
+
+
+_PATTERNS = (_clouds, _stripes, _mosaic)
+
+
+def _palette(generator: np.random.Generator, count: int) -> np.ndarray:
+    """Colours [count, 3] scattered about one, more in lightness than in hue, as a material's are."""
+    base = generator.uniform(0.2, 0.8, 3)
+    lightness = generator.permutation(np.linspace(-0.3, 0.3, count))[:, None]
+    return (base + lightness + 0.12 * generator.standard_normal((count, 3))).astype(np.float32)
+
+
+def _noise(
+    generator: np.random.Generator, size: int, cells: tuple[int, ...], channels: int
+) -> np.ndarray:
+    """Noise [size, size, channels] with blobs of several sizes, about unit variance, periodic."""
+    total = np.zeros((channels, size, size), np.float32)
+    for count in cells:
+        grid = generator.standard_normal((channels, count, count)).astype(np.float32)
+        weights = _spread(size, count)
+        total += weights @ grid @ weights.T
+    return total.transpose(1, 2, 0) / np.float32(np.sqrt(len(cells)))
+
+
+def _spread(size: int, count: int) -> np.ndarray:
+    """Weights [size, count] that spread `count` periodic values over `size` texels.
+
+    The kernel is a Gaussian, whose product over x and y is round: no axis shows in the noise.
+    """
+    distance = np.abs(np.arange(size)[:, None] * (count / size) - np.arange(count)[None])
+    kernel = np.exp(-((np.minimum(distance, count - distance) / 0.6) ** 2))
+    return (kernel / np.sqrt((kernel**2).sum(1, keepdims=True))).astype(np.float32)
+
+
+def _soften(texture: np.ndarray) -> np.ndarray:
+    """Averages twice over neighbouring texels (binomial 1 2 1), so that borders are not jagged."""
+    for axis in (0, 1, 0, 1):
+        texture = 0.5 * texture + 0.25 * (np.roll(texture, 1, axis) + np.roll(texture, -1, axis))
+    return texture
