@@ -146,8 +146,8 @@ def stamp_maps(cells: np.ndarray, size: tuple[int, int], sigma: float = 0.5) -> 
 
     The stamp covers the offsets -(s//2) .. s - 1 - s//2, s = 6 sigma + 1 rounded down, about the
     cell s//2 + int(position - 3 sigma). `int` cuts towards zero: a point nearer than 3 sigma to the
-    left or top edge moves inwards (videowalk, jhmdb.py, draw_labelmap_np). What lies outside the map
-    is cut off.
+    left or top edge moves inwards (videowalk, jhmdb.py, draw_labelmap_np). What lies outside the
+    map is cut off.
 
     Args:
       cells: float [points, 2], (x, y) in cells: the 0-based pixel divided by the stride.
