@@ -1,0 +1,300 @@
+"""Propagation against the reference implementation's numbers and a brute-force definition."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stfc3_tf import errors
+from stfc3_tf import propagation
+
+GOLDEN = pathlib.Path(__file__).parent / 'golden'
+
+
+def unit(values):
+    return (values / np.linalg.norm(values, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def random_video(seed, frames, rows, columns, channels=6, labels=3):
+    rng = np.random.default_rng(seed)
+    features = unit(rng.standard_normal((frames, rows, columns, channels)))
+    return features, rng.random((rows, columns, labels)).astype(np.float32)
+
+
+def in_window(settings, row_distance, column_distance):
+    if settings.window == 'square':
+        return max(abs(row_distance), abs(column_distance)) <= settings.radius
+    return np.hypot(row_distance, column_distance) < settings.radius
+
+
+def loop_propagate(query, features, labels, unrestricted, settings):
+    """The definition, cell by cell, in float64."""
+    frames, rows, columns, _ = features.shape
+    result = np.zeros((rows, columns, labels.shape[-1]))
+    for row in range(rows):
+        for column in range(columns):
+            candidates = [
+                (float(features[f, r, c].astype(np.float64) @ query[row, column]), f, r, c)
+                for f in range(frames)
+                for r in range(rows)
+                for c in range(columns)
+                if unrestricted[f] or in_window(settings, r - row, c - column)
+            ]
+            candidates.sort(reverse=True)
+            kept = candidates[: settings.top_k]
+            if settings.keep_ties:
+                kept = [each for each in candidates if each[0] >= kept[-1][0] - 1e-9]
+            weights = np.exp([each[0] / settings.temperature for each in kept])
+            weights /= weights.sum()
+            result[row, column] = sum(w * labels[each[1:]] for w, each in zip(weights, kept))
+    return result
+
+
+def context_of(frame, settings):
+    """Frame numbers and whether the window is off: the protocols' words as a list."""
+    numbers = [0]
+    for preceding in range(frame - settings.context, frame):
+        if preceding > 0 or (preceding == 0 and settings.first_among_preceding):
+            numbers.append(preceding)
+        elif preceding < 0 and settings.repeat_first:
+            numbers.append(0)
+    return numbers, [not settings.restrict_first] + [False] * (len(numbers) - 1)
+
+
+def loop_stream(features, first_labels, settings):
+    labels = [first_labels.astype(np.float64)]
+    for frame in range(1, len(features)):
+        numbers, unrestricted = context_of(frame, settings)
+        context_labels = np.stack([labels[number] for number in numbers])
+        labels.append(
+            loop_propagate(
+                features[frame], features[numbers], context_labels, unrestricted, settings
+            )
+        )
+    return np.stack(labels)
+
+
+@pytest.mark.parametrize('tag', ['t005', 't007'])
+def test_equals_the_reference_script(tag):
+    golden = np.load(GOLDEN / 'label_propagation.npz')
+    features = golden['frame_features'].transpose(0, 2, 3, 1)
+    settings = propagation.PropagationSettings(
+        context=3, radius=3, top_k=5, temperature=int(tag[1:]) / 100
+    )
+    stream = propagation.propagate_stream(features, golden['first_label'], settings)
+    labels = np.stack([each.numpy() for each in stream])
+    np.testing.assert_allclose(labels, golden[f'pred_{tag}'], atol=1e-5)
+    np.testing.assert_array_equal(labels.argmax(-1), golden[f'hard_{tag}'])
+
+
+CRW = propagation.PropagationSettings(context=3, radius=3.0, top_k=4)
+VFS = dataclasses.replace(CRW, repeat_first=False, restrict_first=True, temperature=0.07)
+DINO = dataclasses.replace(
+    VFS,
+    window='square',
+    radius=2.0,
+    first_among_preceding=False,
+    keep_ties=True,
+    temperature=0.1,
+)
+
+
+@pytest.mark.parametrize('settings', [CRW, VFS, DINO], ids=['crw', 'vfs', 'dino'])
+@pytest.mark.parametrize('grid', [(5, 7), (11, 9), (17, 3), (1, 10), (9, 1), (1, 1)])
+def test_streams_as_the_definition_says(settings, grid):
+    features, first_labels = random_video(1, 6, *grid)
+    stream = propagation.propagate_stream(iter(features), first_labels, settings)
+    labels = np.stack([each.numpy() for each in stream])
+    np.testing.assert_allclose(labels, loop_stream(features, first_labels, settings), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'radius': 1.0},
+        {'radius': 2.5},
+        {'radius': 5.0},
+        {'radius': float('inf')},
+        {'radius': 40.0},
+        {'radius': 0.5, 'window': 'square'},
+        {'radius': 3.0, 'window': 'square'},
+        {'top_k': 1},
+        {'top_k': 1000},
+        {'top_k': 1000, 'radius': 1.0, 'keep_ties': True},
+        {'temperature': 0.01},
+    ],
+)
+def test_settings(changes):
+    settings = dataclasses.replace(CRW, **changes)
+    rng = np.random.default_rng(2)
+    features, _ = random_video(3, 5, 10, 11)
+    labels = rng.random((4, 10, 11, 2)).astype(np.float32)
+    for unrestricted in ([True, False, False, False], [False] * 4, [True] * 4, [False, True] * 2):
+        result = propagation.propagate(
+            features[4], features[:4], labels, tf.constant(unrestricted), settings
+        )
+        expected = loop_propagate(features[4], features[:4], labels, unrestricted, settings)
+        np.testing.assert_allclose(result, expected, atol=2e-5)
+
+
+def test_radius_excludes_its_own_length_in_a_disc_and_includes_it_in_a_square():
+    # One label at each cell and equal similarities: the weights show the window itself.
+    features = np.ones((1, 9, 9, 1), np.float32)
+    labels = np.eye(81, dtype=np.float32).reshape(1, 9, 9, 81)
+    row, column = np.mgrid[:9, :9]
+    settings = dataclasses.replace(CRW, top_k=81, radius=3.0)
+    disc = propagation.propagate(features[0], features, labels, tf.constant([False]), settings)
+    expected = (row - 4) ** 2 + (column - 4) ** 2 < 9
+    np.testing.assert_array_equal(disc[4, 4].numpy().reshape(9, 9) > 0, expected)
+    assert expected.sum() == 25
+    settings = dataclasses.replace(settings, window='square')
+    square = propagation.propagate(features[0], features, labels, tf.constant([False]), settings)
+    np.testing.assert_allclose(square[4, 4].numpy().reshape(9, 9)[1:8, 1:8], 1 / 49, rtol=1e-5)
+    np.testing.assert_allclose(square[0, 8].numpy().reshape(9, 9)[:4, 5:], 1 / 16, rtol=1e-5)
+
+
+@pytest.mark.parametrize('keep_ties', [False, True])
+def test_repeats_equal_copies(keep_ties):
+    settings = dataclasses.replace(CRW, keep_ties=keep_ties, top_k=7)
+    features, _ = random_video(4, 4, 9, 12)
+    labels = np.random.default_rng(5).random((3, 9, 12, 2)).astype(np.float32)
+    unrestricted = np.array([True, False, False])
+    counted = propagation.propagate(
+        features[3], features[:3], labels, unrestricted, settings, tf.constant([1, 3, 0])
+    )
+    copies = [0, 1, 1, 1]
+    copied = loop_propagate(
+        features[3], features[copies], labels[copies], unrestricted[copies], settings
+    )
+    np.testing.assert_allclose(counted, copied, atol=2e-5)
+
+
+def test_ties_kept_or_cut():
+    # The query equals five context cells exactly; the rest is orthogonal to it.
+    features = np.zeros((1, 1, 12, 2), np.float32)
+    features[..., 1] = 1
+    features[0, 0, [0, 3, 5, 8, 11]] = [1, 0]
+    labels = np.eye(12, dtype=np.float32).reshape(1, 1, 12, 12)
+    query = np.broadcast_to(np.float32([1, 0]), (1, 12, 2))
+    settings = dataclasses.replace(CRW, radius=20.0, top_k=2, temperature=0.1)
+    cut = propagation.propagate(query, features, labels, tf.constant([False]), settings)
+    assert np.count_nonzero(cut[0, 0]) == 2
+    settings = dataclasses.replace(settings, keep_ties=True)
+    kept = propagation.propagate(query, features, labels, tf.constant([False]), settings)
+    expected = np.zeros(12)
+    expected[[0, 3, 5, 8, 11]] = 0.2
+    np.testing.assert_allclose(kept[0], np.tile(expected, (12, 1)), atol=1e-6)
+
+
+def test_all_alike_keeps_every_tie():
+    features = np.ones((2, 6, 20, 1), np.float32)
+    labels = np.random.default_rng(6).random((2, 6, 20, 3)).astype(np.float32)
+    settings = dataclasses.replace(DINO, radius=100.0, top_k=3)
+    result = propagation.propagate(features[0], features, labels, tf.constant([True, False]), settings)
+    np.testing.assert_allclose(result[2, 7], labels.mean((0, 1, 2)), atol=1e-5)
+
+
+def test_one_graph_for_every_frame_grid_and_number_of_labels():
+    settings = dataclasses.replace(CRW, temperature=0.0625)
+    for rows, columns, labels in ((4, 5, 2), (9, 3, 7)):
+        features, first_labels = random_video(7, 6, rows, columns, labels=labels)
+        list(propagation.propagate_stream(features, first_labels, settings))
+    compiled = propagation._compiled(settings)
+    assert compiled.experimental_get_tracing_count() == 1
+
+
+def test_same_in_a_saved_model(tmp_path):
+    settings = dataclasses.replace(CRW, top_k=3)
+    module = tf.Module()
+    module.propagate = tf.function(
+        lambda query, features, labels, unrestricted: propagation.propagate(
+            query, features, labels, unrestricted, settings
+        ),
+        input_signature=[
+            tf.TensorSpec([None, None, None]),
+            tf.TensorSpec([None, None, None, None]),
+            tf.TensorSpec([None, None, None, None]),
+            tf.TensorSpec([None], tf.bool),
+        ],
+    )
+    tf.saved_model.save(module, str(tmp_path))
+    features, _ = random_video(8, 4, 13, 10)
+    labels = np.random.default_rng(9).random((3, 13, 10, 2)).astype(np.float32)
+    unrestricted = tf.constant([False, True, False])
+    arguments = features[3], features[:3], labels, unrestricted
+    eager = propagation.propagate(*arguments, settings)
+    loaded = tf.saved_model.load(str(tmp_path)).propagate(*map(tf.constant, arguments))
+    np.testing.assert_allclose(loaded, eager, atol=1e-6)
+
+
+def test_backward_is_the_reversed_video():
+    features, labels = random_video(10, 5, 6, 8)
+    forward = list(propagation.propagate_stream(features[::-1], labels, CRW))
+    propagator = propagation.Propagator(CRW)
+    propagator.start(features[4], labels)
+    for step, frame in enumerate((3, 2, 1, 0), 1):
+        np.testing.assert_array_equal(propagator.step(features[frame]), forward[step])
+
+
+def test_started_again_forgets_the_last_video():
+    features, labels = random_video(11, 4, 6, 8)
+    other, other_labels = random_video(12, 5, 4, 3, labels=2)
+    propagator = propagation.Propagator(CRW)
+    propagator.start(other[0], other_labels)
+    for frame in other[1:]:
+        propagator.step(frame)
+    propagator.start(features[0], labels)
+    fresh = list(propagation.propagate_stream(features, labels, CRW))
+    for frame, expected in zip(features[1:], fresh[1:]):
+        np.testing.assert_array_equal(propagator.step(frame), expected)
+
+
+def test_the_context_stays_as_it_was_when_a_frame_is_refused():
+    features, labels = random_video(13, 3, 5, 5)
+    propagator = propagation.Propagator(CRW)
+    with pytest.raises(errors.UserError, match='start'):
+        propagator.step(features[0])
+    with pytest.raises(errors.UserError, match='5x5.*5x4'):
+        propagator.start(features[0], labels[:, :4])
+    propagator.start(features[0], labels)
+    first = propagator.step(features[1])
+    with pytest.raises(errors.UserError, match='Frame 2'):
+        propagator.step(features[2, :4])
+    expected = list(propagation.propagate_stream(features, labels, CRW))
+    np.testing.assert_array_equal(first, expected[1])
+    np.testing.assert_array_equal(propagator.step(features[2]), expected[2])
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'context': 0},
+        {'top_k': 0},
+        {'top_k': 1.5},
+        {'radius': 0},
+        {'temperature': -1},
+        {'temperature': float('nan')},
+        {'window': 'circle'},
+        {'first_among_preceding': False},
+    ],
+)
+def test_refuses_settings_that_mean_nothing(changes):
+    with pytest.raises(errors.UserError, match=list(changes)[0]):
+        propagation.PropagationSettings(**changes)
+
+
+def test_normalised_labels_by_hand():
+    labels = np.zeros((1, 2, 3), np.float32)
+    labels[0] = [[0.2, 0.6, 0], [0.4, 0.6, 0]]
+    np.testing.assert_allclose(
+        propagation.normalise_labels(labels, 'space')[0], [[0, 0, 0], [1, 0, 0]], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        propagation.normalise_labels(labels, 'classes')[0],
+        [[1 / 3, 1, 0], [2 / 3, 1, 0]],
+        atol=1e-6,
+    )
+    with pytest.raises(errors.UserError, match='time'):
+        propagation.normalise_labels(labels, 'time')
