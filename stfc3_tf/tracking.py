@@ -91,11 +91,12 @@ class InputSize:
         """Returns the (height, width) at which a frame of the given size is encoded."""
         if self.rule == 'square':
             return self.size, self.size
-        scale = self.size / min(height, width) if self.rule == 'short_side' else 1.0
-        size = [int(height * scale), int(width * scale)]
-        long_side = int(width >= height)
-        size[long_side] -= size[long_side] % self.long_side_multiple
-        return size[0], size[1]
+        if self.rule == 'short_side':
+            short = min(height, width)
+            height, width = height * self.size // short, width * self.size // short
+        if width >= height:
+            return height, width - width % self.long_side_multiple
+        return height - height % self.long_side_multiple, width
 
     def resize(self, frame: np.ndarray) -> np.ndarray:
         """Returns the frame, uint8 [height, width, 3], at the protocol's size."""

@@ -26,6 +26,7 @@ import tensorflow as tf
 
 import stfc3_tf
 from stfc3_tf import errors
+from stfc3_tf.benchmarks import files
 
 Record = dict[str, Any]
 
@@ -109,9 +110,18 @@ class Benchmark(abc.ABC):
 
 
 def evaluate(
-    benchmark: Benchmark, tracker: Tracker, output_dir: str, *, protocol: str, only: Items[str] = ()
+    benchmark: Benchmark, tracker: Tracker, output_dir: str, *, protocol: str,
+    saved_model: str | None = None, only: Items[str] = ()
 ) -> dict[str, Any]:
     """Runs the benchmark, or the sequences named in `only`, and writes `output_dir`/results.json.
+
+    Args:
+      benchmark: what to evaluate on.
+      tracker: what to evaluate.
+      output_dir: holds what earlier runs finished, and all results.
+      protocol: its name, for the record.
+      saved_model: the model's path, for the record; None for a baseline.
+      only: names of sequences; all if empty.
 
     Returns:
       The contents of results.json.
@@ -141,11 +151,13 @@ def evaluate(
         'metrics': _plain(benchmark.summary(records)),
         'sequences': {name: _in_results(record) for name, record in records.items()},
         'settings': settings,
+        'saved_model': saved_model,
         'versions': versions,
         'frames': sum(record['frames'] for record in records.values()),
         'seconds': sum(record['seconds'] for record in records.values()),
     }
     benchmark.write_reports(records, output_dir)
+    write_text(posixpath.join(output_dir, 'results.json'), json.dumps(results, indent=1) + '\n')
     return results
 
 
@@ -256,24 +268,8 @@ def _finished(path: str, key: str) -> Record | None:
 def _fingerprint(settings: Mapping[str, Any], versions: Mapping[str, str], sequence: Sequence) -> str:
     digest = hashlib.sha256(json.dumps([sequence.name, settings, versions], sort_keys=True).encode())
     for path in sequence.files():
-        digest.update(file_digest(path))
+        digest.update(files.digest(path))
     return digest.hexdigest()
-
-
-def file_digest(path: str) -> bytes:
-    """Returns the SHA-256 of a file; raises UserError if it is missing, empty or unreadable."""
-    digest = hashlib.sha256()
-    size = 0
-    try:
-        with tf.io.gfile.GFile(path, 'rb') as file:
-            while chunk := file.read(1 << 22):
-                size += len(chunk)
-                digest.update(chunk)
-    except tf.errors.OpError as error:
-        raise errors.UserError(f'{path} is missing or cannot be read: {error.message}') from error
-    if not size:
-        raise errors.UserError(f'{path} is empty; unpack the data set again.')
-    return digest.digest()
 
 
 def _in_results(record: Record) -> Record:
@@ -281,15 +277,15 @@ def _in_results(record: Record) -> Record:
 
 
 def _plain(value: Any) -> Any:
-    """Returns a JSON-ready copy: NumPy numbers and arrays as Python's, NaN as None."""
+    """Returns a JSON-ready copy: NumPy's values as Python's, NaN as None, infinity as text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and math.isnan(value):
-        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
     return value
 
 

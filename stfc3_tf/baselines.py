@@ -1,0 +1,150 @@
+"""What a trained encoder is measured against: no motion, colours, random weights, ImageNet."""
+
+import hashlib
+import shutil
+import tempfile
+from typing import Any
+
+import gin
+import numpy as np
+import tensorflow as tf
+
+from stfc3_tf import encoder
+from stfc3_tf import errors
+from stfc3_tf import tracking
+
+_STRIDE = 8
+# Each family's own preprocessing is part of the network.
+_KERAS_MODULES = {
+    'ResNet50': tf.keras.applications.resnet,
+    'ResNet101': tf.keras.applications.resnet,
+    'ResNet152': tf.keras.applications.resnet,
+}
+
+
+class ColourFeatures:
+    """The mean colour of every 8x8 block, as a vector whose inner products fall with colour distance.
+
+    Each channel c in [0, 1] becomes (cos pi c, sin pi c), so that the inner product of two colours
+    is the mean over the channels of cos(pi difference).
+
+    Attributes:
+      cell_grid: blocks are centred on pixel index 8 i + 3.5.
+    """
+
+    cell_grid = encoder.CellGrid((_STRIDE - 1) / 2, _STRIDE)
+
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Returns float32 [batch, ceil(height/8), ceil(width/8), 6] of uint8 [batch, height, width, 3]."""
+        height, width = frames.shape[1:3]
+        margins = [(0, 0), (0, -height % _STRIDE), (0, -width % _STRIDE), (0, 0)]
+        blocks = np.pad(frames, margins, mode='edge')
+        blocks = blocks.reshape(len(frames), blocks.shape[1] // _STRIDE, _STRIDE, -1, _STRIDE, 3)
+        angles = blocks.mean(axis=(2, 4), dtype=np.float32) * np.float32(np.pi / 255)
+        return np.concatenate([np.cos(angles), np.sin(angles)], axis=-1) / np.float32(np.sqrt(3))
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what identifies the baseline."""
+        return {'baseline': 'colour'}
+
+
+@gin.configurable
+class RandomFeatures:
+    """Stage 3 of the ResNet-18 of this library with the weights it starts from.
+
+    Attributes:
+      cell_grid: the encoder's.
+    """
+
+    def __init__(self, seed: int = 0):
+        """Draws the weights from `seed`."""
+        tf.keras.utils.set_random_seed(seed)
+        self._seed = seed
+        self._model = encoder.resnet18()
+        self.cell_grid = self._model.cell_grid
+        self._apply = tf.function(self._stage3, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Returns float32 [batch, rows, columns, 256] of uint8 RGB [batch, height, width, 3]."""
+        return self._apply(frames).numpy()
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what identifies the baseline."""
+        return {'baseline': 'random', 'seed': self._seed}
+
+    def _stage3(self, frames):
+        features = self._model(encoder.normalise_frames(frames), training=False)['stage3']
+        return tf.math.l2_normalize(features, axis=-1)
+
+
+@gin.configurable
+class ImageNetFeatures:
+    """A layer of a network of keras.applications, trained with labels on ImageNet.
+
+    Attributes:
+      cell_grid: ResNets pad explicitly, so that cell i is centred on pixel index stride * i.
+    """
+
+    def __init__(
+        self, network: str = 'ResNet50', layer: str = 'conv3_block4_out', weights: str = 'imagenet'
+    ):
+        """Loads the network.
+
+        Args:
+          network: 'ResNet50', 'ResNet101' or 'ResNet152'.
+          layer: the layer whose output is used; conv3 has stride 8, conv4 stride 16.
+          weights: 'imagenet' (Keras downloads them) or the path of a weights file for the network
+            with or without its classifier.
+
+        Raises:
+          errors.UserError: no such network, layer or weights.
+        """
+        if network not in _KERAS_MODULES:
+            raise errors.UserError(
+                f"ImageNetFeatures.network='{network}' is none of {', '.join(_KERAS_MODULES)}.")
+        self._settings = {'baseline': 'imagenet', 'network': network, 'layer': layer}
+        self._preprocess = _KERAS_MODULES[network].preprocess_input
+        whole = _load(network, weights)
+        if layer not in [item.name for item in whole.layers]:
+            raise errors.UserError(f"ImageNetFeatures.layer='{layer}': {network} has no such layer.")
+        self._model = tf.keras.Model(whole.input, whole.get_layer(layer).output)
+        self._settings['weights_checksum'] = _weights_checksum(self._model)
+        side = 256
+        self.cell_grid = encoder.CellGrid(0.0, side // self._model.compute_output_shape((1, side, side, 3))[1])
+        self._apply = tf.function(self._normalised, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Returns float32 [batch, rows, columns, channels] of uint8 RGB [batch, height, width, 3]."""
+        return self._apply(frames).numpy()
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what identifies the baseline, its weights included."""
+        return dict(self._settings)
+
+    def _normalised(self, frames):
+        features = self._model(self._preprocess(tf.cast(frames, tf.float32)), training=False)
+        return tf.math.l2_normalize(features, axis=-1)
+
+
+def _load(network: str, weights: str) -> tf.keras.Model:
+    make = getattr(tf.keras.applications, network)
+    try:
+        if weights == 'imagenet':
+            return make(include_top=False, weights='imagenet')
+        model = make(include_top=False, weights=None)
+        with tf.io.gfile.GFile(weights, 'rb') as remote, tempfile.NamedTemporaryFile(suffix='.h5') as local:
+            shutil.copyfileobj(remote, local)
+            local.flush()
+            model.load_weights(local.name, by_name=True)
+        return model
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise errors.UserError(
+            f"ImageNetFeatures.weights='{weights}' cannot be loaded into {network} ({error}); "
+            'without a network give the path of a Keras weights file (.h5).') from error
+
+
+def _weights_checksum(model: tf.keras.Model) -> str:
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(array.tobytes())
+    return digest.hexdigest()

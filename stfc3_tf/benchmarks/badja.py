@@ -1,0 +1,194 @@
+"""BADJA: animal joints on DAVIS sequences, propagated from the first annotated frame, PCK.
+
+Reads `joint_annotations/<sequence>.json` (a list of annotated frames: image_path,
+segmentation_path, joints as (row, column) in pixels of the full-resolution image, visibility) and
+the frames of a DAVIS folder; writes the same JSON with predicted joints.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import json
+import posixpath
+from typing import Any, ClassVar
+
+import gin
+import numpy as np
+
+from stfc3_tf import errors
+from stfc3_tf import metrics
+from stfc3_tf.benchmarks import codecs
+from stfc3_tf.benchmarks import files
+from stfc3_tf.benchmarks import runner
+
+_JOINTS = 37
+_KEYS = ('image_path', 'segmentation_path', 'joints', 'visibility')
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class Badja(runner.Benchmark):
+    """BADJA under one protocol.
+
+    A joint is right within `threshold` * sqrt(area of the animal's mask) of the truth (Biggs et al.
+    2018, with 0.2). Joints visible in the first annotated frame are given, and scored in every later
+    annotated frame that shows them.
+
+    Attributes:
+      data_dir: the folder that holds joint_annotations.
+      davis_dir: the DAVIS folder (JPEGImages, Annotations); None for data_dir/DAVIS.
+      frames: folder of the frames below JPEGImages and of the masks below Annotations.
+      full_size: (height, width) of the images that the annotated pixels refer to.
+      threshold: share of the square root of the mask's area.
+      codec: between joints and label maps.
+    """
+
+    data_dir: str
+    davis_dir: str | None = None
+    frames: str = 'Full-Resolution'
+    full_size: tuple[int, int] = (1080, 1920)
+    threshold: float = 0.2
+    codec: codecs.PointCodec = dataclasses.field(default_factory=codecs.PointCodec)
+
+    task: ClassVar[str] = 'badja'
+
+    def settings(self) -> dict[str, Any]:
+        """Returns every field that changes the number; where the frames lie does not."""
+        fields = super().settings()
+        fields.pop('davis_dir')
+        return fields
+
+    def sequences(self) -> list['BadjaSequence']:
+        """Returns the annotated sequences that are DAVIS sequences, by name."""
+        paths = files.list_files(
+            posixpath.join(self.data_dir, 'joint_annotations'), ('.json',), 'BADJA\'s <sequence>.json')
+        return [BadjaSequence(self, path) for path in paths]
+
+    def summary(self, records: Mapping[str, runner.Record]) -> dict[str, float]:
+        """Returns PCK averaged over sequences, and over all joints of all sequences."""
+        correct, visible, placed = (
+            sum(record['counts'][key] for record in records.values()) for key in ('correct', 'visible', 'placed'))
+        name = pck_name(self.threshold)
+        return {
+            name: float(np.mean([record['metrics'][name] for record in records.values()])),
+            f'{name}-pooled': correct / visible,
+            'coverage': placed / visible,
+        }
+
+
+class BadjaSequence(runner.Sequence):
+    """The joints of one animal."""
+
+    def __init__(self, benchmark: Badja, annotation: str):
+        self.name = files.stem(annotation)
+        self.output = posixpath.join('joint_annotations', f'{self.name}.json')
+        self._benchmark = benchmark
+        self._annotation = annotation
+
+    def files(self) -> list[str]:
+        """Returns the annotation, the frames from the first to the last annotated one, their masks."""
+        entries = self._entries()
+        return [self._annotation, *self._frames(entries), *map(self._mask, entries)]
+
+    def check(self) -> int:
+        """Decodes frames and masks; returns the number of frames to track."""
+        entries = self._entries()
+        frames = self._frames(entries)
+        size = files.check_frames(frames)
+        for entry in entries:
+            path = self._mask(entry)
+            files.check_size(path, files.read_index_mask(path).shape, size)
+        given = self._visible(entries)
+        if not (given[0] & given[1:]).any():
+            raise errors.UserError(
+                f'{self._annotation}: no joint of the first annotated frame is visible in a later one.')
+        return len(frames)
+
+    def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
+        """Tracks the joints of the first annotated frame; scores the later annotated frames."""
+        entries = self._entries()
+        paths = self._frames(entries)
+        truth = np.array([entry['joints'] for entry in entries], np.float64)[..., ::-1]
+        visible = self._visible(entries)
+        first = np.where(visible[0][:, np.newaxis], truth[0], np.nan)
+        annotated = {files.stem(entry['image_path']): index for index, entry in enumerate(entries)}
+        tracked = tracker.track(
+            files.read_frames(paths), first, self._benchmark.codec, self._benchmark.full_size)
+        predictions = np.stack(
+            [points for path, points in zip(paths, tracked, strict=True) if files.stem(path) in annotated])
+        self._write(output, entries, predictions)
+        return self._score(entries, truth, predictions, visible)
+
+    def _score(self, entries, truth, predictions, visible) -> runner.Record:
+        limits = np.array([self._limit(entry) for entry in entries[1:]])
+        scored = (visible & visible[0])[1:]
+        lost = metrics.is_lost(predictions)[1:]
+        distances = np.where(lost, np.inf, metrics.point_errors(truth, predictions)[1:])
+        counts = {
+            'correct': int(np.sum(scored & (distances <= limits[:, np.newaxis]))),
+            'visible': int(np.sum(scored)),
+            'placed': int(np.sum(scored & ~lost)),
+        }
+        return {
+            'metrics': {
+                pck_name(self._benchmark.threshold): counts['correct'] / counts['visible'],
+                'coverage': counts['placed'] / counts['visible'],
+            },
+            'counts': counts,
+        }
+
+    def _limit(self, entry: Mapping[str, Any]) -> float:
+        """Returns the largest error of a right joint, in pixels of the full-resolution image."""
+        mask = files.read_index_mask(self._mask(entry)) > 0
+        return self._benchmark.threshold * np.sqrt(mask.mean() * np.prod(self._benchmark.full_size))
+
+    def _write(self, output: str, entries: list[dict[str, Any]], predictions: np.ndarray) -> None:
+        found = [
+            {
+                **entry,
+                'joints': np.where(np.isnan(points), 0, points)[:, ::-1].tolist(),
+                'visibility': (~metrics.is_lost(points)).tolist(),
+            }
+            for entry, points in zip(entries, predictions, strict=True)]
+        runner.write_text(output, json.dumps(found))
+
+    def _entries(self) -> list[dict[str, Any]]:
+        contents = files.read_bytes(self._annotation)
+        try:
+            entries = json.loads(contents)
+            shapes = {(np.shape(entry['joints']), np.shape(entry['visibility'])) for entry in entries}
+            complete = all(key in entry for entry in entries for key in _KEYS)
+        except (ValueError, TypeError, KeyError) as error:
+            raise errors.UserError(f'{self._annotation} is not a BADJA annotation: {error!r}') from error
+        if shapes != {((_JOINTS, 2), (_JOINTS,))} or not complete or len(entries) < 2:
+            raise errors.UserError(
+                f'{self._annotation}: expected at least 2 frames, each with {", ".join(_KEYS)} and '
+                f'{_JOINTS} joints.')
+        return sorted(entries, key=lambda entry: entry['image_path'])
+
+    def _visible(self, entries: list[dict[str, Any]]) -> np.ndarray:
+        return np.array([entry['visibility'] for entry in entries], bool)
+
+    def _folder(self, kind: str, path: str) -> str:
+        """Returns the folder of frames or masks; `path` is the annotation's DAVIS/<kind>/<size>/<name>/*."""
+        root = self._benchmark.davis_dir or posixpath.join(self._benchmark.data_dir, 'DAVIS')
+        return posixpath.join(root, kind, self._benchmark.frames, posixpath.basename(posixpath.dirname(path)))
+
+    def _frames(self, entries: list[dict[str, Any]]) -> list[str]:
+        folder = self._folder('JPEGImages', entries[0]['image_path'])
+        paths = files.list_files(
+            folder, ('.jpg',), 'the DAVIS frames of the animal (Badja.davis_dir and Badja.frames say where)')
+        names = [files.stem(path) for path in paths]
+        wanted = [files.stem(entry['image_path']) for entry in entries]
+        missing = sorted(set(wanted) - set(names))
+        if missing:
+            raise errors.UserError(f'{folder} lacks the annotated frames {", ".join(missing[:5])}.')
+        return paths[names.index(wanted[0]):names.index(wanted[-1]) + 1]
+
+    def _mask(self, entry: Mapping[str, Any]) -> str:
+        name = posixpath.basename(entry['segmentation_path'])
+        return posixpath.join(self._folder('Annotations', entry['segmentation_path']), name)
+
+
+def pck_name(threshold: float) -> str:
+    """Returns the name of the figure in results.json."""
+    return f'PCK@{threshold:g}'

@@ -1,0 +1,179 @@
+"""Frames, masks and .mat files of data sets, read and written through tf.io.gfile.
+
+Whatever cannot be read raises a UserError that names the file and what was expected of it.
+"""
+
+from collections.abc import Iterable, Iterator
+import hashlib
+import io
+import posixpath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+import scipy.io
+import tensorflow as tf
+
+from stfc3_tf import errors
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file or folder."""
+    return tf.io.gfile.exists(path)
+
+
+def read_bytes(path: str) -> bytes:
+    """Returns a file's contents; raises UserError if it is missing, empty or unreadable."""
+    try:
+        with tf.io.gfile.GFile(path, 'rb') as file:
+            contents = file.read()
+    except tf.errors.OpError as error:
+        raise errors.UserError(f'{path} is missing or cannot be read: {error.message}') from error
+    if not contents:
+        raise errors.UserError(f'{path} is empty; unpack the data set again.')
+    return contents
+
+
+def digest(path: str) -> bytes:
+    """Returns the SHA-256 of a file; raises UserError if it is missing, empty or unreadable."""
+    return hashlib.sha256(read_bytes(path)).digest()
+
+
+def read_lines(path: str, expected: str) -> list[str]:
+    """Returns the stripped, non-empty lines of a list file; `expected` says what it should hold."""
+    if not exists(path):
+        raise errors.UserError(f'{path}: there is no such file; expected {expected}.')
+    lines = [line.strip() for line in read_bytes(path).decode().splitlines()]
+    if not any(lines):
+        raise errors.UserError(f'{path} holds no line; expected {expected}.')
+    return [line for line in lines if line]
+
+
+def list_files(folder: str, suffixes: tuple[str, ...], expected: str) -> list[str]:
+    """Returns the sorted paths in `folder` whose names end so; raises UserError if there are none."""
+    names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    found = sorted(name for name in names if name.lower().endswith(suffixes))
+    if not found:
+        raise errors.UserError(f'{folder} holds no {" or ".join(suffixes)} files; expected {expected}.')
+    return [posixpath.join(folder, name) for name in found]
+
+
+def stem(path: str) -> str:
+    """Returns a path's last part without its ending."""
+    return posixpath.splitext(posixpath.basename(path))[0]
+
+
+def read_frame(path: str) -> np.ndarray:
+    """Returns an image file as uint8 [height, width, 3] RGB."""
+    return np.asarray(_decoded(path).convert('RGB'))
+
+
+def read_frames(paths: Iterable[str]) -> Iterator[np.ndarray]:
+    """Yields image files one by one as uint8 [height, width, 3] RGB."""
+    return map(read_frame, paths)
+
+
+def check_frames(paths: Iterable[str]) -> tuple[int, int]:
+    """Decodes every image file; returns the (height, width) that all of them must have."""
+    size = None
+    for path in paths:
+        found = read_frame(path).shape[:2]
+        size = size or found
+        check_size(path, found, size)
+    return size
+
+
+def check_size(path: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raises UserError unless an image has the (height, width) expected of it."""
+    if tuple(found) != tuple(expected):
+        raise errors.UserError(
+            f'{path} is {found[1]}x{found[0]} (width x height), expected {expected[1]}x{expected[0]} '
+            'as the first of its sequence.')
+
+
+def read_index_mask(path: str) -> np.ndarray:
+    """Returns an annotation as stored numbers, uint8 [height, width].
+
+    Palette images give their indices, grey images their values. Colour images (some copies of
+    DAVIS are) give the index of each colour in the DAVIS palette.
+
+    Raises:
+      errors.UserError: unreadable, or a colour that is not in the palette.
+    """
+    image = _decoded(path)
+    if image.mode in ('P', 'L', '1'):
+        return np.asarray(image if image.mode != '1' else image.convert('L'))
+    colours = np.asarray(image.convert('RGB'), np.int64) @ [1 << 16, 1 << 8, 1]
+    palette = DAVIS_PALETTE.astype(np.int64) @ [1 << 16, 1 << 8, 1]
+    order = np.argsort(palette)
+    index = order[np.minimum(np.searchsorted(palette, colours, sorter=order), len(palette) - 1)]
+    if np.any(palette[index] != colours):
+        raise errors.UserError(
+            f'{path} is a {image.mode} image with colours that are not in the DAVIS palette; '
+            'expected a palette PNG whose indices are object numbers.')
+    return index.astype(np.uint8)
+
+
+def write_palette_mask(path: str, mask: np.ndarray) -> None:
+    """Writes an index mask, uint8 [height, width], as a PNG with the DAVIS palette."""
+    image = Image.fromarray(mask.astype(np.uint8), mode='P')
+    image.putpalette(DAVIS_PALETTE.tobytes())
+    contents = io.BytesIO()
+    image.save(contents, format='PNG')
+    _write(path, contents.getvalue())
+
+
+def read_mat(path: str, name: str, axes: int) -> np.ndarray:
+    """Returns the array called `name`, with so many axes, of a MATLAB file."""
+    contents = read_bytes(path)
+    try:
+        arrays = scipy.io.loadmat(io.BytesIO(contents))
+    except (ValueError, TypeError, NotImplementedError, OSError, EOFError, KeyError) as error:
+        raise errors.UserError(f'{path} is not a readable MATLAB 5 file: {error}') from error
+    array = arrays.get(name)
+    if array is None or array.ndim != axes:
+        raise errors.UserError(
+            f"{path}: expected an array '{name}' with {axes} axes, found "
+            f'{"none" if array is None else f"shape {array.shape}"}.')
+    return array
+
+
+def write_mat(path: str, **arrays: Any) -> None:
+    """Writes arrays as a compressed MATLAB 5 file."""
+    contents = io.BytesIO()
+    scipy.io.savemat(contents, arrays, do_compression=True)
+    _write(path, contents.getvalue())
+
+
+def _decoded(path: str) -> Image.Image:
+    contents = read_bytes(path)
+    try:
+        image = Image.open(io.BytesIO(contents))
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise errors.UserError(
+            f'{path} is not a readable image ({error}); unpack the data set again.') from error
+    return image
+
+
+def _write(path: str, contents: bytes) -> None:
+    tf.io.gfile.makedirs(posixpath.dirname(path))
+    with tf.io.gfile.GFile(path, 'wb') as file:
+        file.write(contents)
+
+
+def _davis_palette() -> np.ndarray:
+    """The 256 colours of DAVIS and PASCAL VOC: uint8 [256, 3].
+
+    Bits 0, 3, 6 of an index, from low to high, are the high bits of red, from the highest downwards;
+    bits 1, 4, 7 those of green, bits 2, 5 those of blue.
+    """
+    index = np.arange(256)[:, np.newaxis]
+    channel = np.arange(3)
+    colours = np.zeros((256, 3), np.int64)
+    for level in range(3):
+        colours |= (index >> (3 * level + channel) & 1) << (7 - level)
+    return colours.astype(np.uint8)
+
+
+DAVIS_PALETTE = _davis_palette()

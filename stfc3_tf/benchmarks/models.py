@@ -1,0 +1,48 @@
+"""Exported encoders as feature extractors for the benchmarks."""
+
+import hashlib
+import posixpath
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from stfc3_tf import serving
+from stfc3_tf.benchmarks import files
+
+
+class SavedEncoder:
+    """Any SavedModel with the signature `features`.
+
+    Attributes:
+      cell_grid: where its feature cells lie.
+    """
+
+    def __init__(self, path: str):
+        """Loads the model.
+
+        Raises:
+          errors.UserError: no SavedModel there, or one without the signature.
+        """
+        self._encoder = serving.load(path)
+        self._digest = _saved_model_digest(path)
+        self.cell_grid = self._encoder.cell_grid
+
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Returns float32 [batch, rows, columns, channels] of uint8 RGB [batch, height, width, 3]."""
+        return np.asarray(self._encoder.features(frames))
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the digest of the model's files, wherever they lie."""
+        return {'saved_model_sha256': self._digest}
+
+
+def _saved_model_digest(path: str) -> str:
+    variables = posixpath.join(path, 'variables')
+    paths = [posixpath.join(path, 'saved_model.pb')]
+    if tf.io.gfile.isdir(variables):
+        paths += [posixpath.join(variables, name) for name in sorted(tf.io.gfile.listdir(variables))]
+    digest = hashlib.sha256()
+    for file in paths:
+        digest.update(files.digest(file))
+    return digest.hexdigest()

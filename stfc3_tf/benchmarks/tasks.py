@@ -1,0 +1,32 @@
+"""The benchmarks by the name that `tools.evaluate --task` takes."""
+
+from typing import NamedTuple
+
+from stfc3_tf.benchmarks import badja
+from stfc3_tf.benchmarks import davis
+from stfc3_tf.benchmarks import jhmdb
+from stfc3_tf.benchmarks import runner
+
+
+class Task(NamedTuple):
+    """A benchmark as a command makes it.
+
+    Attributes:
+      benchmark: its class.
+      protocol: the file of gin/eval/ used where none is named.
+      needs_data: whether it reads a `data_dir`.
+    """
+
+    benchmark: type[runner.Benchmark]
+    protocol: str
+    needs_data: bool = True
+
+
+# The paper's DAVIS and J-HMDB rows use larger input than most machines are patient with; without a
+# protocol named, these tasks run CRW's, which the paper's authors ran too.
+TASKS = {
+    'davis': Task(davis.Davis, 'davis_crw.gin'),
+    'jhmdb': Task(jhmdb.JhmdbPose, 'jhmdb_crw.gin'),
+    'jhmdb_masks': Task(jhmdb.JhmdbMasks, 'jhmdb_masks.gin'),
+    'badja': Task(badja.Badja, 'badja.gin'),
+}
