@@ -21,8 +21,8 @@ REQUIREMENTS = [
     'absl-py>=2,<3',
     'gin-config==0.5.0',
     # Not used here; held back because of what imports them.
-    'tensorflow-datasets==4.9.4',  # keras-cv imports it; later ones need a newer protobuf
-    'tensorflow-metadata>=1.15,<1.18',  # of tensorflow-datasets; later ones need a newer protobuf
+    'tensorflow-datasets==4.9.4',  # of keras-cv; needs Python 3.10; later ones clash over protobuf
+    'tensorflow-metadata>=1.15,<1.18',  # of tensorflow-datasets; later ones clash over protobuf
     'setuptools<81',  # TensorBoard 2.15 imports pkg_resources, which newer ones deprecate and drop
     # Core, not extras: reading videos is how data comes in, in training and in use.
     'av>=14,<19',  # decoding with time stamps and rotation; no ffmpeg needed on the machine

@@ -1,0 +1,375 @@
+"""Pictures of what the encoder sees: features as colours, affinities, overlays, curves.
+
+Everything here takes NumPy arrays and returns an image, uint8 [height, width, 3] RGB, so that the
+same pictures serve TensorBoard, the commands and a notebook. Points are (x, y) in pixels with pixel
+centres at integers; matrices follow `stfc3_tf.geometry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import posixpath
+import textwrap
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from stfc3_tf.benchmarks.files import DAVIS_PALETTE
+
+_WHITE = (255, 255, 255)
+# Not white, so that the edge of a white mask is seen.
+_PAPER = (232, 232, 232)
+_INK = (32, 32, 32)
+_RULE = (200, 200, 200)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_FONT_SCALE = 0.42
+_LINE_HEIGHT = 17
+# OpenCV draws on a grid of 1/16 pixel.
+_SUBPIXEL_BITS = 4
+
+
+class PcaBasis(NamedTuple):
+    """Three directions of feature space and the range of each that is shown.
+
+    Attributes:
+      mean: float64 [channels].
+      directions: float64 [channels, 3], orthonormal, largest variance first.
+      low: float64 [3], the projection shown as 0.
+      high: float64 [3], the projection shown as 255.
+    """
+
+    mean: np.ndarray
+    directions: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def pca_basis(features: np.ndarray, like: PcaBasis | None = None) -> PcaBasis:
+    """Fits the three principal components of feature maps (figure 7 of the paper).
+
+    Fit it once over all frames that are to be compared: one basis gives one meaning to a colour.
+
+    Args:
+      features: float [..., channels] with at least 3 channels.
+      like: an earlier basis whose signs are kept, so that colours do not invert from one picture
+        to the next. Without it each direction's largest entry is positive.
+
+    Returns:
+      The basis; the range goes from the 1st to the 99th percentile of the projections.
+    """
+    flat = np.asarray(features, np.float64).reshape(-1, features.shape[-1])
+    mean = flat.mean(axis=0)
+    _, vectors = np.linalg.eigh((flat - mean).T @ (flat - mean))
+    directions = vectors[:, :-4:-1]
+    reference = like.directions if like else _largest_entries(directions)
+    directions = directions * np.where(np.sum(directions * reference, axis=0) < 0, -1, 1)
+    low, high = np.percentile((flat - mean) @ directions, [1, 99], axis=0)
+    return PcaBasis(mean, directions, low, high)
+
+
+def _largest_entries(directions: np.ndarray) -> np.ndarray:
+    """1 at the entry of the largest magnitude of each column, else 0."""
+    magnitude = np.abs(directions)
+    return (magnitude == magnitude.max(axis=0)).astype(np.float64)
+
+
+def pca_colours(features: np.ndarray, basis: PcaBasis) -> np.ndarray:
+    """Shows features in the colours of a basis: [..., channels] -> uint8 [..., 3].
+
+    A component that does not vary (a collapsed encoder) is shown as mid-grey.
+    """
+    projection = (np.asarray(features, np.float64) - basis.mean) @ basis.directions
+    extent = basis.high - basis.low
+    flat = extent <= 1e-6
+    share = np.where(flat, 0.5, (projection - basis.low) / np.where(flat, 1, extent))
+    return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+
+
+def affinity_picture(affinity: np.ndarray, title: str, size: int = 256,
+                     limit: float | None = None) -> np.ndarray:
+    """Shows an affinity matrix (figure 3 of the paper) from 0, dark, to `limit`, bright.
+
+    Args:
+      affinity: float [nodes, target nodes], not negative.
+      title: what it is between; the range shown is appended.
+      size: pixels along the longer side, about. A larger matrix is shrunk by taking the largest
+        entry of each block, so that a diagonal one entry wide is not averaged away.
+      limit: the entry shown brightest; None for the largest one.
+
+    Returns:
+      uint8 [height, width, 3] with the title above.
+    """
+    limit = float(np.max(affinity)) if limit is None else limit
+    blocks = _block_maximum(affinity, -(-max(affinity.shape) // size))
+    levels = np.rint(255 * np.clip(blocks / max(limit, 1e-12), 0, 1)).astype(np.uint8)
+    coloured = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+    picture = enlarge(coloured, max(1, size // max(levels.shape)))
+    return caption(picture, f'{title} (0 to {limit:.3g})')
+
+
+def _block_maximum(matrix: np.ndarray, block: int) -> np.ndarray:
+    rows, columns = matrix.shape
+    padded = np.pad(matrix, [(0, -rows % block), (0, -columns % block)])
+    return padded.reshape(-(-rows // block), block, -1, block).max(axis=(1, 3))
+
+
+def overlay_mask(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """Tints an image by object, each outlined in its full colour.
+
+    Args:
+      image: uint8 [height, width, 3].
+      mask: int [height, width], object numbers 0 .. 255 in the colours of DAVIS; 0, the
+        background, is left alone.
+      opacity: of the tint, 0 to 1.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    colours = DAVIS_PALETTE[mask]
+    share = np.where(_outline(mask), 1.0, opacity)[..., np.newaxis] * (mask > 0)[..., np.newaxis]
+    return np.rint(image * (1 - share) + colours * share).astype(np.uint8)
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """True at the pixels that have a neighbour of another number above, below, left or right."""
+    padded = np.pad(mask, 1, mode='edge')
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return np.any([neighbour != mask for neighbour in neighbours], axis=0)
+
+
+def overlay_points(image: np.ndarray, points: np.ndarray, visible: np.ndarray | None = None,
+                   radius: float = 3.0) -> np.ndarray:
+    """Draws points on an image, point i in colour i + 1 of DAVIS, with a thin white rim.
+
+    Args:
+      image: uint8 [height, width, 3].
+      points: float [points, 2], (x, y) in pixels; a point that is not finite is left out.
+      visible: bool [points]; invisible points are rings instead of discs. None: all visible.
+      radius: in pixels.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    canvas = np.ascontiguousarray(image).copy()
+    visible = np.ones(len(points), bool) if visible is None else visible
+    for number, (point, seen) in enumerate(zip(points, visible), 1):
+        if np.all(np.isfinite(point)):
+            colour = DAVIS_PALETTE[1 + (number - 1) % 255].tolist()
+            _circle(canvas, point, radius + 1, _WHITE, cv2.FILLED if seen else 1)
+            _circle(canvas, point, radius, colour, cv2.FILLED if seen else 2)
+    return canvas
+
+
+def _circle(canvas: np.ndarray, centre: np.ndarray, radius: float, colour: Sequence[int],
+            thickness: int) -> None:
+    unit = 1 << _SUBPIXEL_BITS
+    # Far outside nothing is drawn; the clip keeps any coordinate within OpenCV's integers.
+    x, y = np.clip(np.rint(np.asarray(centre) * unit), -(1 << 18), 1 << 18).astype(int).tolist()
+    cv2.circle(canvas, (x, y), round(radius * unit), colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def warp_view(image: np.ndarray, target_from_source: np.ndarray,
+              size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a view as another view would show it.
+
+    Args:
+      image: uint8 [height, width, 3], the source view.
+      target_from_source: float [3, 3], affine, in normalised coordinates.
+      size: (height, width) of the target view.
+
+    Returns:
+      uint8 [height, width, 3], black where the source does not reach, and bool [height, width],
+      True where it does: where the pixel's centre lies inside the source view's box.
+    """
+    pixel = _pixels_from_normalised(size) @ target_from_source @ np.linalg.inv(
+        _pixels_from_normalised(image.shape[:2]))
+    height, width = size
+    # Replicated borders keep the outermost half pixel at full strength; the mask cuts the rest.
+    warped = cv2.warpAffine(image, pixel[:2], (width, height), flags=cv2.INTER_LINEAR,
+                            borderMode=cv2.BORDER_REPLICATE)
+    inside = _reaches(np.linalg.inv(target_from_source), height, width)
+    return warped * inside[..., np.newaxis], inside
+
+
+def _pixels_from_normalised(size: Sequence[int]) -> np.ndarray:
+    height, width = size
+    return np.array([[width / 2, 0, (width - 1) / 2], [0, height / 2, (height - 1) / 2], [0, 0, 1]])
+
+
+def _reaches(source_from_target: np.ndarray, height: int, width: int) -> np.ndarray:
+    """bool [height, width]: does the centre of a target pixel lie inside the source's box?"""
+    x, y = ((2 * np.arange(count) + 1) / count - 1 for count in (width, height))
+    x, y = np.meshgrid(x, y)
+    source = np.stack([x, y, np.ones_like(x)], axis=-1) @ source_from_target[:2].T
+    return np.all(np.abs(source) <= 1 + 1e-6, axis=-1)
+
+
+def view_pair(forward: np.ndarray, backward: np.ndarray,
+              backward_from_forward: np.ndarray) -> np.ndarray:
+    """Shows whether the views' matrices are right: forward, backward, one over the other, and M_b.
+
+    Args:
+      forward: uint8 [height, width, 3].
+      backward: uint8 [height, width, 3].
+      backward_from_forward: float [3, 3], B_fb in normalised coordinates.
+
+    Returns:
+      uint8 [height, width, 3], four panels in a row. In the third the warped forward view is mixed
+      half and half into the backward view: edges are double where the matrices are wrong.
+    """
+    warped, visible = warp_view(forward, backward_from_forward, backward.shape[:2])
+    half = (warped.astype(np.uint16) + backward + 1) // 2
+    mixed = np.where(visible[..., np.newaxis], half, backward)
+    mask = np.repeat(np.where(visible, 255, 0).astype(np.uint8)[..., np.newaxis], 3, axis=-1)
+    return montage([forward, backward, mixed.astype(np.uint8), mask],
+                   ['forward view', 'backward view', 'warped forward over backward',
+                    f'visible in forward: {visible.mean():.0%}'])
+
+
+def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
+    """Repeats every pixel `factor` times in both directions: [height, width, 3] -> larger."""
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def caption(image: np.ndarray, text: str) -> np.ndarray:
+    """Puts text, wrapped to the image's width, on a bar above an image."""
+    return np.concatenate([_text_bar(text, image.shape[1]), image])
+
+
+def _text_bar(text: str, width: int, lines: int = 0) -> np.ndarray:
+    """Dark text on a bar, uint8 [height, width, 3], at least `lines` lines high."""
+    wrapped = _wrap(text, width)
+    bar = np.full((_LINE_HEIGHT * max(lines, len(wrapped)) + 4, width, 3), _PAPER, np.uint8)
+    for number, line in enumerate(wrapped, 1):
+        _write(bar, line, 3, _LINE_HEIGHT * number - 3)
+    return bar
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    character = _text_width('abcdefghij 0123456789') / 21
+    return textwrap.wrap(text, max(4, int((width - 6) / character))) or ['']
+
+
+def _text_width(text: str) -> int:
+    return cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)[0][0]
+
+
+def _write(canvas: np.ndarray, text: str, x: float, baseline: int,
+           colour: Sequence[int] = _INK) -> None:
+    cv2.putText(canvas, text, (int(x), int(baseline)), _FONT, _FONT_SCALE, colour, 1, cv2.LINE_AA)
+
+
+def montage(images: Sequence[np.ndarray], captions: Sequence[str] | None = None,
+            columns: int | None = None, gap: int = 4) -> np.ndarray:
+    """Lays images out in rows, each at the top left of a cell of the largest one's size.
+
+    Args:
+      images: uint8 [height, width, 3] each; sizes may differ.
+      captions: one above each image, or None.
+      columns: images in a row; None for all in one row.
+      gap: pixels between images.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    columns = columns or len(images)
+    if captions is not None:
+        lines = max(len(_wrap(text, image.shape[1])) for text, image in zip(captions, images))
+        images = [np.concatenate([_text_bar(text, image.shape[1], lines), image])
+                  for text, image in zip(captions, images)]
+    height, width = np.max([image.shape[:2] for image in images], axis=0)
+    rows = -(-len(images) // columns)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, 3)
+    canvas = np.full(shape, _PAPER, np.uint8)
+    for number, image in enumerate(images):
+        top, left = number // columns * (height + gap), number % columns * (width + gap)
+        canvas[top:top + image.shape[0], left:left + image.shape[1]] = image
+    return canvas
+
+
+def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, x_label: str = '',
+           size: tuple[int, int] = (240, 360)) -> np.ndarray:
+    """Plots curves over common axes, with a legend in the colours of DAVIS.
+
+    Args:
+      series: name -> (x [points], y [points]); points that are not finite are left out.
+      title: above the plot.
+      x_label: below it.
+      size: (height, width) of the plot without its title.
+
+    Returns:
+      uint8 [height, width, 3].
+
+    Raises:
+      ValueError: not one finite point.
+    """
+    points = {name: _finite(x, y) for name, (x, y) in series.items()}
+    everything = np.concatenate(list(points.values()))
+    if not len(everything):
+        raise ValueError(f"Nothing to plot in '{title}': no curve has a finite point.")
+    axes = _Axes(_widened(everything[:, 0]), _widened(everything[:, 1]), *size)
+    canvas = axes.frame(x_label)
+    for number, (name, curve) in enumerate(points.items(), 1):
+        colour = DAVIS_PALETTE[number].tolist()
+        cv2.polylines(canvas, [axes.pixels(curve)], False, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+        _write(canvas, name, size[1] - 8 - _text_width(name), _LINE_HEIGHT * number, colour)
+    return caption(canvas, title)
+
+
+def _finite(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The finite points of a curve, float [points, 2]."""
+    points = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
+    return points[np.all(np.isfinite(points), axis=1)]
+
+
+def _widened(values: np.ndarray) -> tuple[float, float]:
+    """The range of values, never empty."""
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+class _Axes(NamedTuple):
+    """A plot's ranges and size; the curve's area leaves room for tick labels left and below."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    height: int
+    width: int
+
+    def pixels(self, points: np.ndarray) -> np.ndarray:
+        """Points [points, 2] of the data -> int32 [points, 2] on OpenCV's subpixel grid."""
+        share = (points - [self.x[0], self.y[0]]) / [self.x[1] - self.x[0], self.y[1] - self.y[0]]
+        left, top, right, bottom = self._area()
+        pixels = [left, bottom] + share * [right - left, top - bottom]
+        return np.rint(pixels * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+
+    def frame(self, x_label: str) -> np.ndarray:
+        """An empty canvas with rules, tick labels and the name of the x axis."""
+        canvas = np.full((self.height, self.width, 3), _PAPER, np.uint8)
+        left, top, right, bottom = self._area()
+        for share in (0.0, 0.5, 1.0):
+            x, y = round(left + share * (right - left)), round(bottom - share * (bottom - top))
+            cv2.line(canvas, (left, y), (right, y), _RULE)
+            cv2.line(canvas, (x, top), (x, bottom), _RULE)
+            label = f'{self.y[0] + share * (self.y[1] - self.y[0]):.3g}'
+            _write(canvas, label, left - 4 - _text_width(label), y + 5)
+            label = f'{self.x[0] + share * (self.x[1] - self.x[0]):.4g}'
+            width = _text_width(label)
+            _write(canvas, label, min(x - width / 2, self.width - 2 - width), bottom + 15)
+        _write(canvas, x_label, (left + right - _text_width(x_label)) / 2, self.height - 5)
+        return canvas
+
+    def _area(self) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) of the curves, in pixels."""
+        return 62, 8, self.width - 12, self.height - 38
+
+
+def write_png(path: str, image: np.ndarray) -> None:
+    """Writes uint8 [height, width, 3] as PNG through tf.io.gfile; it appears only when whole."""
+    tf.io.gfile.makedirs(posixpath.dirname(path) or '.')
+    unfinished = f'{path}.unfinished'
+    with tf.io.gfile.GFile(unfinished, 'wb') as file:
+        file.write(tf.io.encode_png(image).numpy())
+    tf.io.gfile.rename(unfinished, path, overwrite=True)

@@ -1,0 +1,230 @@
+"""Pictures show what they say: right pixels, right colours, nothing cut off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stfc3_tf import geometry, pictures
+
+
+def _image(height=12, width=16, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def _features_with_known_components(count=4000):
+    """Mean + three orthogonal directions of falling variance in 7 channels."""
+    generator = np.random.default_rng(1)
+    directions, _ = np.linalg.qr(generator.normal(size=(7, 3)))
+    weights = generator.normal(size=(count, 3)) * [9, 3, 1]
+    return weights @ directions.T + generator.normal(size=7), directions
+
+
+def test_pca_finds_the_directions_in_order_of_variance():
+    features, directions = _features_with_known_components()
+    basis = pictures.pca_basis(features.reshape(4, 20, 50, 7))
+    np.testing.assert_allclose(np.abs(directions.T @ basis.directions), np.eye(3), atol=0.05)
+    np.testing.assert_allclose(basis.mean, features.mean(0))
+
+
+def test_pca_signs_do_not_depend_on_the_sign_of_the_data():
+    features, _ = _features_with_known_components()
+    centred = features - features.mean(0)
+    directions = pictures.pca_basis(centred).directions
+    np.testing.assert_allclose(pictures.pca_basis(-centred).directions, directions, atol=1e-6)
+    assert np.all(directions[np.abs(directions).argmax(0), range(3)] > 0)
+
+
+def test_pca_keeps_the_signs_of_an_earlier_basis():
+    features, _ = _features_with_known_components()
+    basis = pictures.pca_basis(features)
+    inverted = basis._replace(directions=basis.directions * [-1, 1, -1])
+    again = pictures.pca_basis(features + 0.01, like=inverted)
+    np.testing.assert_allclose(again.directions, inverted.directions, atol=1e-6)
+
+
+def test_one_basis_gives_equal_features_equal_colours_in_every_frame():
+    features, _ = _features_with_known_components(2 * 6 * 5)
+    frames = features.reshape(2, 6, 5, 7)
+    frames[1, 5, 4] = frames[0, 0, 0]
+    colours = pictures.pca_colours(frames, pictures.pca_basis(frames))
+    assert colours.shape == (2, 6, 5, 3) and colours.dtype == np.uint8
+    assert (colours[1, 5, 4] == colours[0, 0, 0]).all()
+    assert colours.min() == 0 and colours.max() == 255
+
+
+def test_constant_features_are_grey():
+    features = np.full((1, 4, 4, 5), 0.3)
+    assert set(np.unique(pictures.pca_colours(features, pictures.pca_basis(features)))) == {128}
+
+
+def _without_caption(picture, height):
+    return picture[-height:].astype(int)
+
+
+def test_affinity_is_bright_where_it_is_large():
+    picture = _without_caption(pictures.affinity_picture(np.eye(4) * 0.2, 'a pair', size=64), 64)
+    blocks = picture.reshape(4, 16, 4, 16, 3)
+    assert (blocks == blocks[:, :1, :, :1]).all()
+    brightness = blocks[:, 0, :, 0].sum(-1)
+    on_diagonal = np.eye(4, dtype=bool)
+    assert brightness[on_diagonal].min() > 2 * brightness[~on_diagonal].max()
+
+
+def test_affinity_shrinks_without_losing_the_diagonal():
+    affinity = np.zeros((100, 100))
+    affinity[range(100), range(100)] = 1.0
+    affinity[90, 5] = 0.5
+    picture = _without_caption(pictures.affinity_picture(affinity, 'a pair', size=34), 34)
+    assert (picture[range(34), range(34)] == picture[0, 0]).all()
+    assert (picture[30, 1] != picture[10, 1]).any() and (picture[30, 1] != picture[0, 0]).any()
+
+
+def test_affinities_are_comparable_at_one_limit():
+    faint = pictures.affinity_picture(np.eye(4) * 0.1, 'a', size=64, limit=1.0)
+    strong = pictures.affinity_picture(np.eye(4) * 1.0, 'a', size=64, limit=1.0)
+    nothing = pictures.affinity_picture(np.zeros((4, 4)), 'nothing', size=64)
+    assert strong[-60, 4].astype(int).sum() > 2 * faint[-60, 4].astype(int).sum()
+    assert (nothing[-60, 4] == faint[-1, 0]).all()
+
+
+def test_mask_tint_outline_and_background():
+    image = np.full((7, 7, 3), 100, np.uint8)
+    mask = np.zeros((7, 7), int)
+    mask[1:6, 1:6] = 2
+    overlay = pictures.overlay_mask(image, mask, opacity=0.25)
+    assert (overlay[mask == 0] == 100).all()
+    assert overlay[3, 3].tolist() == [75, 107, 75]
+    assert overlay[1, 3].tolist() == [0, 128, 0]
+
+
+def test_mask_at_the_image_border_has_no_outline_there():
+    overlay = pictures.overlay_mask(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), int), opacity=0.5)
+    assert (overlay == [64, 0, 0]).all()
+
+
+def test_points_are_centred_where_they_are():
+    image = np.zeros((40, 40, 3), np.uint8)
+    overlay = pictures.overlay_points(image, np.array([[20.0, 11.0], [np.nan, 3.0], [30.5, 30.0]]))
+    assert image.max() == 0
+    assert overlay[11, 20].tolist() == [128, 0, 0]
+    assert overlay[30, 30].tolist() == overlay[30, 31].tolist() == [128, 128, 0]
+    for centre, window in (((20, 11), np.s_[:22, 10:31]), ((30.5, 30), np.s_[22:40, 22:40])):
+        inked = np.argwhere(overlay[window].any(-1)) + [window[0].start or 0, window[1].start]
+        np.testing.assert_allclose((inked.min(0) + inked.max(0)) / 2, centre[::-1], atol=0.5)
+    assert overlay[:5].max() == 0
+
+
+def test_invisible_points_are_rings_and_far_points_are_not_drawn():
+    image = np.full((40, 40, 3), 7, np.uint8)
+    ring = pictures.overlay_points(image, np.array([[20.0, 20.0]]), np.array([False]), radius=5)
+    assert ring[20, 20].tolist() == [7, 7, 7]
+    assert int(ring[20, 25, 0]) > int(ring[20, 25, 1]) + 60
+    far = pictures.overlay_points(image, np.array([[1e12, 4.0], [-50.0, 4.0]]))
+    assert (far == 7).all()
+
+
+def _shift(right, down, width, height):
+    """Moves by whole pixels, in normalised coordinates."""
+    return np.array([[1, 0, 2 * right / width], [0, 1, 2 * down / height], [0, 0, 1]])
+
+
+def test_warp_by_whole_pixels_is_exact():
+    image = _image()
+    warped, visible = pictures.warp_view(image, _shift(3, -2, 16, 12), (12, 16))
+    np.testing.assert_array_equal(warped[:10, 3:], image[2:, :13])
+    expected = np.zeros((12, 16), bool)
+    expected[:10, 3:] = True
+    np.testing.assert_array_equal(visible, expected)
+    assert warped[~visible].max() == 0
+
+
+def test_warp_by_a_flip_mirrors():
+    image = _image()
+    warped, visible = pictures.warp_view(image, np.diag([-1.0, 1.0, 1.0]), (12, 16))
+    np.testing.assert_array_equal(warped, image[:, ::-1])
+    assert visible.all()
+
+
+def test_warp_to_twice_the_size_puts_box_onto_box():
+    image = _image(4, 4)
+    warped, visible = pictures.warp_view(image, np.eye(3), (8, 8))
+    expected = tf.image.resize(image, (8, 8)).numpy()
+    np.testing.assert_allclose(warped, expected, atol=1)
+    assert visible.all()
+
+
+def test_visible_pixels_agree_with_the_geometry_of_training():
+    box = tf.constant([[-0.8, -0.5, 0.4, 0.7], [-0.3, -0.9, 0.9, 0.3]])
+    views = geometry.view_from_frame(box, tf.constant([True, False]))
+    matrix = geometry.backward_from_forward(views[1], views[0])
+    centres = geometry.receptive_field_centres(32, 32, geometry.CellGrid(0, 1))
+    expected = geometry.visibility(geometry.inverse(matrix[tf.newaxis]), centres, centres)[0].numpy()
+    _, visible = pictures.warp_view(_image(32, 32), matrix.numpy(), (32, 32))
+    # Training counts a cell by its interpolation weight: the two may differ on the outermost line.
+    assert np.mean(visible != expected) < 0.06
+    assert visible.mean() == pytest.approx(expected.mean(), abs=0.06)
+
+
+def test_view_pair_panels():
+    forward, backward = _image(64, 96), _image(64, 96, seed=1)
+    matrix = _shift(48, 0, 96, 64)
+    picture = pictures.view_pair(forward, backward, matrix)
+    panels = [picture[-64:, left:left + 96] for left in (0, 100, 200, 300)]
+    np.testing.assert_array_equal(panels[0], forward)
+    np.testing.assert_array_equal(panels[1], backward)
+    np.testing.assert_array_equal(panels[2][:, :48], backward[:, :48])
+    mean = (forward[:, :48].astype(float) + backward[:, 48:]) / 2
+    np.testing.assert_allclose(panels[2][:, 48:], mean, atol=0.5)
+    assert (panels[3][:, :48] == 0).all() and (panels[3][:, 48:] == 255).all()
+
+
+def test_montage_places_images_of_different_sizes():
+    images = [_image(10, 8), _image(6, 12), _image(5, 5)]
+    picture = pictures.montage(images, columns=2, gap=2)
+    assert picture.shape == (22, 26, 3)
+    np.testing.assert_array_equal(picture[:10, :8], images[0])
+    np.testing.assert_array_equal(picture[:6, 14:26], images[1])
+    np.testing.assert_array_equal(picture[12:17, :5], images[2])
+    background = picture[-1, -1]
+    assert (picture[10:12] == background).all() and (picture[17:, :] == background).all()
+
+
+def test_captions_line_up_and_fit():
+    images = [_image(20, 90), _image(20, 90)]
+    picture = pictures.montage(images, ['short', 'a caption that needs more than one line'])
+    assert picture.shape[1] == 184
+    np.testing.assert_array_equal(picture[-20:, :90], images[0])
+    np.testing.assert_array_equal(picture[-20:, 94:], images[1])
+    bar = picture[:-20]
+    paper = bar[-1, 0]
+    assert (bar[:, 88:94] == paper).all() and (bar[:, -1] == paper).all()
+    inked_rows = np.flatnonzero((bar[:, 94:] != paper).any((1, 2)))
+    assert inked_rows.max() - inked_rows.min() > 17
+
+
+def test_curve_passes_through_its_points():
+    x = np.array([0.0, 5.0, 10.0, np.nan])
+    picture = pictures.curves({'a': (x, np.array([1.0, 3.0, 2.0, 9.0]))}, 'title', size=(240, 360))
+    plot = picture[-240:].astype(int)
+    red = (plot[..., 0] > plot[..., 1] + 60)
+    # The area spans columns 62 .. 348 and rows 202 .. 8 for x in 0 .. 10 and y in 1 .. 3.
+    for column, row in ((62, 202), (205, 8), (348, 105)):
+        assert red[row - 1:row + 2, column - 1:column + 2].any()
+    assert not red[204:].any()
+
+
+def test_flat_and_empty_curves():
+    picture = pictures.curves({'flat': (np.arange(5), np.full(5, 2.0))}, 'flat')
+    assert picture.shape[1] == 360
+    with pytest.raises(ValueError, match='empty'):
+        pictures.curves({'a': (np.array([np.nan]), np.array([1.0]))}, 'empty')
+
+
+def test_png_is_lossless_and_leaves_nothing_unfinished(tmp_path):
+    image = _image()
+    path = tmp_path / 'folder' / 'picture.png'
+    pictures.write_png(str(path), image)
+    np.testing.assert_array_equal(tf.io.decode_png(path.read_bytes()).numpy(), image)
+    assert [file.name for file in path.parent.iterdir()] == ['picture.png']
