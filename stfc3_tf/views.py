@@ -1,0 +1,242 @@
+"""One clip becomes two tracks of views, each seen through its own crop and flip, with the matrices.
+
+Different crops of the same frame put the same content at different positions, which is what keeps
+the encoder from recognising positions instead of content (section 3.3 of the paper). A view is read from
+the source pixels in one resampling, so that no detail is lost twice and no offset adds up.
+
+Coordinates are those of `geometry`: the frame's box is [-1, 1] x [-1, 1]. A box is (left, top,
+right, bottom) in them and is not rounded to whole pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import gin
+import tensorflow as tf
+
+from stfc3_tf import colour, errors, geometry
+
+WHOLE_FRAME = (-1.0, -1.0, 1.0, 1.0)
+# Tries at a crop that fits before the centred one is taken (torchvision's RandomResizedCrop).
+TRIES = 10
+# Aspect ratios of the released code's per-frame crop, width / height.
+FRAME_JITTER_ASPECT = (0.7, 1.3)
+
+
+def draw_boxes(count: int | tf.Tensor, frame_aspect: float | tf.Tensor, area: tuple[float, float],
+               aspect: tuple[float, float], seed: tf.Tensor) -> tf.Tensor:
+    """Draws crops as torchvision's RandomResizedCrop does, but without rounding to whole pixels.
+
+    A candidate covers a share U(area) of the frame, with width / height (in pixels) log-uniform in
+    `aspect`, anywhere in the frame. The first of ten that fits is taken; if none does, the
+    largest centred crop whose aspect is admissible.
+
+    Args:
+      count: number of boxes.
+      frame_aspect: width / height of the frame in pixels.
+      area: (low, high), shares of the frame's area.
+      aspect: (low, high), width / height.
+      seed: int [2].
+
+    Returns:
+      float32 [count, 4], (left, top, right, bottom) in normalised frame coordinates.
+    """
+    uniform = tf.random.stateless_uniform([4, count, TRIES], seed, alg='philox')
+    size = candidate_sizes(uniform[0], uniform[1], frame_aspect, area, aspect)
+    fits = tf.reduce_all(size <= 1, axis=-1)
+    first = tf.argmax(tf.cast(fits, tf.int32), axis=1)
+    corner = tf.stack([uniform[2], uniform[3]], axis=-1) * 2 * (1 - size) - 1
+    drawn = tf.gather(tf.concat([corner, corner + 2 * size], axis=-1), first, axis=1, batch_dims=1)
+    return tf.where(tf.reduce_any(fits, axis=1, keepdims=True), drawn, centred_box(frame_aspect, aspect))
+
+
+def candidate_sizes(area_draw: tf.Tensor, aspect_draw: tf.Tensor, frame_aspect: float | tf.Tensor,
+                    area: tuple[float, float], aspect: tuple[float, float]) -> tf.Tensor:
+    """Turns uniform draws [...] into (width, height) [..., 2] as shares of the frame's, maybe above 1."""
+    share = area[0] + (area[1] - area[0]) * area_draw
+    ratio = aspect[0] * (aspect[1] / aspect[0]) ** aspect_draw / frame_aspect
+    return tf.sqrt(tf.stack([share * ratio, share / ratio], axis=-1))
+
+
+def centred_box(frame_aspect: float | tf.Tensor, aspect: tuple[float, float]) -> tf.Tensor:
+    """The largest centred box [4] whose width / height, in pixels, lies in `aspect`."""
+    ratio = tf.clip_by_value(tf.cast(frame_aspect, tf.float32), *aspect) / frame_aspect
+    half = tf.minimum(1.0, tf.stack([ratio, 1 / ratio]))
+    return tf.concat([-half, half], axis=0)
+
+
+def box_in_frame(box: tf.Tensor, outer: tf.Tensor) -> tf.Tensor:
+    """Takes a box [4] given in the coordinates of boxes `outer` [..., 4] to those of the frame."""
+    corner, opposite = outer[..., :2], outer[..., 2:]
+    share = (tf.reshape(box, [2, 2]) + 1) / 2
+    corners = [corner + share[i] * (opposite - corner) for i in range(2)]
+    return tf.concat(corners, axis=-1)
+
+
+def resample(frame: tf.Tensor, box: tf.Tensor, size: int) -> tf.Tensor:
+    """Reads the box of a frame at size x size pixels: bilinear, area-weighted (antialiased) where it shrinks.
+
+    Args:
+      frame: [height, width, 3], uint8 or float.
+      box: float32 [4], inside the frame.
+      size: pixels of the view, either way.
+
+    Returns:
+      float32 [size, size, 3], in the frame's units.
+    """
+    rows = _resample_rows(frame, box[1], box[3], size)
+    columns = _resample_rows(tf.transpose(rows, [1, 2, 0]), box[0], box[2], size)
+    return tf.transpose(columns, [2, 0, 1])
+
+
+def _resample_rows(image: tf.Tensor, first: tf.Tensor, last: tf.Tensor, size: int) -> tf.Tensor:
+    """Reads `size` rows of [rows, a, b] between two normalised coordinates along the first axis.
+
+    The op's inner loop runs over channels: one axis at a time, with all else as channels, gives the
+    same bits as both axes at once in a third of the time.
+    """
+    count, *rest = tf.unstack(tf.shape(image))
+    pixels = tf.cast(count, tf.float32) / 2
+    scale = size / ((last - first) * pixels)
+    resampled = tf.raw_ops.ScaleAndTranslate(
+        images=tf.reshape(image, [1, count, 1, -1]), size=[size, 1], scale=tf.stack([scale, 1.0]),
+        translation=tf.stack([-(first + 1) * pixels * scale, 0.0]), kernel_type='triangle', antialias=True)
+    return tf.reshape(resampled, [size, *rest])
+
+
+def to_uint8(image: tf.Tensor) -> tf.Tensor:
+    """Rounds values in [0, 255] to uint8."""
+    return tf.cast(image + 0.5, tf.uint8)
+
+
+@gin.configurable
+class ViewSampler:
+    """Draws the views of a clip: `sampler(frames, seed)`."""
+
+    def __init__(self, view_size: int = 256, crop_area: tuple[float, float] = (0.08, 1.0),
+                 crop_aspect: tuple[float, float] = (3 / 4, 4 / 3), flip_probability: float = 0.5,
+                 tracks: int = 2,
+                 colours: Sequence[colour.ColourAugmentation | None] = colour.PAPER,
+                 colour_before_crop: bool = False,
+                 frame_jitter_area: tuple[float, float] | None = None):
+        """Defaults are the paper's; the authors' code is named where it differs.
+
+        Args:
+          view_size: height and width of a view, pixels.
+          crop_area: (low, high) share of the frame a crop covers.
+          crop_aspect: (low, high) width / height of a crop. Released code: (1 / 1.3, 1 / 0.7).
+          flip_probability: of mirroring a whole track left to right.
+          tracks: 2, forward and backward; 1 for vanilla FC3, whose two tracks see the same views.
+          colours: one augmentation, or None, for each track. Released code: `colour.RELEASED`.
+          colour_before_crop: False crops first, as BYOL does: equation (4) crops the original
+            frames, and the cost does not grow with them. True colours whole frames before they
+            are cropped, as the released code does: blur is then in pixels of the frame, and
+            contrast is about the frame's mean grey.
+          frame_jitter_area: None, or the share of each frame that a crop drawn for that frame
+            alone leaves to both tracks. Released code: (0.8, 0.95).
+
+        Raises:
+          errors.UserError: a setting is out of its range.
+        """
+        _check_range('crop_area', crop_area, 1.0)
+        _check_range('crop_aspect', crop_aspect, float('inf'))
+        if frame_jitter_area is not None:
+            _check_range('frame_jitter_area', frame_jitter_area, 1.0)
+        if view_size < 1:
+            raise errors.UserError(f'ViewSampler.view_size = {view_size}: give a number of pixels.')
+        if not 0 <= flip_probability <= 1:
+            raise errors.UserError(
+                f'ViewSampler.flip_probability = {flip_probability}: give a probability in [0, 1].')
+        if tracks not in (1, 2) or len(colours) != tracks:
+            raise errors.UserError(
+                f'ViewSampler.tracks = {tracks} with {len(colours)} colours: give 1 or 2 tracks, and '
+                'for each an augmentation or None.')
+        self.view_size = view_size
+        self.crop_area = crop_area
+        self.crop_aspect = crop_aspect
+        self.flip_probability = flip_probability
+        self.colours = tuple(colours)
+        self.colour_before_crop = colour_before_crop
+        self.frame_jitter_area = frame_jitter_area
+
+    def __call__(self, frames: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Draws the views of one clip; the same seed draws the same views, eagerly or in a graph.
+
+        Args:
+          frames: uint8 [time, height, width, 3], any height and width.
+          seed: int [2].
+
+        Returns:
+          views: uint8 [tracks, time, view_size, view_size, 3], every track in the clip's order.
+          view_from_frame: float32 [tracks, 3, 3]. All frames of a track share it. With
+            `frame_jitter_area`, "frame" is what that crop left of each frame: which drops out of
+            backward_from_forward, as both tracks see the same remainder.
+        """
+        frame_seed, *track_seeds = tf.unstack(_split(seed, 1 + len(self.colours)))
+        frame_boxes, frame_aspect = self._frame_boxes(frames, frame_seed)
+        tracks = [self._track(frames, frame_boxes, frame_aspect, augmentation, track_seed)
+                  for augmentation, track_seed in zip(self.colours, track_seeds)]
+        views, matrices = zip(*tracks)
+        return {'views': tf.stack(views), 'view_from_frame': tf.stack(matrices)}
+
+    def _frame_boxes(self, frames, seed):
+        """What both tracks may see of each frame, [time, 4], and its width / height."""
+        time, height, width = tf.unstack(tf.shape(frames)[:3])
+        aspect = tf.cast(width / height, tf.float32)
+        if self.frame_jitter_area is None:
+            return tf.tile([WHOLE_FRAME], [time, 1]), aspect
+        # The released code stretches what is left to a square and draws the track's crop in that.
+        return draw_boxes(time, aspect, self.frame_jitter_area, FRAME_JITTER_ASPECT, seed), 1.0
+
+    def _track(self, frames, frame_boxes, frame_aspect, augmentation, seed):
+        """One track's views uint8 [time, view_size, view_size, 3] and its matrix [3, 3]."""
+        crop_seed, flip_seed, colour_seed = tf.unstack(_split(seed, 3))
+        crop = draw_boxes(1, frame_aspect, self.crop_area, self.crop_aspect, crop_seed)[0]
+        flip = tf.random.stateless_uniform([], flip_seed, alg='philox') < self.flip_probability
+        elements = (frames, box_in_frame(crop, frame_boxes))
+        if augmentation is not None:
+            elements += (augmentation.draw(tf.shape(frames)[0], colour_seed),)
+        views = tf.map_fn(lambda element: self._view(*element), elements, fn_output_signature=tf.uint8)
+        views = tf.cond(flip, lambda: tf.reverse(views, axis=[2]), lambda: views)
+        views = tf.ensure_shape(views, [frames.shape[0], self.view_size, self.view_size, 3])
+        return views, geometry.view_from_frame(crop, flip)
+
+    def _view(self, frame, box, draw=None):
+        """One frame's view, not flipped, uint8."""
+        if draw is None:
+            return to_uint8(resample(frame, box, self.view_size))
+        if self.colour_before_crop:
+            return to_uint8(resample(colour.apply(frame, draw), box, self.view_size))
+        return to_uint8(colour.apply(resample(frame, box, self.view_size), draw))
+
+
+def _check_range(name: str, bounds: tuple[float, float], largest: float) -> None:
+    low, high = bounds
+    if not 0 < low <= high <= largest:
+        raise errors.UserError(f'ViewSampler.{name} = {bounds}: give (low, high), 0 < low <= high <= {largest}.')
+
+
+def _split(seed: tf.Tensor, count: int) -> tf.Tensor:
+    return tf.random.experimental.stateless_split(seed, count, alg='philox')
+
+
+def add_views(clips: tf.data.Dataset, sampler: ViewSampler, seed: int,
+              parallel_calls: int = tf.data.AUTOTUNE) -> tf.data.Dataset:
+    """Replaces each clip's frames by its views.
+
+    Args:
+      clips: elements with 'frames' uint8 [time, height, width, 3], 'index' and 'video' int64 [].
+      sampler: draws the views, from (seed, index) alone: neither the order of the clips nor the
+        number of parallel calls changes them.
+      seed: of the whole run.
+      parallel_calls: clips worked on at a time.
+
+    Returns:
+      elements with 'views', 'view_from_frame' (see `ViewSampler`), 'index' and 'video'.
+    """
+    def with_views(clip):
+        views = sampler(clip['frames'], tf.stack([tf.constant(seed, tf.int64), clip['index']]))
+        return {**views, 'index': clip['index'], 'video': clip['video']}
+
+    return clips.map(with_views, num_parallel_calls=parallel_calls, deterministic=True)
