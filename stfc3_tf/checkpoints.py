@@ -1,0 +1,184 @@
+"""What a run keeps: weights, optimiser, position in the input; the last few and the best.
+
+A model folder holds
+
+    config.gin              the operative configuration
+    checkpoints/last/       the last N checkpoints, with everything needed to go on
+    checkpoints/best/       the one with the best held-out score
+    saved_model/            the exported encoder, written at the end
+
+The position in the input is one number, the clips seen so far: sample i of a run is a function of the
+seed and i alone (see `stfc3_tf.clips.dataset`).
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from absl import logging
+import gin
+import tensorflow as tf
+
+from stfc3_tf import errors
+from stfc3_tf.learner import Learner
+
+CONFIG_NAME = 'config.gin'
+_FAILURES = (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError,
+             tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError)
+
+
+class Checkpoints:
+    """Saves and restores a learner in its model folder."""
+
+    def __init__(self, learner: Learner, model_dir: str, keep: int = 3):
+        """Keeps the last `keep` checkpoints, and the best.
+
+        Args:
+          learner: a compiled learner; its optimiser's variables exist.
+          model_dir: the run's folder, on any file system TensorFlow knows.
+          keep: how many of the last checkpoints stay.
+        """
+        self.best_score = tf.Variable(-float('inf'), trainable=False, name='best_score',
+                                      aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+        self._learner = learner
+        self._checkpoint = tf.train.Checkpoint(
+            encoder=learner.encoder, optimizer=learner.optimizer, step=learner.step,
+            clips_seen=learner.clips_seen, best_score=self.best_score)
+        self._last = tf.train.CheckpointManager(
+            self._checkpoint, _folder(model_dir, 'last'), max_to_keep=keep, checkpoint_name='step')
+        self._best = tf.train.CheckpointManager(
+            self._checkpoint, _folder(model_dir, 'best'), max_to_keep=1, checkpoint_name='step')
+
+    def save(self) -> str:
+        """Writes a checkpoint named after the step; a half-written one is never referred to."""
+        return _save(self._last, int(self._learner.step))
+
+    def save_if_best(self, score: float) -> bool:
+        """Keeps the present weights as the best if `score` is the highest yet."""
+        if score <= float(self.best_score):
+            return False
+        self.best_score.assign(score)
+        _save(self._best, int(self._learner.step))
+        return True
+
+    def restore(self) -> int | None:
+        """Goes back to the newest checkpoint that can be read; returns its step, or None if there is none.
+
+        Raises:
+          errors.UserError: there are checkpoints, but none fits this configuration.
+        """
+        failures = []
+        for path in reversed(self._last.checkpoints):
+            try:
+                self._checkpoint.restore(path).assert_existing_objects_matched()
+            except (*_FAILURES, AssertionError, ValueError) as error:
+                failures.append(f'{path}: {_first_line(error)}')
+                logging.warning('Checkpoint %s cannot be used, trying the one before it: %s', path, _first_line(error))
+            else:
+                return int(self._learner.step)
+        if failures:
+            raise errors.UserError(
+                'No checkpoint can be restored. Train into another --model_dir, or restore the configuration that '
+                'these were written with:\n' + '\n'.join(failures))
+        return None
+
+
+class SaveCheckpoints(tf.keras.callbacks.Callback):
+    """Writes a checkpoint every `interval` steps."""
+
+    def __init__(self, keeper: Checkpoints, interval: int):
+        super().__init__()
+        self._keeper = keeper
+        self._interval = interval
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Saves where the step is a multiple of the interval."""
+        if int(self.model.step) % self._interval == 0:
+            self._keeper.save()
+
+
+def _save(manager: tf.train.CheckpointManager, step: int) -> str:
+    try:
+        return manager.save(checkpoint_number=step)
+    except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError, OSError) as error:
+        raise errors.UserError(
+            f'Cannot write a checkpoint into {manager.directory}: {_first_line(error)}. Make room there and run the '
+            'same command again: training goes on from the last checkpoint.') from error
+
+
+def _folder(model_dir: str, kind: str) -> str:
+    return tf.io.gfile.join(model_dir, 'checkpoints', kind)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def check_writable(model_dir: str, needed_bytes: int) -> None:
+    """Finds out before training whether `model_dir` can take what training will write.
+
+    Args:
+      model_dir: the run's folder; made if it does not exist.
+      needed_bytes: what the run is expected to write.
+
+    Raises:
+      errors.UserError: the folder cannot be made or written, or its disk has too little room.
+    """
+    probe = tf.io.gfile.join(model_dir, '.writable')
+    try:
+        tf.io.gfile.makedirs(model_dir)
+        with tf.io.gfile.GFile(probe, 'w') as file:
+            file.write('x')
+        tf.io.gfile.remove(probe)
+    except (tf.errors.OpError, OSError) as error:
+        raise errors.UserError(f'--model_dir={model_dir} cannot be written: {_first_line(error)}. '
+                               'Choose a folder you may write to.') from error
+    if '://' not in model_dir:
+        free = shutil.disk_usage(model_dir).free
+        if free < needed_bytes:
+            raise errors.UserError(
+                f'--model_dir={model_dir}: its disk has {free / 1e9:.2f} GB left, and the checkpoints of this run need '
+                f'{needed_bytes / 1e9:.2f} GB. Make room or choose another folder.')
+
+
+def bytes_needed(learner: Learner, keep: int) -> int:
+    """What the checkpoints of a run take: `keep` of the last, the best, and the one being written."""
+    variables = [*learner.encoder.variables, *learner.optimizer.variables]
+    one = sum(v.shape.num_elements() * v.dtype.size for v in variables)
+    return one * (keep + 2) + 64 * 2 ** 20
+
+
+def write_config(model_dir: str) -> None:
+    """Writes the operative configuration beside the checkpoints."""
+    path = tf.io.gfile.join(model_dir, CONFIG_NAME)
+    partial = path + '.partial'
+    with tf.io.gfile.GFile(partial, 'w') as file:
+        file.write(gin.operative_config_str())
+    tf.io.gfile.rename(partial, path, overwrite=True)
+
+
+def restore_encoder(encoder: tf.keras.Model, model_dir: str, which: str = 'last') -> int:
+    """Gives an encoder the weights of a run's checkpoint, for export.
+
+    Args:
+      encoder: built as it was for training.
+      model_dir: the run's folder.
+      which: 'last' or 'best'.
+
+    Returns:
+      The step at which the checkpoint was written.
+
+    Raises:
+      errors.UserError: there is no such checkpoint, or it belongs to another encoder.
+    """
+    path = tf.train.latest_checkpoint(_folder(model_dir, which))
+    if path is None:
+        raise errors.UserError(f"{model_dir} holds no '{which}' checkpoint: is it the --model_dir of a training run?")
+    step = tf.Variable(0, dtype=tf.int64)
+    try:
+        status = tf.train.Checkpoint(encoder=encoder, step=step).restore(path)
+        status.assert_existing_objects_matched().expect_partial()
+    except (*_FAILURES, AssertionError, ValueError) as error:
+        raise errors.UserError(f'{path} does not fit the encoder of {model_dir}/{CONFIG_NAME}: '
+                               f'{_first_line(error)}') from error
+    return int(step)
