@@ -38,7 +38,7 @@ _BASELINE = flags.DEFINE_enum(
     'encoder before training. imagenet: a ResNet of keras.applications (ImageNetFeatures.weights: a path).')
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Where results and predictions go.', required=True)
 _GIN_FILE = flags.DEFINE_multi_string(
-    'gin_file', [], 'Protocol, e.g. gin/eval/davis_crw.gin; by default the task's own, named after it.')
+    'gin_file', [], 'Protocol: a file of gin/eval/. Later ones override earlier ones; by default CRW\'s of the task.')
 _GIN_BINDINGS = flags.DEFINE_multi_string('gin_bindings', [], "One setting, e.g. 'PropagationSettings.radius = 5'.")
 _SEQUENCES = flags.DEFINE_list('sequences', [], 'Only these sequences, by name; all by default.')
 

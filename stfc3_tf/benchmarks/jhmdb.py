@@ -53,10 +53,7 @@ class Clip:
         """
         if not self.paths[0].endswith('.avi'):
             files.check_frames(self.paths)
-        try:
-            sizes = [frame.shape[:2] for frame in self.frames(count)]
-        except video.UnreadableVideo as error:
-            raise errors.UserError(f'{self.paths[0]} is not a readable video: {error}') from error
+        sizes = [frame.shape[:2] for frame in self.frames(count)]
         if len(sizes) < count or count < 2:
             raise errors.UserError(
                 f'{self.paths[0]}: {len(sizes)} frames can be read, {annotation} describes {count}; '

@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import posixpath
+import sys
 import time
 from typing import Any, Protocol
 
@@ -130,7 +131,7 @@ def evaluate(
       errors.UserError: a sequence that does not exist, or data that cannot be used.
     """
     selected = _selected(benchmark, only)
-    settings = _plain({'task': benchmark.task, **benchmark.settings(), **tracker.settings()})
+    settings = plain({'task': benchmark.task, **benchmark.settings(), **tracker.settings()})
     versions = {'stfc3_tf': stfc3_tf.__version__, 'tensorflow': tf.__version__, 'numpy': np.__version__}
     keys = {sequence.name: _fingerprint(settings, versions, sequence) for sequence in selected}
     records = {
@@ -141,14 +142,16 @@ def evaluate(
     if len(waiting) < len(selected):
         logging.info('%d of %d sequences are finished already.', len(selected) - len(waiting), len(selected))
     frames = sum(sequence.check() for sequence in waiting)
-    progress = tf.keras.utils.Progbar(frames, unit_name='frame', verbose=1) if frames else None
+    # In a log file a bar would be thousands of lines; there a line a sequence tells.
+    progress = tf.keras.utils.Progbar(frames, unit_name='frame', verbose=1 if sys.stdout.isatty() else 2)
     for sequence in waiting:
         counted = _Counted(tracker, lambda: progress.add(1))
         records[sequence.name] = _run(sequence, counted, output_dir, keys[sequence.name])
+        logging.info('%s: %s', sequence.name, records[sequence.name]['metrics'])
     results = {
         'task': benchmark.task,
         'protocol': protocol,
-        'metrics': _plain(benchmark.summary(records)),
+        'metrics': plain(benchmark.summary(records)),
         'sequences': {name: _in_results(record) for name, record in records.items()},
         'settings': settings,
         'saved_model': saved_model,
@@ -238,7 +241,7 @@ def _run(sequence: Sequence, tracker: _Counted, output_dir: str, key: str) -> Re
     write_whole(
         posixpath.join(output_dir, 'predictions', sequence.output),
         lambda partial: scored.update(sequence.run(tracker, partial)))
-    record = _plain({
+    record = plain({
         'fingerprint': key,
         'name': sequence.name,
         'frames': tracker.frames,
@@ -276,14 +279,14 @@ def _in_results(record: Record) -> Record:
     return {key: record[key] for key in ('metrics', 'counts', 'frames', 'seconds') if key in record}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Returns a JSON-ready copy: NumPy's values as Python's, NaN as None, infinity as text."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return value

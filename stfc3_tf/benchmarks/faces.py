@@ -1,0 +1,288 @@
+"""300VW: 68 face landmarks given in the first frame, tracked through thousands of frames.
+
+Reads the official layout,
+
+    <video>/vid.avi (or any other ending), or frames <video>/frames/000001.jpg
+    <video>/annot/000001.pts           68 points, 1-based pixels; the number is the frame's, from 1
+
+and writes <video>/000001.pts, in pixels of the original frames, and cumulative_error.csv.
+
+Faces are cropped once, by the landmarks of the first frame, and enlarged or shrunk to one size.
+Errors in pixels are pixels of that crop. The paper does not say how it cropped; `Faces.crop_scale` is
+this project's choice, wide enough for heads that move.
+"""
+
+from collections.abc import Iterator, Mapping
+import dataclasses
+import itertools
+import posixpath
+from typing import ClassVar, NamedTuple
+
+import cv2
+import gin
+import numpy as np
+import tensorflow as tf
+
+from stfc3_tf import errors
+from stfc3_tf import metrics
+from stfc3_tf.benchmarks import codecs
+from stfc3_tf.benchmarks import files
+from stfc3_tf.benchmarks import runner
+from stfc3_tf.clips import video
+
+LANDMARKS = 68
+# The test videos of the challenge (Shen et al. 2015): 1 well lit, 2 mixed, 3 arbitrary conditions.
+CATEGORIES = {
+    1: (
+        114, 124, 125, 126, 150, 158, 401, 402, 505, 506, 507, 508, 509, 510, 511, 514, 515, 518, 519, 520, 521,
+        522, 524, 525, 537, 538, 540, 541, 546, 547, 548),
+    2: (
+        203, 208, 211, 212, 213, 214, 218, 224, 403, 404, 405, 406, 407, 408, 409, 412, 550, 551, 553),
+    3: (410, 411, 516, 517, 526, 528, 529, 530, 531, 533, 557, 558, 559, 562),
+}
+# Share of the interocular distance at which the challenge's curves end; a frame beyond has failed.
+FAILURE = 0.08
+_CURVE = np.linspace(0, 0.2, 401)
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class Faces(runner.Benchmark):
+    """300VW under one protocol.
+
+    Attributes:
+      data_dir: the folder that holds one folder a video.
+      category: 1, 2 or 3, the challenge's test videos of that category; 0, all videos there are.
+      crop_scale: side of the square crop, as a multiple of the longer side of the box of the first
+        frame's landmarks.
+      crop_size: pixels a side to which the crop is resized.
+      codec: between landmarks and label maps.
+    """
+
+    data_dir: str
+    category: int = 0
+    crop_scale: float = 2.0
+    crop_size: int = 320
+    codec: codecs.PointCodec = dataclasses.field(default_factory=codecs.PointCodec)
+
+    task: ClassVar[str] = '300vw'
+
+    def __post_init__(self):
+        if self.category not in (0, *CATEGORIES):
+            raise errors.UserError(f'Faces.category={self.category} is none of 0 (all videos), 1, 2, 3.')
+        if self.crop_scale <= 0 or self.crop_size < 1:
+            raise errors.UserError(
+                f'Faces.crop_scale={self.crop_scale}, crop_size={self.crop_size}: both must be positive.')
+
+    def sequences(self) -> list['FaceSequence']:
+        """Returns the videos of the category, or all in the order of their names."""
+        present = self._present()
+        if not self.category:
+            return [FaceSequence(self, name) for name in present]
+        wanted = [f'{number:03d}' for number in CATEGORIES[self.category]]
+        missing = [name for name in wanted if name not in present]
+        if missing:
+            raise errors.UserError(
+                f'{self.data_dir} lacks the videos {", ".join(missing)} of category {self.category}; '
+                'Faces.category = 0 takes the videos there are.')
+        return [FaceSequence(self, name) for name in wanted]
+
+    def summary(self, records: Mapping[str, runner.Record]) -> dict[str, float]:
+        """Returns the figures over the frames of all videos together, as the challenge counts."""
+        return _figures(_pooled(records))
+
+    def write_reports(self, records: Mapping[str, runner.Record], folder: str) -> None:
+        """Writes the share of frames with at most each error, in interocular distances."""
+        shares = metrics.cumulative_error(_pooled(records)['interocular'], _CURVE)
+        lines = ['error,share'] + [f'{error:.4f},{share:.6f}' for error, share in zip(_CURVE, shares)]
+        runner.write_text(posixpath.join(folder, 'cumulative_error.csv'), '\n'.join(lines) + '\n')
+
+    def _present(self) -> list[str]:
+        names = tf.io.gfile.listdir(self.data_dir) if tf.io.gfile.isdir(self.data_dir) else []
+        names = sorted(name.rstrip('/') for name in names)
+        found = [name for name in names if tf.io.gfile.isdir(posixpath.join(self.data_dir, name, 'annot'))]
+        if not found:
+            raise errors.UserError(
+                f'{self.data_dir} holds no video; expected folders <video> with vid.avi (or frames/) and '
+                'annot/000001.pts.')
+        return found
+
+
+class FaceCrop(NamedTuple):
+    """A square of whole pixels of the frame, resized to `size` pixels a side; may reach outside."""
+
+    left: int
+    top: int
+    side: int
+    size: int
+
+    @classmethod
+    def around(cls, landmarks: np.ndarray, scale: float, size: int) -> 'FaceCrop':
+        """Returns the square centred on the box of the landmarks [68, 2], `scale` times its longer side."""
+        low, high = landmarks.min(axis=0), landmarks.max(axis=0)
+        side = max(int(np.ceil(scale * (high - low).max())), 1)
+        left, top = np.rint((low + high + 1 - side) / 2).astype(int)
+        return cls(int(left), int(top), side, size)
+
+    def of(self, frame: np.ndarray) -> np.ndarray:
+        """Returns uint8 [size, size, 3]; outside the frame its border pixels are repeated."""
+        height, width = frame.shape[:2]
+        rows = np.clip(np.arange(self.top, self.top + self.side), 0, height - 1)
+        columns = np.clip(np.arange(self.left, self.left + self.side), 0, width - 1)
+        shrinks = self.side > self.size
+        return cv2.resize(
+            frame[rows[:, None], columns], (self.size, self.size),
+            interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+    def from_frame(self, points: np.ndarray) -> np.ndarray:
+        """Pixels of the frame [..., 2] -> pixels of the crop."""
+        return (points + 0.5 - (self.left, self.top)) * (self.size / self.side) - 0.5
+
+    def to_frame(self, points: np.ndarray) -> np.ndarray:
+        """Pixels of the crop [..., 2] -> pixels of the frame."""
+        return (points + 0.5) * (self.side / self.size) + (self.left, self.top) - 0.5
+
+
+class FaceSequence(runner.Sequence):
+    """The face of one video, from its first annotated frame to its last."""
+
+    def __init__(self, benchmark: Faces, name: str):
+        self.name = self.output = name
+        self._benchmark = benchmark
+        self._folder = posixpath.join(benchmark.data_dir, name)
+
+    def files(self) -> list[str]:
+        """Returns the video or its frames, then the annotations."""
+        return [*self._footage(), *self._annotations()]
+
+    def check(self) -> int:
+        """Reads every annotation and decodes the video; returns the number of frames to track."""
+        numbers, _ = self._truth()
+        if len(numbers) < 2:
+            raise errors.UserError(
+                f'{self._folder}/annot holds {len(numbers)} file; expected at least two annotated frames.')
+        sizes = [frame.shape for frame in self._frames(numbers)]
+        if len(sizes) < numbers[-1] - numbers[0] + 1:
+            raise errors.UserError(
+                f'{self._annotations()[-1]} annotates frame {numbers[-1]}, but {self._footage()[0]} ends with '
+                f'frame {numbers[0] - 1 + len(sizes)}; remove the annotations without a frame.')
+        return len(sizes)
+
+    def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
+        """Tracks the first frame's landmarks in the crop; errors of all later annotated frames."""
+        numbers, truth = self._truth()
+        size = self._benchmark.crop_size
+        crop = FaceCrop.around(truth[0], self._benchmark.crop_scale, size)
+        truth = crop.from_frame(truth)
+        frames = map(crop.of, self._frames(numbers))
+        tracked = np.stack(list(tracker.track(frames, truth[0], self._benchmark.codec, (size, size))))
+        predictions = hold_last(tracked)
+        for number, points in enumerate(crop.to_frame(predictions), numbers[0]):
+            write_landmarks(posixpath.join(output, f'{number:06d}.pts'), points)
+        truth, scored = truth[1:], np.array(numbers[1:]) - numbers[0]
+        frame_errors = _frame_errors(truth, predictions[scored])
+        return {
+            'metrics': {
+                **_figures(frame_errors),
+                'Lost': np.isnan(tracked[scored, :, 0]).mean(),
+                'Outside-crop': np.any((truth < -0.5) | (truth > size - 0.5), axis=-1).mean(),
+            },
+            'per_frame': {'frame': numbers[1:], **frame_errors},
+        }
+
+    def _footage(self) -> list[str]:
+        films = [path for path in tf.io.gfile.glob(posixpath.join(self._folder, 'vid.*'))]
+        frames = posixpath.join(self._folder, 'frames')
+        if len(films) > 1:
+            raise errors.UserError(f'{self._folder} holds {", ".join(sorted(films))}; keep one of them.')
+        return films or files.list_files(
+            frames, video.PICTURE_SUFFIXES, f'the frames, or a video {self._folder}/vid.avi')
+
+    def _frames(self, numbers: list[int]) -> Iterator[np.ndarray]:
+        """Yields the frames from the first annotated to the last, uint8 [height, width, 3]."""
+        footage = self._footage()
+        is_film = files.stem(footage[0]) == 'vid' and not video.is_picture(footage[0])
+        frames = (frame for _, frame in video.frames_of_video(footage[0])) if is_film else files.read_frames(footage)
+        return itertools.islice(frames, numbers[0] - 1, numbers[-1])
+
+    def _annotations(self) -> list[str]:
+        return files.list_files(
+            posixpath.join(self._folder, 'annot'), ('.pts',), 'annotations 000001.pts, ...')
+
+    def _truth(self) -> tuple[list[int], np.ndarray]:
+        """Returns frame numbers, from 1, and landmarks [annotated frames, 68, 2], 0-based."""
+        paths = self._annotations()
+        wrong = [path for path in paths if not files.stem(path).isdecimal() or int(files.stem(path)) < 1]
+        if wrong:
+            raise errors.UserError(f'{wrong[0]}: expected the number of a frame, from 1, as its name.')
+        numbers = [int(files.stem(path)) for path in paths]
+        order = np.argsort(numbers)
+        return [numbers[i] for i in order], np.stack([read_landmarks(paths[i]) for i in order])
+
+
+def read_landmarks(path: str) -> np.ndarray:
+    """Returns the 68 points of a .pts file, float64 [68, 2], (x, y), 0-based pixels.
+
+    Raises:
+      errors.UserError: unreadable, or not 68 points.
+    """
+    text = files.read_bytes(path).decode(errors='replace')
+    try:
+        points = np.array(text.partition('{')[2].partition('}')[0].split(), np.float64).reshape(-1, 2)
+    except ValueError as error:
+        raise errors.UserError(f'{path}: expected lines `x y` between braces, but: {error}') from error
+    if len(points) != LANDMARKS or not np.isfinite(points).all():
+        raise errors.UserError(f'{path} holds {len(points)} points; expected {LANDMARKS}, all finite.')
+    return points - 1
+
+
+def write_landmarks(path: str, points: np.ndarray) -> None:
+    """Writes points [points, 2], 0-based pixels, as a .pts file, which is 1-based."""
+    lines = ['version: 1', f'n_points: {len(points)}', '{', *(f'{x:.3f} {y:.3f}' for x, y in points + 1), '}']
+    tf.io.gfile.makedirs(posixpath.dirname(path))
+    with tf.io.gfile.GFile(path, 'w') as file:
+        file.write('\n'.join(lines) + '\n')
+
+
+def hold_last(tracks: np.ndarray) -> np.ndarray:
+    """Gives lost points the position they had last: losing a point is no way to avoid its error.
+
+    Args:
+      tracks: float [time, points, 2], NaN where lost; all present in the first frame.
+
+    Returns:
+      The same shape without NaN.
+    """
+    held = tracks.copy()
+    for now, before in zip(held[1:], held):
+        now[np.isnan(now)] = before[np.isnan(now)]
+    return held
+
+
+def _frame_errors(truth: np.ndarray, predictions: np.ndarray) -> dict[str, np.ndarray]:
+    mean = metrics.mean_point_error(truth, predictions)
+    return {
+        'rms': metrics.root_mean_square_error(truth, predictions),
+        'mean': mean,
+        'interocular': mean / metrics.interocular_distance(truth),
+        'box': mean / metrics.box_diagonal(truth),
+    }
+
+
+def _figures(frame_errors: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The mean over frames of each error; curve and failures of the interocular one."""
+    relative = frame_errors['interocular']
+    return {
+        'RMSE': float(np.mean(frame_errors['rms'])),
+        'Point-to-point': float(np.mean(frame_errors['mean'])),
+        'NME-interocular': float(np.mean(relative)),
+        'NME-box': float(np.mean(frame_errors['box'])),
+        f'AUC@{FAILURE}': metrics.area_under_cumulative_error(relative, FAILURE),
+        f'Failures@{FAILURE}': metrics.failure_rate(relative, FAILURE),
+    }
+
+
+def _pooled(records: Mapping[str, runner.Record]) -> dict[str, np.ndarray]:
+    per_frame = [record['per_frame'] for record in records.values()]
+    names = 'rms', 'mean', 'interocular', 'box'
+    return {name: np.concatenate([errors_of[name] for errors_of in per_frame]) for name in names}
