@@ -4,6 +4,7 @@
 """
 
 from stfc3_tf.clips.dataset import clip_dataset
+from stfc3_tf.clips.opening import open_source
 from stfc3_tf.clips.source import SkippedVideos, Source, UnreadableVideo
 from stfc3_tf.clips.synthetic import SyntheticScenes
 
@@ -13,4 +14,5 @@ __all__ = [
     'SyntheticScenes',
     'UnreadableVideo',
     'clip_dataset',
+    'open_source',
 ]

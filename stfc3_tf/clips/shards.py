@@ -1,0 +1,224 @@
+"""TFRecord shards of JPEG frames as a source of clips, and their writer.
+
+A record is a `tf.train.SequenceExample`, one video each:
+
+    feature lists  image/encoded      bytes, a JPEG picture a frame
+                   image/timestamp    int64, microseconds, ascending
+    context        image/frame_rate   float, frames per second, for records without time stamps
+                   image/height       int64
+                   image/width        int64
+                   image/format       bytes, 'JPEG'
+                   clip/data_path     bytes, where the video came from
+
+Records are read at random: a shard's headers are looked through once for the offsets, and of the
+record asked for only the frames asked for are decoded. TensorFlow checks the checksum of each
+record as it reads it.
+"""
+
+from collections.abc import Iterable, Sequence
+import struct
+from typing import NamedTuple
+
+from absl import logging
+from google.protobuf import message
+import numpy as np
+import tensorflow as tf
+
+from stfc3_tf import errors
+from stfc3_tf.clips import source
+
+_HEADER = struct.Struct('<QI')  # Length of the data and the masked checksum of that length.
+_FOOTER_BYTES = 4  # The masked checksum of the data.
+
+
+class _Place(NamedTuple):
+    shard: str
+    record: int
+    offset: int
+    whole: bool  # False where the shard breaks off or is garbled from here on.
+
+
+class Shards(source.Source):
+    """Every record of the shards is a video.
+
+    Args:
+      paths: the shards, on any file systems TensorFlow knows.
+
+    Raises:
+      errors.UserError: a shard cannot be opened.
+    """
+
+    def __init__(self, paths: Sequence[str]):
+        self._places = [place for path in paths for place in _index(path)]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def name(self, video: int) -> str:
+        place = self._places[video]
+        return f'{place.shard} (record {place.record})'
+
+    def read(self, video: int, position: float, count: int, frame_rate: float) -> np.ndarray:
+        example = self._example(video)
+        pictures = example.feature_lists.feature_list['image/encoded'].feature
+        if not pictures:
+            raise source.UnreadableVideo(self.name(video), 'holds no image/encoded')
+        shown = self._times(video, example, len(pictures))
+        times = source.clip_times(
+            self.name(video), shown[0], shown[-1], position, count, frame_rate
+        )
+        chosen = [pictures[k].bytes_list.value[0] for k in source.nearest(shown, times)]
+        try:
+            with tf.device('/cpu:0'):
+                return np.stack([_decode(picture) for picture in chosen])
+        except (tf.errors.OpError, ValueError) as error:
+            raise source.UnreadableVideo(self.name(video), str(error), everywhere=False) from error
+
+    def _example(self, video: int) -> tf.train.SequenceExample:
+        place = self._places[video]
+        if not place.whole:
+            raise source.UnreadableVideo(self.name(video), 'the shard is cut off or garbled here')
+        try:
+            with tf.device('/cpu:0'):
+                record = _record_at(place.shard, place.offset).numpy()
+            return tf.train.SequenceExample.FromString(record)
+        except (tf.errors.OpError, message.DecodeError) as error:
+            reason = getattr(error, 'message', str(error))
+            raise source.UnreadableVideo(self.name(video), f'corrupt record ({reason})') from error
+
+    def _times(self, video: int, example: tf.train.SequenceExample, frames: int) -> np.ndarray:
+        """Seconds of each frame, ascending."""
+        stamps = example.feature_lists.feature_list['image/timestamp'].feature
+        if len(stamps) == frames:
+            return np.array([stamp.int64_list.value[0] for stamp in stamps]) / 1e6
+        rates = example.context.feature['image/frame_rate'].float_list.value
+        if stamps or not rates:
+            raise source.UnreadableVideo(
+                self.name(video),
+                f'{len(stamps)} image/timestamp for {frames} frames and no image/frame_rate instead',
+            )
+        return np.arange(frames) / rates[0]
+
+
+def clip_record(
+    frames: Iterable[np.ndarray],
+    timestamps: Sequence[float],
+    data_path: str,
+    quality: int = 95,
+) -> bytes:
+    """Makes a record of one video.
+
+    Args:
+      frames: uint8 RGB [height, width, 3] each.
+      timestamps: seconds of each frame, ascending.
+      data_path: where the video came from.
+      quality: of the JPEG pictures, up to 100.
+
+    Returns:
+      The serialised `tf.train.SequenceExample`.
+
+    Raises:
+      ValueError: there are not as many frames as time stamps, or none.
+    """
+    with tf.device('/cpu:0'):
+        pictures = [tf.io.encode_jpeg(f, quality=quality, chroma_downsampling=False) for f in frames]
+    if len(pictures) != len(timestamps) or not pictures:
+        raise ValueError(f'{len(pictures)} frames, {len(timestamps)} time stamps')
+    height, width, _ = tf.io.decode_jpeg(pictures[0]).shape
+    span = timestamps[-1] - timestamps[0]
+    context = {
+        'image/frame_rate': _floats((len(pictures) - 1) / span if span else 0.0),
+        'image/height': _integers(height),
+        'image/width': _integers(width),
+        'image/format': _bytes(b'JPEG'),
+        'clip/data_path': _bytes(data_path.encode()),
+    }
+    lists = {
+        'image/encoded': [_bytes(picture.numpy()) for picture in pictures],
+        'image/timestamp': [_integers(round(stamp * 1e6)) for stamp in timestamps],
+    }
+    return tf.train.SequenceExample(
+        context=tf.train.Features(feature=context),
+        feature_lists=tf.train.FeatureLists(
+            feature_list={name: tf.train.FeatureList(feature=f) for name, f in lists.items()}
+        ),
+    ).SerializeToString()
+
+
+def write_shard(path: str, records: Iterable[bytes]) -> int:
+    """Writes a shard under another name and renames it once it is complete.
+
+    Returns:
+      How many records were written.
+    """
+    unfinished, count = f'{path}.incomplete', 0
+    with tf.io.TFRecordWriter(unfinished) as writer:
+        for count, record in enumerate(records, 1):
+            writer.write(record)
+    tf.io.gfile.rename(unfinished, path, overwrite=True)
+    return count
+
+
+def _index(path: str) -> list[_Place]:
+    """Finds the records of a shard by its headers; what breaks off is one last, unreadable place."""
+    places, offset = [], 0
+    try:
+        size = tf.io.gfile.stat(path).length
+        with tf.io.gfile.GFile(path, 'rb') as file:
+            while offset < size:
+                file.seek(offset)
+                length = _data_length(file.read(_HEADER.size))
+                end = size + 1 if length is None else offset + _HEADER.size + length + _FOOTER_BYTES
+                places.append(_Place(path, len(places), offset, whole=end <= size))
+                offset = end
+    except tf.errors.OpError as error:
+        raise errors.UserError(f'{path}: {error.message}') from error
+    if not places:
+        logging.warning('%s holds no records.', path)
+    return places
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64)])
+def _record_at(path: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    """Reads one record; TensorFlow checks its checksum."""
+    # The public class reads a file from its start only; the op beneath it takes an offset.
+    variant = tf.raw_ops.TFRecordDatasetV2(
+        filenames=[path], compression_type='', buffer_size=1 << 18, byte_offsets=[offset]
+    )
+    records = tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
+    return records.take(1).get_single_element()
+
+
+def _data_length(header: bytes) -> int | None:
+    """Length of a record's data, or None if the header is cut off or its checksum is wrong."""
+    if len(header) < _HEADER.size:
+        return None
+    length, checksum = _HEADER.unpack(header)
+    return length if _masked_crc32c(header[:8]) == checksum else None
+
+
+def _masked_crc32c(data: bytes) -> int:
+    """The checksum of the TFRecord format: CRC-32C, rotated and shifted."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _decode(picture: bytes) -> np.ndarray:
+    return tf.io.decode_jpeg(picture, channels=3, dct_method='INTEGER_ACCURATE').numpy()
+
+
+def _bytes(value: bytes) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def _integers(value: int) -> tf.train.Feature:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+
+def _floats(value: float) -> tf.train.Feature:
+    return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))

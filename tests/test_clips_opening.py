@@ -1,0 +1,201 @@
+"""What `--data` may mean, and the sources of pictures: folders and TFRecord shards."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stfc3_tf import clips, errors
+from stfc3_tf.clips import frame_folders, shards, video, video_files
+
+
+def _picture(grey, height=16, width=24):
+    return np.full((height, width, 3), grey, np.uint8)
+
+
+def _folder(path, greys, name='frame_{}.png', encode=tf.io.encode_png):
+    path.mkdir(parents=True)
+    for number, grey in enumerate(greys):
+        (path / name.format(number)).write_bytes(encode(_picture(grey)).numpy())
+    return str(path)
+
+
+def _greys(clip):
+    return clip.reshape(len(clip), -1).mean(1).round().astype(int).tolist()
+
+
+def _record(greys, rate, name='v.mp4'):
+    return shards.clip_record([_picture(g) for g in greys], np.arange(len(greys)) / rate, name)
+
+
+def test_frame_folders_are_read_by_number_and_time(tmp_path):
+    folder = _folder(tmp_path / 'a', range(12))
+    source = frame_folders.FrameFolders([folder], frame_rate=10.0)
+    assert _greys(source.read(0, 0.0, 4, 5.0)) == [0, 2, 4, 6]
+    assert _greys(source.read(0, 0.999, 4, 5.0)) == [5, 7, 9, 11]
+    # 0, 0.125, 0.25, 0.375 s: frames 0, 1.25, 2.5, 3.75 to the nearest, the earlier of two.
+    assert _greys(source.read(0, 0.0, 4, 8.0)) == [0, 1, 2, 4]
+    shown = list(video.frames_of_folder(folder, 10.0))
+    np.testing.assert_allclose([seconds for seconds, _ in shown], np.arange(12) / 10)
+    assert [frame[0, 0, 0] for _, frame in shown] == list(range(12))
+
+
+def test_broken_frame_folders(tmp_path):
+    short = _folder(tmp_path / 'short', range(3))
+    source = frame_folders.FrameFolders([short], 10.0)
+    with pytest.raises(clips.UnreadableVideo, match='short.*too short'):
+        source.read(0, 0.0, 4, 8.0)
+    broken = _folder(tmp_path / 'broken', range(8))
+    (tmp_path / 'broken' / 'frame_5.png').write_bytes(b'not a picture')
+    source = frame_folders.FrameFolders([broken], 10.0)
+    assert _greys(source.read(0, 0.0, 2, 10.0)) == [0, 1]
+    with pytest.raises(clips.UnreadableVideo, match='frame_5.png') as caught:
+        source.read(0, 0.0, 8, 10.0)
+    assert not caught.value.everywhere
+    mixed = _folder(tmp_path / 'mixed', range(4))
+    (tmp_path / 'mixed' / 'frame_2.png').write_bytes(tf.io.encode_png(_picture(9, 8, 8)).numpy())
+    with pytest.raises(clips.UnreadableVideo, match='differ in size'):
+        frame_folders.FrameFolders([mixed], 10.0).read(0, 0.0, 4, 10.0)
+    with pytest.raises(clips.UnreadableVideo, match='no pictures'):
+        next(video.frames_of_folder(str(tmp_path)))
+
+
+def test_shards_give_back_what_was_written(tmp_path):
+    path = str(tmp_path / 'a.tfrecord')
+    greys = [range(0, 100, 5), range(100, 200, 5), range(200, 250, 5)]
+    assert shards.write_shard(path, (_record(g, 10.0) for g in greys)) == 3
+    assert [p.name for p in tmp_path.iterdir()] == ['a.tfrecord']
+    source = shards.Shards([path])
+    assert len(source) == 3 and source.name(1) == f'{path} (record 1)'
+    assert _greys(source.read(1, 0.0, 4, 5.0)) == [100, 110, 120, 130]
+    assert _greys(source.read(0, 0.0, 3, 2.0)) == [0, 25, 50]
+    with pytest.raises(clips.UnreadableVideo, match='record 2.*too short'):
+        source.read(2, 0.0, 4, 2.0)
+
+
+def test_records_can_be_read_by_tensorflow_alone(tmp_path):
+    path = str(tmp_path / 'a.tfrecord')
+    shards.write_shard(path, [_record([10, 20, 30], 8.0, 'some/video.mp4')])
+    record = next(iter(tf.data.TFRecordDataset(path)))
+    context, lists = tf.io.parse_single_sequence_example(
+        record,
+        {
+            'clip/data_path': tf.io.FixedLenFeature([], tf.string),
+            'image/frame_rate': tf.io.FixedLenFeature([], tf.float32),
+            'image/height': tf.io.FixedLenFeature([], tf.int64),
+            'image/width': tf.io.FixedLenFeature([], tf.int64),
+            'image/format': tf.io.FixedLenFeature([], tf.string),
+        },
+        {
+            'image/encoded': tf.io.FixedLenSequenceFeature([], tf.string),
+            'image/timestamp': tf.io.FixedLenSequenceFeature([], tf.int64),
+        },
+    )
+    assert context['clip/data_path'].numpy() == b'some/video.mp4'
+    assert context['image/frame_rate'].numpy() == 8.0
+    assert (context['image/height'].numpy(), context['image/width'].numpy()) == (16, 24)
+    assert lists['image/timestamp'].numpy().tolist() == [0, 125_000, 250_000]
+    assert tf.io.decode_jpeg(lists['image/encoded'][1]).numpy().mean() == 20
+
+
+def test_shards_by_time_stamps_and_without(tmp_path):
+    times = [0.0, 0.1, 0.2, 1.0, 2.0]
+    stamped = shards.clip_record([_picture(g) for g in (0, 10, 20, 100, 200)], times, 'v')
+    example = tf.train.SequenceExample.FromString(_record([0, 10, 20, 30, 40], 4.0))
+    del example.feature_lists.feature_list['image/timestamp']
+    path = str(tmp_path / 'a.tfrecord')
+    shards.write_shard(path, [stamped, example.SerializeToString()])
+    source = shards.Shards([path])
+    assert _greys(source.read(0, 0.0, 3, 1.0)) == [0, 100, 200]
+    assert _greys(source.read(1, 0.0, 3, 2.0)) == [0, 20, 40]
+
+
+def test_corrupt_shards_lose_only_what_is_corrupt(tmp_path):
+    path = tmp_path / 'a.tfrecord'
+    records = [_record(range(k, k + 20), 10.0) for k in (0, 100, 200)]
+    shards.write_shard(str(path), records)
+    content = path.read_bytes()
+    starts = np.cumsum([0] + [len(record) + 16 for record in records])
+
+    def source_of(changed):
+        path.write_bytes(changed)
+        return shards.Shards([str(path)])
+
+    flipped = bytearray(content)
+    flipped[starts[1] + 300] ^= 1  # In the data of record 1.
+    source = source_of(flipped)
+    assert len(source) == 3
+    with pytest.raises(clips.UnreadableVideo, match='record 1.*corrupt'):
+        source.read(1, 0.0, 4, 5.0)
+    assert _greys(source.read(2, 0.0, 2, 5.0)) == [200, 202]
+
+    for cut in (5, 200, len(records[2]) + 14):  # In the header, the data, the last checksum.
+        source = source_of(content[: starts[2] + cut])
+        assert len(source) == 3
+        assert _greys(source.read(1, 0.0, 2, 5.0)) == [100, 102]
+        with pytest.raises(clips.UnreadableVideo, match='record 2.*cut off'):
+            source.read(2, 0.0, 2, 5.0)
+
+    garbled = bytearray(content)
+    garbled[starts[1]] ^= 1  # The length of record 1: nothing after it can be found.
+    assert len(source_of(garbled)) == 2
+
+
+def test_a_shard_interrupted_while_written_does_not_look_finished(tmp_path):
+    def failing():
+        yield _record(range(5), 10.0)
+        raise RuntimeError('interrupted')
+
+    with pytest.raises(RuntimeError):
+        shards.write_shard(str(tmp_path / 'a.tfrecord'), failing())
+    assert not (tmp_path / 'a.tfrecord').exists()
+
+
+def test_a_dataset_over_shards_runs_in_parallel(tmp_path):
+    for number in range(2):
+        records = [_record(range(k, k + 20), 10.0) for k in (number * 100, number * 100 + 50)]
+        shards.write_shard(str(tmp_path / f's.tfrecord-{number}-of-2'), records)
+    source = clips.open_source(str(tmp_path / 's.tfrecord*'))
+    assert isinstance(source, shards.Shards) and len(source) == 4
+    dataset = clips.clip_dataset(source, frames=3, frame_rate=5.0, skipped=clips.SkippedVideos())
+    for element in dataset.take(20).as_numpy_iterator():
+        first = _greys(element['frames'])[0]
+        assert _greys(element['frames']) == [first, first + 2, first + 4]
+        assert first // 50 == element['video']
+
+
+def test_open_source_finds_each_kind(tmp_path):
+    assert isinstance(clips.open_source(None), clips.SyntheticScenes)
+    for name in ('b/y.MP4', 'b/deep/x.avi', 'a.webm', 'a.txt', '.hidden.mp4', 'thumb.jpg'):
+        (tmp_path / 'videos' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'videos' / name).write_bytes(b'')
+    found = clips.open_source(str(tmp_path / 'videos'))
+    assert isinstance(found, video_files.VideoFiles)
+    names = [found.name(k).removeprefix(f'{tmp_path}/videos/') for k in range(len(found))]
+    assert names == ['a.webm', 'b/deep/x.avi', 'b/y.MP4']
+    assert len(clips.open_source(str(tmp_path / 'videos' / 'b' / '*.MP4'))) == 1
+    assert len(clips.open_source(str(tmp_path / 'videos' / 'a.webm'))) == 1
+    for name in ('one', 'two'):
+        _folder(tmp_path / 'frames' / name, range(20), name='{:05d}.jpg', encode=tf.io.encode_jpeg)
+    folders = clips.open_source(str(tmp_path / 'frames'), frame_folder_rate=10.0)
+    assert isinstance(folders, frame_folders.FrameFolders)
+    assert [folders.name(k) for k in range(2)] == [str(tmp_path / 'frames' / n) for n in ('one', 'two')]
+    assert _greys(folders.read(1, 0.0, 3, 5.0)) == [0, 2, 4]
+    assert len(clips.open_source(str(tmp_path / 'frames' / 't*'))) == 1
+
+
+def test_open_source_says_what_is_missing(tmp_path):
+    with pytest.raises(errors.UserError, match='none: no such file or folder'):
+        clips.open_source(str(tmp_path / 'none'))
+    with pytest.raises(errors.UserError, match=r'\*\.mp4: glob matches nothing'):
+        clips.open_source(str(tmp_path / '*.mp4'))
+    (tmp_path / 'notes.txt').write_text('no videos')
+    with pytest.raises(errors.UserError, match=r'Looked for video files \(\.mp4.*found 1 files'):
+        clips.open_source(str(tmp_path))
+    (tmp_path / 'empty.tfrecord').write_bytes(b'')
+    with pytest.raises(errors.UserError, match='hold no records'):
+        clips.open_source(str(tmp_path))
+    (tmp_path / 'v.mp4').write_bytes(b'')
+    with pytest.raises(errors.UserError, match='both video files'):
+        clips.open_source(str(tmp_path))
+    with pytest.raises(errors.UserError, match='frame_folder_rate'):
+        clips.open_source(str(tmp_path), frame_folder_rate=0.0)
