@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import pathlib
 
 from absl import flags
-import gin
 
 from stfc3_tf import baselines
 from stfc3_tf import command
@@ -38,17 +37,9 @@ _BASELINE = flags.DEFINE_enum(
     'encoder before training. imagenet: a ResNet of keras.applications (ImageNetFeatures.weights: a path).')
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Where results and predictions go.', required=True)
 _GIN_FILE = flags.DEFINE_multi_string(
-    'gin_file', [], 'Protocol: a file of gin/eval/. Later ones override earlier ones; by default CRW\'s of the task.')
+    'gin_file', [], 'Protocol: a file of gin/eval/; later ones override earlier ones. The default depends on the task.')
 _GIN_BINDINGS = flags.DEFINE_multi_string('gin_bindings', [], "One setting, e.g. 'PropagationSettings.radius = 5'.")
 _SEQUENCES = flags.DEFINE_list('sequences', [], 'Only these sequences, by name; all by default.')
-
-
-@gin.configurable('protocol')
-def check_protocol(requested: str, task: str | None = None) -> None:
-    """Raises UserError if the protocol names another task than the one `requested`."""
-    if task not in (None, requested):
-        raise errors.UserError(
-            f'--gin_file={" ".join(_GIN_FILE.value)} is a protocol of --task={task}, not of {requested}.')
 
 
 def make_tracker() -> runner.Tracker:

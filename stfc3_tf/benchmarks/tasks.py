@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+import gin
+
+from stfc3_tf import errors
 from stfc3_tf.benchmarks import badja
 from stfc3_tf.benchmarks import davis
 from stfc3_tf.benchmarks import jhmdb
@@ -30,3 +33,12 @@ TASKS = {
     'jhmdb_masks': Task(jhmdb.JhmdbMasks, 'jhmdb_masks.gin'),
     'badja': Task(badja.Badja, 'badja.gin'),
 }
+
+
+@gin.configurable('protocol')
+def check_protocol(requested: str, task: str | None = None) -> None:
+    """Raises UserError if the protocol (`protocol.task` in its file) is for another task than requested."""
+    if task not in (None, requested):
+        raise errors.UserError(
+            f'--task={requested}, but protocol.task = {task!r} in the --gin_file: choose a protocol of '
+            'the task.')
