@@ -5,8 +5,8 @@ order: colour jitter, greyscale, Gaussian blur, solarise. Every frame of a clip 
 own, so that a walk through time cannot be solved by matching colours alone.
 
 Arithmetic is float32 in [0, 255], clipped after each operation as an 8-bit image would be but
-never rounded in between. An image is worked on as three colour planes [3, height, width]: long rows of
-one colour are what the CPU is fast at (2 to 8 times faster here than pixels of three).
+never rounded in between. An image is worked on as three colour planes [3, height, width]: long rows
+of one colour are what the CPU is fast at (2 to 8 times faster here than pixels of three).
 """
 
 from __future__ import annotations
@@ -138,13 +138,13 @@ def apply(frame: tf.Tensor, draw: ColourDraw) -> tf.Tensor:
     """
     planes = tf.transpose(tf.cast(frame, tf.float32), [2, 0, 1])
     planes = tf.cond(draw.jitter, lambda: _jitter(planes, draw.order, draw.amounts), lambda: planes)
-    planes = _where(draw.grey, functools.partial(scale_saturation, factor=0.0), planes)
-    planes = _where(draw.blur, functools.partial(gaussian_blur, sigma=draw.sigma), planes)
-    planes = _where(draw.solarise, solarise, planes)
+    planes = _if_drawn(draw.grey, functools.partial(scale_saturation, factor=0.0), planes)
+    planes = _if_drawn(draw.blur, functools.partial(gaussian_blur, sigma=draw.sigma), planes)
+    planes = _if_drawn(draw.solarise, solarise, planes)
     return tf.transpose(planes, [1, 2, 0])
 
 
-def _where(drawn: tf.Tensor, operation, planes: tf.Tensor) -> tf.Tensor:
+def _if_drawn(drawn: tf.Tensor, operation, planes: tf.Tensor) -> tf.Tensor:
     """Runs `operation` only if it was drawn."""
     return tf.cond(drawn, lambda: operation(planes), lambda: planes)
 
@@ -182,15 +182,19 @@ class ColourAugmentation:
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
             if name.endswith('probability') and not 0 <= value <= 1:
-                raise errors.UserError(f'ColourAugmentation.{name} = {value}: give a probability in [0, 1].')
+                raise errors.UserError(
+                    f'ColourAugmentation.{name} = {value}: give a probability in [0, 1].')
             if name != 'blur_sigma' and value < 0:
-                raise errors.UserError(f'ColourAugmentation.{name} = {value}: give a strength of 0 or more.')
+                raise errors.UserError(
+                    f'ColourAugmentation.{name} = {value}: give a strength of 0 or more.')
         if self.hue > 0.5:
-            raise errors.UserError(f'ColourAugmentation.hue = {self.hue}: half a turn (0.5) is the most.')
+            raise errors.UserError(
+                f'ColourAugmentation.hue = {self.hue}: half a turn (0.5) is the most.')
         low, high = self.blur_sigma
         if not 0 < low <= high:
             raise errors.UserError(
-                f'ColourAugmentation.blur_sigma = {self.blur_sigma}: give (low, high), 0 < low <= high.')
+                f'ColourAugmentation.blur_sigma = {self.blur_sigma}: give (low, high), '
+                '0 < low <= high.')
 
     def draw(self, count: int | tf.Tensor, seed: tf.Tensor) -> ColourDraw:
         """Draws what happens to each of `count` frames; the same seed (int [2]) draws the same."""
@@ -217,14 +221,15 @@ class ColourAugmentation:
           float32 [time, height, width, 3] in [0, 255], not rounded.
         """
         draws = self.draw(tf.shape(frames)[0], seed)
-        return tf.map_fn(lambda element: apply(*element), (frames, draws), fn_output_signature=tf.float32)
+        return tf.map_fn(lambda element: apply(*element), (frames, draws),
+                         fn_output_signature=tf.float32)
 
 
 def _between(uniform: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return low + (high - low) * uniform
 
 
-# Appendix B of the paper: (forward, backward). Its sentence on sigma stands at the greyscale bullet.
+# Appendix B of the paper, (forward, backward). What it says of sigma stands with the greyscale.
 PAPER = (
     ColourAugmentation(0.8, 0.8, 0.8, 0.2, 0.8, grey_probability=0.2, blur_probability=0.2),
     ColourAugmentation(0.4, 0.4, 0.2, 0.1, 0.8, grey_probability=0.2, blur_probability=0.2,

@@ -1,8 +1,8 @@
 """One clip becomes two tracks of views, each seen through its own crop and flip, with the matrices.
 
 Different crops of the same frame put the same content at different positions, which is what keeps
-the encoder from recognising positions instead of content (section 3.3 of the paper). A view is read from
-the source pixels in one resampling, so that no detail is lost twice and no offset adds up.
+the encoder from recognising positions instead of content (section 3.3 of the paper). A view is read
+from the source pixels in one resampling, so that no detail is lost twice and no offset adds up.
 
 Coordinates are those of `geometry`: the frame's box is [-1, 1] x [-1, 1]. A box is (left, top,
 right, bottom) in them and is not rounded to whole pixels.
@@ -48,12 +48,13 @@ def draw_boxes(count: int | tf.Tensor, frame_aspect: float | tf.Tensor, area: tu
     first = tf.argmax(tf.cast(fits, tf.int32), axis=1)
     corner = tf.stack([uniform[2], uniform[3]], axis=-1) * 2 * (1 - size) - 1
     drawn = tf.gather(tf.concat([corner, corner + 2 * size], axis=-1), first, axis=1, batch_dims=1)
-    return tf.where(tf.reduce_any(fits, axis=1, keepdims=True), drawn, centred_box(frame_aspect, aspect))
+    return tf.where(tf.reduce_any(fits, axis=1, keepdims=True), drawn,
+                    centred_box(frame_aspect, aspect))
 
 
 def candidate_sizes(area_draw: tf.Tensor, aspect_draw: tf.Tensor, frame_aspect: float | tf.Tensor,
                     area: tuple[float, float], aspect: tuple[float, float]) -> tf.Tensor:
-    """Turns uniform draws [...] into (width, height) [..., 2] as shares of the frame's, maybe above 1."""
+    """Turns uniform draws [...] into (width, height) [..., 2], shares of the frame's; some above 1."""
     share = area[0] + (area[1] - area[0]) * area_draw
     ratio = aspect[0] * (aspect[1] / aspect[0]) ** aspect_draw / frame_aspect
     return tf.sqrt(tf.stack([share * ratio, share / ratio], axis=-1))
@@ -74,8 +75,31 @@ def box_in_frame(box: tf.Tensor, outer: tf.Tensor) -> tf.Tensor:
     return tf.concat(corners, axis=-1)
 
 
+def visible_boxes(frames: tf.Tensor, jitter_area: tuple[float, float] | None,
+                  seed: tf.Tensor) -> tuple[tf.Tensor, float | tf.Tensor]:
+    """Says what the tracks may see of each frame: all of it, or a crop drawn for that frame alone.
+
+    Args:
+      frames: [time, height, width, 3].
+      jitter_area: None, or (low, high) share of a frame its crop covers.
+      seed: int [2].
+
+    Returns:
+      boxes float32 [time, 4], and the width / height at which a track's crop is drawn in them:
+      after this crop the released code stretches every frame to a square.
+    """
+    time, height, width = tf.unstack(tf.shape(frames)[:3])
+    aspect = tf.cast(width / height, tf.float32)
+    if jitter_area is None:
+        return tf.tile([WHOLE_FRAME], [time, 1]), aspect
+    return draw_boxes(time, aspect, jitter_area, FRAME_JITTER_ASPECT, seed), 1.0
+
+
 def resample(frame: tf.Tensor, box: tf.Tensor, size: int) -> tf.Tensor:
-    """Reads the box of a frame at size x size pixels: bilinear, area-weighted (antialiased) where it shrinks.
+    """Reads a box of a frame at size x size pixels, in one step.
+
+    The kernel is a triangle: bilinear where the view magnifies, widened to the view's pixels
+    (antialiased) where it shrinks.
 
     Args:
       frame: [height, width, 3], uint8 or float.
@@ -99,9 +123,10 @@ def _resample_rows(image: tf.Tensor, first: tf.Tensor, last: tf.Tensor, size: in
     count, *rest = tf.unstack(tf.shape(image))
     pixels = tf.cast(count, tf.float32) / 2
     scale = size / ((last - first) * pixels)
+    shift = -(first + 1) * pixels * scale
     resampled = tf.raw_ops.ScaleAndTranslate(
         images=tf.reshape(image, [1, count, 1, -1]), size=[size, 1], scale=tf.stack([scale, 1.0]),
-        translation=tf.stack([-(first + 1) * pixels * scale, 0.0]), kernel_type='triangle', antialias=True)
+        translation=tf.stack([shift, 0.0]), kernel_type='triangle', antialias=True)
     return tf.reshape(resampled, [size, *rest])
 
 
@@ -150,8 +175,8 @@ class ViewSampler:
                 f'ViewSampler.flip_probability = {flip_probability}: give a probability in [0, 1].')
         if tracks not in (1, 2) or len(colours) != tracks:
             raise errors.UserError(
-                f'ViewSampler.tracks = {tracks} with {len(colours)} colours: give 1 or 2 tracks, and '
-                'for each an augmentation or None.')
+                f'ViewSampler.tracks = {tracks} with {len(colours)} colours: give 1 or 2 tracks, '
+                'and for each an augmentation or None.')
         self.view_size = view_size
         self.crop_area = crop_area
         self.crop_aspect = crop_aspect
@@ -174,20 +199,11 @@ class ViewSampler:
             backward_from_forward, as both tracks see the same remainder.
         """
         frame_seed, *track_seeds = tf.unstack(_split(seed, 1 + len(self.colours)))
-        frame_boxes, frame_aspect = self._frame_boxes(frames, frame_seed)
+        frame_boxes, frame_aspect = visible_boxes(frames, self.frame_jitter_area, frame_seed)
         tracks = [self._track(frames, frame_boxes, frame_aspect, augmentation, track_seed)
                   for augmentation, track_seed in zip(self.colours, track_seeds)]
         views, matrices = zip(*tracks)
         return {'views': tf.stack(views), 'view_from_frame': tf.stack(matrices)}
-
-    def _frame_boxes(self, frames, seed):
-        """What both tracks may see of each frame, [time, 4], and its width / height."""
-        time, height, width = tf.unstack(tf.shape(frames)[:3])
-        aspect = tf.cast(width / height, tf.float32)
-        if self.frame_jitter_area is None:
-            return tf.tile([WHOLE_FRAME], [time, 1]), aspect
-        # The released code stretches what is left to a square and draws the track's crop in that.
-        return draw_boxes(time, aspect, self.frame_jitter_area, FRAME_JITTER_ASPECT, seed), 1.0
 
     def _track(self, frames, frame_boxes, frame_aspect, augmentation, seed):
         """One track's views uint8 [time, view_size, view_size, 3] and its matrix [3, 3]."""
@@ -197,7 +213,8 @@ class ViewSampler:
         elements = (frames, box_in_frame(crop, frame_boxes))
         if augmentation is not None:
             elements += (augmentation.draw(tf.shape(frames)[0], colour_seed),)
-        views = tf.map_fn(lambda element: self._view(*element), elements, fn_output_signature=tf.uint8)
+        views = tf.map_fn(
+            lambda element: self._view(*element), elements, fn_output_signature=tf.uint8)
         views = tf.cond(flip, lambda: tf.reverse(views, axis=[2]), lambda: views)
         views = tf.ensure_shape(views, [frames.shape[0], self.view_size, self.view_size, 3])
         return views, geometry.view_from_frame(crop, flip)
@@ -214,7 +231,8 @@ class ViewSampler:
 def _check_range(name: str, bounds: tuple[float, float], largest: float) -> None:
     low, high = bounds
     if not 0 < low <= high <= largest:
-        raise errors.UserError(f'ViewSampler.{name} = {bounds}: give (low, high), 0 < low <= high <= {largest}.')
+        raise errors.UserError(
+            f'ViewSampler.{name} = {bounds}: give (low, high), 0 < low <= high <= {largest}.')
 
 
 def _split(seed: tf.Tensor, count: int) -> tf.Tensor:

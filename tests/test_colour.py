@@ -25,9 +25,20 @@ def on_planes(operation, image, *arguments):
 
 
 def nothing(**changes):
-    draw = dict(jitter=False, order=[0, 1, 2, 3], amounts=[1.0, 1.0, 1.0, 0.0], grey=False, blur=False,
-                sigma=1.0, solarise=False)
-    return colour.ColourDraw(**{name: tf.constant(value) for name, value in {**draw, **changes}.items()})
+    draw = colour.ColourDraw(
+        jitter=False, order=[0, 1, 2, 3], amounts=[1.0, 1.0, 1.0, 0.0], grey=False, blur=False,
+        sigma=1.0, solarise=False)
+    return colour.ColourDraw(*map(tf.constant, draw._replace(**changes)))
+
+
+def strengths(augmentation):
+    return (augmentation.brightness, augmentation.contrast, augmentation.saturation,
+            augmentation.hue)
+
+
+def probabilities(augmentation):
+    return (augmentation.jitter_probability, augmentation.grey_probability,
+            augmentation.blur_probability, augmentation.solarise_probability)
 
 
 @pytest.mark.parametrize('factor', [0.0, 0.3, 1.0, 1.7])
@@ -47,9 +58,11 @@ def test_factors_by_hand():
     image = np.array([[[200, 100, 50], [0, 0, 0]]])
     np.testing.assert_allclose(on_planes(colour.scale_brightness, image, 1.5)[0, 0], [255, 150, 75])
     grey = 0.299 * 200 + 0.587 * 100 + 0.114 * 50
-    np.testing.assert_allclose(on_planes(colour.scale_contrast, image, 0.5)[0, 1], 3 * [grey / 4], rtol=1e-6)
+    halved = on_planes(colour.scale_contrast, image, 0.5)
+    np.testing.assert_allclose(halved[0, 1], 3 * [grey / 4], rtol=1e-6)
     np.testing.assert_allclose(on_planes(colour.scale_contrast, image, 2.0)[0, 1], 3 * [0])
-    np.testing.assert_allclose(on_planes(colour.scale_saturation, image, 0.0)[0, 0], 3 * [grey], rtol=1e-6)
+    colourless = on_planes(colour.scale_saturation, image, 0.0)
+    np.testing.assert_allclose(colourless[0, 0], 3 * [grey], rtol=1e-6)
     np.testing.assert_allclose(
         on_planes(colour.scale_saturation, image, 1.5)[0, 0],
         [1.5 * 200 - 0.5 * grey, 1.5 * 100 - 0.5 * grey, 1.5 * 50 - 0.5 * grey], rtol=1e-6)
@@ -59,8 +72,8 @@ def test_saturation_equals_the_yiq_operation_of_tensorflow_addons():
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         import tensorflow_addons as tfa
-    image = tf.cast(picture(), tf.float32)
-    expected = tf.clip_by_value(tfa.image.adjust_hsv_in_yiq(image, 0.0, 1.4, 1.0), 0.0, 255.0)
+        image = tf.cast(picture(), tf.float32)
+        expected = tf.clip_by_value(tfa.image.adjust_hsv_in_yiq(image, 0.0, 1.4, 1.0), 0.0, 255.0)
     # Its matrices are rounded to three decimals.
     assert np.abs(on_planes(colour.scale_saturation, image, 1.4) - expected).max() < 0.5
 
@@ -68,12 +81,15 @@ def test_saturation_equals_the_yiq_operation_of_tensorflow_addons():
 @pytest.mark.parametrize('shift', [-0.5, -0.2, -0.01, 0.0, 0.1, 0.37, 0.5])
 def test_hue_equals_colorsys_and_tensorflow(shift):
     image = picture()
-    image[0, :6] = [[7, 7, 7], [255, 255, 0], [0, 255, 255], [255, 0, 255], [0, 0, 0], [255, 255, 255]]
+    image[0, :6] = [[7, 7, 7], [255, 255, 0], [0, 255, 255], [255, 0, 255], [0, 0, 0],
+                    [255, 255, 255]]
     turned = on_planes(colour.shift_hue, image, shift)
     for pixel, result in zip(image.reshape(-1, 3), turned.reshape(-1, 3)):
         hue, saturation, value = colorsys.rgb_to_hsv(*(pixel / 255.0))
-        np.testing.assert_allclose(result / 255, colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value), atol=1e-5)
-    np.testing.assert_allclose(turned, tf.image.adjust_hue(tf.cast(image, tf.float32), shift), atol=1e-2)
+        expected = colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value)
+        np.testing.assert_allclose(result / 255, expected, atol=1e-5)
+    expected = tf.image.adjust_hue(tf.cast(image, tf.float32), shift)
+    np.testing.assert_allclose(turned, expected, atol=1e-2)
 
 
 def test_solarise_equals_pil():
@@ -86,7 +102,8 @@ def test_solarise_equals_pil():
 def test_blur_equals_scipy_with_mirrored_edges(sigma):
     image = picture(24, 31).astype(np.float32)
     radius = int(np.ceil(4 * sigma))
-    expected = scipy.ndimage.gaussian_filter(image, (sigma, sigma, 0), mode='mirror', radius=(radius, radius, 0))
+    expected = scipy.ndimage.gaussian_filter(
+        image, (sigma, sigma, 0), mode='mirror', radius=(radius, radius, 0))
     np.testing.assert_allclose(on_planes(colour.gaussian_blur, image, sigma), expected, atol=1e-3)
 
 
@@ -99,7 +116,8 @@ def test_blur_of_an_image_smaller_than_its_kernel_keeps_a_constant():
 def test_jitter_applies_the_four_in_the_order_drawn(order):
     image = picture()
     amounts = [1.6, 0.7, 1.5, 0.15]
-    operations = [colour.scale_brightness, colour.scale_contrast, colour.scale_saturation, colour.shift_hue]
+    operations = [
+        colour.scale_brightness, colour.scale_contrast, colour.scale_saturation, colour.shift_hue]
     expected = image
     for number in order:
         expected = on_planes(operations[number], expected, amounts[number])
@@ -118,7 +136,8 @@ def test_grey_then_blur_then_solarise():
     result = colour.apply(image, nothing(grey=True, blur=True, sigma=0.8, solarise=True)).numpy()
     grey = image @ np.array([0.299, 0.587, 0.114])
     blurred = scipy.ndimage.gaussian_filter(grey, 0.8, mode='mirror')
-    np.testing.assert_allclose(result, np.where(blurred < 128, blurred, 255 - blurred)[..., None] * [1, 1, 1], atol=0.05)
+    expected = np.where(blurred < 128, blurred, 255 - blurred)
+    np.testing.assert_allclose(result, np.stack(3 * [expected], axis=-1), atol=0.05)
 
 
 @pytest.mark.parametrize('augmentation', [*colour.PAPER, *colour.RELEASED])
@@ -126,13 +145,13 @@ def test_draws_have_the_stated_distributions(augmentation):
     count = 20_000
     draw = augmentation.draw(count, SEED)
     tolerance = 4 * np.sqrt(0.25 / count)
-    for name, probability in [('jitter', augmentation.jitter_probability), ('grey', augmentation.grey_probability),
-                              ('blur', augmentation.blur_probability), ('solarise', augmentation.solarise_probability)]:
-        assert abs(np.mean(getattr(draw, name)) - probability) < tolerance
-    strengths = [augmentation.brightness, augmentation.contrast, augmentation.saturation, augmentation.hue]
-    for amount, strength, middle in zip(draw.amounts.numpy().T, strengths, [1, 1, 1, 0]):
-        uniform = scipy.stats.kstest(amount, scipy.stats.uniform(middle - strength, 2 * strength).cdf)
-        assert uniform.pvalue > 1e-3
+    drawn = (draw.jitter, draw.grey, draw.blur, draw.solarise)
+    for values, probability in zip(drawn, probabilities(augmentation)):
+        assert abs(np.mean(values) - probability) < tolerance
+    middles = [1, 1, 1, 0]
+    for amount, strength, middle in zip(draw.amounts.numpy().T, strengths(augmentation), middles):
+        uniform = scipy.stats.uniform(middle - strength, 2 * strength)
+        assert scipy.stats.kstest(amount, uniform.cdf).pvalue > 1e-3
     assert scipy.stats.kstest(draw.sigma, scipy.stats.uniform(0.1, 1.9).cdf).pvalue > 1e-3
     orders, counts = np.unique(draw.order, axis=0, return_counts=True)
     assert len(orders) == 24 and scipy.stats.chisquare(counts).pvalue > 1e-3
@@ -145,22 +164,24 @@ def test_a_strength_above_one_still_gives_factors_of_zero_or_more():
 
 def test_draws_of_different_operations_are_independent():
     draw = colour.PAPER[1].draw(20_000, SEED)
-    columns = [np.asarray(column, np.float64) for column in
-               [draw.jitter, draw.grey, draw.blur, draw.solarise, draw.sigma, *draw.amounts.numpy().T]]
+    switches = [np.asarray(drawn, float) for drawn in
+                (draw.jitter, draw.grey, draw.blur, draw.solarise)]
+    columns = [*switches, draw.sigma, *draw.amounts.numpy().T]
     correlation = np.corrcoef(columns) - np.eye(len(columns))
     assert np.abs(correlation).max() < 0.03
 
 
 def test_published_settings():
     forward, backward = colour.PAPER
-    assert (forward.brightness, forward.contrast, forward.saturation, forward.hue) == (0.8, 0.8, 0.8, 0.2)
-    assert (forward.grey_probability, forward.blur_probability, forward.solarise_probability) == (0.2, 0.2, 0)
-    assert (backward.brightness, backward.contrast, backward.saturation, backward.hue) == (0.4, 0.4, 0.2, 0.1)
-    assert (backward.blur_probability, backward.solarise_probability) == (0.2, 0.2)
+    assert strengths(forward) == (0.8, 0.8, 0.8, 0.2)
+    assert strengths(backward) == (0.4, 0.4, 0.2, 0.1)
+    assert probabilities(forward) == (0.8, 0.2, 0.2, 0.0)
+    assert probabilities(backward) == (0.8, 0.2, 0.2, 0.2)
     forward, backward = colour.RELEASED
-    assert (forward.brightness, forward.contrast, forward.saturation, forward.hue) == (0.4, 0.4, 0.2, 0.1)
-    assert (forward.blur_probability, backward.blur_probability, backward.solarise_probability) == (1, 0.1, 0.2)
-    assert all(a.jitter_probability == 0.8 and a.blur_sigma == (0.1, 2.0) for a in colour.PAPER + colour.RELEASED)
+    assert strengths(forward) == strengths(backward) == (0.4, 0.4, 0.2, 0.1)
+    assert probabilities(forward) == (0.8, 0.2, 1.0, 0.0)
+    assert probabilities(backward) == (0.8, 0.2, 0.1, 0.2)
+    assert all(a.blur_sigma == (0.1, 2.0) for a in colour.PAPER + colour.RELEASED)
 
 
 def test_frames_are_drawn_independently_and_the_seed_decides():
@@ -184,7 +205,8 @@ def test_same_in_a_graph_of_unknown_size_as_eagerly():
 
 
 @pytest.mark.parametrize('setting', [
-    {'brightness': -0.1}, {'hue': 0.6}, {'grey_probability': 1.2}, {'blur_sigma': (0.0, 2.0)}, {'blur_sigma': (2.0, 1.0)}])
+    {'brightness': -0.1}, {'hue': 0.6}, {'grey_probability': 1.2}, {'blur_sigma': (0.0, 2.0)},
+    {'blur_sigma': (2.0, 1.0)}])
 def test_settings_out_of_range_are_named(setting):
     with pytest.raises(errors.UserError, match=next(iter(setting))):
         colour.ColourAugmentation(**setting)
