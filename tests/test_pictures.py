@@ -100,7 +100,8 @@ def test_mask_tint_outline_and_background():
 
 
 def test_mask_at_the_image_border_has_no_outline_there():
-    overlay = pictures.overlay_mask(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), int), opacity=0.5)
+    black = np.zeros((4, 4, 3), np.uint8)
+    overlay = pictures.overlay_mask(black, np.ones((4, 4), int), opacity=0.5)
     assert (overlay == [64, 0, 0]).all()
 
 
@@ -160,7 +161,8 @@ def test_visible_pixels_agree_with_the_geometry_of_training():
     views = geometry.view_from_frame(box, tf.constant([True, False]))
     matrix = geometry.backward_from_forward(views[1], views[0])
     centres = geometry.receptive_field_centres(32, 32, geometry.CellGrid(0, 1))
-    expected = geometry.visibility(geometry.inverse(matrix[tf.newaxis]), centres, centres)[0].numpy()
+    inverse = geometry.inverse(matrix[tf.newaxis])
+    expected = geometry.visibility(inverse, centres, centres)[0].numpy()
     _, visible = pictures.warp_view(_image(32, 32), matrix.numpy(), (32, 32))
     # Training counts a cell by its interpolation weight: the two may differ on the outermost line.
     assert np.mean(visible != expected) < 0.06
