@@ -8,8 +8,8 @@ Reads the official layout,
 and writes <video>/000001.pts, in pixels of the original frames, and cumulative_error.csv.
 
 Faces are cropped once, by the landmarks of the first frame, and enlarged or shrunk to one size.
-Errors in pixels are pixels of that crop. The paper does not say how it cropped; `Faces.crop_scale` is
-this project's choice, wide enough for heads that move.
+Errors in pixels are pixels of that crop. The paper does not say how it cropped;
+`Faces.crop_scale` is this project's choice, wide enough for heads that move.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,10 +34,11 @@ LANDMARKS = 68
 # The test videos of the challenge (Shen et al. 2015): 1 well lit, 2 mixed, 3 arbitrary conditions.
 CATEGORIES = {
     1: (
-        114, 124, 125, 126, 150, 158, 401, 402, 505, 506, 507, 508, 509, 510, 511, 514, 515, 518, 519, 520, 521,
-        522, 524, 525, 537, 538, 540, 541, 546, 547, 548),
+        114, 124, 125, 126, 150, 158, 401, 402, 505, 506, 507, 508, 509, 510, 511, 514,
+        515, 518, 519, 520, 521, 522, 524, 525, 537, 538, 540, 541, 546, 547, 548),
     2: (
-        203, 208, 211, 212, 213, 214, 218, 224, 403, 404, 405, 406, 407, 408, 409, 412, 550, 551, 553),
+        203, 208, 211, 212, 213, 214, 218, 224, 403, 404, 405, 406, 407, 408, 409, 412,
+        550, 551, 553),
     3: (410, 411, 516, 517, 526, 528, 529, 530, 531, 533, 557, 558, 559, 562),
 }
 # Share of the interocular distance at which the challenge's curves end; a frame beyond has failed.
@@ -69,10 +70,11 @@ class Faces(runner.Benchmark):
 
     def __post_init__(self):
         if self.category not in (0, *CATEGORIES):
-            raise errors.UserError(f'Faces.category={self.category} is none of 0 (all videos), 1, 2, 3.')
+            raise errors.UserError(f'Faces.category={self.category} is none of 0 (all), 1, 2, 3.')
         if self.crop_scale <= 0 or self.crop_size < 1:
             raise errors.UserError(
-                f'Faces.crop_scale={self.crop_scale}, crop_size={self.crop_size}: both must be positive.')
+                f'Faces.crop_scale={self.crop_scale}, Faces.crop_size={self.crop_size}: both must '
+                'be positive.')
 
     def sequences(self) -> list['FaceSequence']:
         """Returns the videos of the category, or all in the order of their names."""
@@ -83,7 +85,7 @@ class Faces(runner.Benchmark):
         missing = [name for name in wanted if name not in present]
         if missing:
             raise errors.UserError(
-                f'{self.data_dir} lacks the videos {", ".join(missing)} of category {self.category}; '
+                f'{self.data_dir} lacks {", ".join(missing)} of category {self.category}; '
                 'Faces.category = 0 takes the videos there are.')
         return [FaceSequence(self, name) for name in wanted]
 
@@ -93,18 +95,20 @@ class Faces(runner.Benchmark):
 
     def write_reports(self, records: Mapping[str, runner.Record], folder: str) -> None:
         """Writes the share of frames with at most each error, in interocular distances."""
-        shares = metrics.cumulative_error(_pooled(records)['interocular'], _CURVE)
-        lines = ['error,share'] + [f'{error:.4f},{share:.6f}' for error, share in zip(_CURVE, shares)]
+        pooled = _pooled(records)['interocular']
+        curve = zip(_CURVE, metrics.cumulative_error(pooled, _CURVE))
+        lines = ['error,share', *(f'{level:.4f},{share:.6f}' for level, share in curve)]
         runner.write_text(posixpath.join(folder, 'cumulative_error.csv'), '\n'.join(lines) + '\n')
 
     def _present(self) -> list[str]:
         names = tf.io.gfile.listdir(self.data_dir) if tf.io.gfile.isdir(self.data_dir) else []
-        names = sorted(name.rstrip('/') for name in names)
-        found = [name for name in names if tf.io.gfile.isdir(posixpath.join(self.data_dir, name, 'annot'))]
+        found = [
+            name for name in sorted(name.rstrip('/') for name in names)
+            if tf.io.gfile.isdir(posixpath.join(self.data_dir, name, 'annot'))]
         if not found:
             raise errors.UserError(
-                f'{self.data_dir} holds no video; expected folders <video> with vid.avi (or frames/) and '
-                'annot/000001.pts.')
+                f'{self.data_dir} holds no video; expected folders <video> with vid.avi (or '
+                'frames/) and annot/000001.pts.')
         return found
 
 
@@ -118,7 +122,7 @@ class FaceCrop(NamedTuple):
 
     @classmethod
     def around(cls, landmarks: np.ndarray, scale: float, size: int) -> 'FaceCrop':
-        """Returns the square centred on the box of the landmarks [68, 2], `scale` times its longer side."""
+        """The square about the box of the landmarks [68, 2], `scale` times its longer side."""
         low, high = landmarks.min(axis=0), landmarks.max(axis=0)
         side = max(int(np.ceil(scale * (high - low).max())), 1)
         left, top = np.rint((low + high + 1 - side) / 2).astype(int)
@@ -153,19 +157,20 @@ class FaceSequence(runner.Sequence):
 
     def files(self) -> list[str]:
         """Returns the video or its frames, then the annotations."""
-        return [*self._footage(), *self._annotations()]
+        film = self._film()
+        return [*([film] if film else self._pictures()), *self._annotations()]
 
     def check(self) -> int:
         """Reads every annotation and decodes the video; returns the number of frames to track."""
         numbers, _ = self._truth()
         if len(numbers) < 2:
             raise errors.UserError(
-                f'{self._folder}/annot holds {len(numbers)} file; expected at least two annotated frames.')
+                f'{self._folder}/annot holds one file; expected two annotated frames or more.')
         sizes = [frame.shape for frame in self._frames(numbers)]
         if len(sizes) < numbers[-1] - numbers[0] + 1:
             raise errors.UserError(
-                f'{self._annotations()[-1]} annotates frame {numbers[-1]}, but {self._footage()[0]} ends with '
-                f'frame {numbers[0] - 1 + len(sizes)}; remove the annotations without a frame.')
+                f'{self._annotations()[-1]} annotates frame {numbers[-1]}, but {self._folder} ends '
+                f'with frame {numbers[0] - 1 + len(sizes)}; remove what annotates no frame.')
         return len(sizes)
 
     def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
@@ -175,7 +180,8 @@ class FaceSequence(runner.Sequence):
         crop = FaceCrop.around(truth[0], self._benchmark.crop_scale, size)
         truth = crop.from_frame(truth)
         frames = map(crop.of, self._frames(numbers))
-        tracked = np.stack(list(tracker.track(frames, truth[0], self._benchmark.codec, (size, size))))
+        codec = self._benchmark.codec
+        tracked = np.stack(list(tracker.track(frames, truth[0], codec, (size, size))))
         predictions = hold_last(tracked)
         for number, points in enumerate(crop.to_frame(predictions), numbers[0]):
             write_landmarks(posixpath.join(output, f'{number:06d}.pts'), points)
@@ -190,19 +196,25 @@ class FaceSequence(runner.Sequence):
             'per_frame': {'frame': numbers[1:], **frame_errors},
         }
 
-    def _footage(self) -> list[str]:
-        films = [path for path in tf.io.gfile.glob(posixpath.join(self._folder, 'vid.*'))]
-        frames = posixpath.join(self._folder, 'frames')
+    def _film(self) -> str | None:
+        names = tf.io.gfile.listdir(self._folder)
+        films = sorted(name for name in names if files.stem(name) == 'vid')
         if len(films) > 1:
-            raise errors.UserError(f'{self._folder} holds {", ".join(sorted(films))}; keep one of them.')
-        return films or files.list_files(
-            frames, video.PICTURE_SUFFIXES, f'the frames, or a video {self._folder}/vid.avi')
+            raise errors.UserError(f'{self._folder} holds {", ".join(films)}; keep one of them.')
+        return posixpath.join(self._folder, films[0]) if films else None
+
+    def _pictures(self) -> list[str]:
+        return files.list_files(
+            posixpath.join(self._folder, 'frames'), video.PICTURE_SUFFIXES,
+            f'the frames, or a video {self._folder}/vid.avi')
 
     def _frames(self, numbers: list[int]) -> Iterator[np.ndarray]:
         """Yields the frames from the first annotated to the last, uint8 [height, width, 3]."""
-        footage = self._footage()
-        is_film = files.stem(footage[0]) == 'vid' and not video.is_picture(footage[0])
-        frames = (frame for _, frame in video.frames_of_video(footage[0])) if is_film else files.read_frames(footage)
+        film = self._film()
+        if film:
+            frames = (frame for _, frame in video.frames_of_video(film))
+        else:
+            frames = files.read_frames(self._pictures())
         return itertools.islice(frames, numbers[0] - 1, numbers[-1])
 
     def _annotations(self) -> list[str]:
@@ -211,13 +223,14 @@ class FaceSequence(runner.Sequence):
 
     def _truth(self) -> tuple[list[int], np.ndarray]:
         """Returns frame numbers, from 1, and landmarks [annotated frames, 68, 2], 0-based."""
-        paths = self._annotations()
-        wrong = [path for path in paths if not files.stem(path).isdecimal() or int(files.stem(path)) < 1]
-        if wrong:
-            raise errors.UserError(f'{wrong[0]}: expected the number of a frame, from 1, as its name.')
-        numbers = [int(files.stem(path)) for path in paths]
-        order = np.argsort(numbers)
-        return [numbers[i] for i in order], np.stack([read_landmarks(paths[i]) for i in order])
+        numbered = {}
+        for path in self._annotations():
+            name = files.stem(path)
+            if not name.isdecimal() or int(name) < 1:
+                raise errors.UserError(f'{path}: expected a frame number, from 1, as its name.')
+            numbered[int(name)] = path
+        numbers = sorted(numbered)
+        return numbers, np.stack([read_landmarks(numbered[number]) for number in numbers])
 
 
 def read_landmarks(path: str) -> np.ndarray:
@@ -228,17 +241,20 @@ def read_landmarks(path: str) -> np.ndarray:
     """
     text = files.read_bytes(path).decode(errors='replace')
     try:
-        points = np.array(text.partition('{')[2].partition('}')[0].split(), np.float64).reshape(-1, 2)
+        numbers = text.partition('{')[2].partition('}')[0].split()
+        points = np.array(numbers, np.float64).reshape(-1, 2)
     except ValueError as error:
-        raise errors.UserError(f'{path}: expected lines `x y` between braces, but: {error}') from error
+        raise errors.UserError(f'{path}: expected lines `x y` between braces: {error}') from error
     if len(points) != LANDMARKS or not np.isfinite(points).all():
-        raise errors.UserError(f'{path} holds {len(points)} points; expected {LANDMARKS}, all finite.')
+        raise errors.UserError(
+            f'{path} holds {len(points)} points; expected {LANDMARKS}, all finite.')
     return points - 1
 
 
 def write_landmarks(path: str, points: np.ndarray) -> None:
     """Writes points [points, 2], 0-based pixels, as a .pts file, which is 1-based."""
-    lines = ['version: 1', f'n_points: {len(points)}', '{', *(f'{x:.3f} {y:.3f}' for x, y in points + 1), '}']
+    coordinates = [f'{x:.3f} {y:.3f}' for x, y in points + 1]
+    lines = ['version: 1', f'n_points: {len(points)}', '{', *coordinates, '}']
     tf.io.gfile.makedirs(posixpath.dirname(path))
     with tf.io.gfile.GFile(path, 'w') as file:
         file.write('\n'.join(lines) + '\n')

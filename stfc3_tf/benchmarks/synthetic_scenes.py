@@ -90,8 +90,8 @@ class SyntheticBenchmark(runner.Benchmark):
     def __post_init__(self):
         if self.scenes < 1 or self.frames < 2:
             raise errors.UserError(
-                f'SyntheticBenchmark.scenes={self.scenes}, frames={self.frames}: at least one scene '
-                'of two frames is needed.')
+                f'SyntheticBenchmark.scenes={self.scenes}, frames={self.frames}: expected a scene '
+                'of two frames or more.')
 
     def sequences(self) -> list['SceneSequence']:
         """Returns the scenes in the order of their seeds."""
@@ -150,7 +150,8 @@ class SceneSequence(runner.Sequence):
         region = [
             metrics.region_similarity(mask == number, prediction.mask == number)
             for mask, prediction in zip(truth, predictions[1:], strict=True) for number in objects]
-        points = self._score_points(np.stack([prediction.tracks for prediction in predictions], axis=1))
+        predicted = np.stack([prediction.tracks for prediction in predictions], axis=1)
+        points = self._score_points(predicted)
         return {
             'J-Mean': float(np.mean(region)),
             'Position-Accuracy': points.position_accuracy,
@@ -165,18 +166,19 @@ class SceneSequence(runner.Sequence):
         # Thresholds are pixels of an image of 256x256, whatever the scene's size.
         scale = metrics.TAPVID_SIZE / np.array([self._benchmark.width, self._benchmark.height])
         return metrics.tapvid_scores(
-            truth * scale, ~visible, predicted[..., :2] * scale, occluded, np.zeros(len(truth), int),
-            'first')
+            truth * scale, ~visible, predicted[..., :2] * scale, occluded,
+            np.zeros(len(truth), int), 'first')
 
 
-class _Function:
-    """An encoder given as a function."""
+class Encoder:
+    """An encoder given as a function; see `tracking.FeatureExtractor`."""
 
     def __init__(self, features: Callable[[np.ndarray], Any], cell_grid: Any):
         self.features = features
         self.cell_grid = cell_grid
 
     def settings(self) -> dict[str, Any]:
+        """Returns nothing: a function has no name to be recognised by."""
         return {}
 
 
@@ -200,7 +202,7 @@ def held_out_score(
       'Copy-J-Mean' and 'Copy-Position-Accuracy' of leaving the first frame's labels where they are.
     """
     settings = propagation.PropagationSettings(context=4, radius=6.0)
-    encoder = _Function(features, cell_grid)
+    encoder = Encoder(features, cell_grid)
     tracker = tracking.PropagationTracker(encoder, settings, tracking.InputSize())
     exact = tracks.TrackCodec(codecs.PointCodec(convention='exact', sigma=0.75))
     sequences = SyntheticBenchmark(

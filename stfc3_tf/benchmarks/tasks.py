@@ -7,8 +7,10 @@ import gin
 from stfc3_tf import errors
 from stfc3_tf.benchmarks import badja
 from stfc3_tf.benchmarks import davis
+from stfc3_tf.benchmarks import faces
 from stfc3_tf.benchmarks import jhmdb
 from stfc3_tf.benchmarks import runner
+from stfc3_tf.benchmarks import synthetic_scenes
 
 
 class Task(NamedTuple):
@@ -32,6 +34,8 @@ TASKS = {
     'jhmdb': Task(jhmdb.JhmdbPose, 'jhmdb_crw.gin'),
     'jhmdb_masks': Task(jhmdb.JhmdbMasks, 'jhmdb_masks.gin'),
     'badja': Task(badja.Badja, 'badja.gin'),
+    '300vw': Task(faces.Faces, '300vw_paper.gin'),
+    'synthetic': Task(synthetic_scenes.SyntheticBenchmark, 'synthetic.gin', needs_data=False),
 }
 
 
@@ -41,4 +45,5 @@ def check_protocol(requested: str, task: str | None = None) -> None:
     if task not in (None, requested):
         raise errors.UserError(
             f'--task={requested}, but protocol.task = {task!r} in the --gin_file: choose a protocol of '
-            'the task.')
+            'the task.'
+        )

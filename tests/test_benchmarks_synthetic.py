@@ -1,0 +1,184 @@
+"""Synthetic scenes as a benchmark: the truth is perfect, a copy is not, features are between."""
+
+import json
+import pathlib
+from typing import NamedTuple
+
+import cv2
+import gin
+import numpy as np
+from PIL import Image
+import pytest
+
+from stfc3_tf import command
+from stfc3_tf import errors
+from stfc3_tf import metrics
+from stfc3_tf import propagation
+from stfc3_tf import tracking
+from stfc3_tf.benchmarks import codecs
+from stfc3_tf.benchmarks import runner
+from stfc3_tf.benchmarks import synthetic_scenes
+from stfc3_tf.benchmarks import tasks
+from stfc3_tf.benchmarks import tracks
+from stfc3_tf.clips import synthetic
+
+EXACT = tracks.TrackCodec(codecs.PointCodec(convention='exact', sigma=0.75))
+SMALL = dict(scenes=2, frames=5, height=96, width=128, track_codec=EXACT)
+
+
+class Grid(NamedTuple):
+    first: float
+    stride: int
+
+
+GRID = Grid(0, 8)
+
+
+@pytest.fixture(autouse=True)
+def fresh_configuration():
+    gin.clear_config()
+
+
+def neighbourhoods(frames):
+    """Blurred colours at and around each cell's true centre, without their mean over the image."""
+    maps = []
+    for frame in frames:
+        blurred = [cv2.GaussianBlur(frame.astype(np.float32), (0, 0), sigma) for sigma in (2, 4, 8)]
+        shifts = [(y, x) for y in (-8, 0, 8) for x in (-8, 0, 8)]
+        parts = [np.roll(image, shift, (0, 1))[::8, ::8] for image in blurred for shift in shifts]
+        features = np.concatenate(parts, -1)
+        features -= features.mean((0, 1))
+        maps.append(features / np.linalg.norm(features, axis=-1, keepdims=True))
+    return np.stack(maps)
+
+
+class Truth:
+    """Answers with a scene's own masks and points."""
+
+    def __init__(self, number):
+        self._scene = synthetic.scene(synthetic_scenes.HELD_OUT_SEED + number, 96, 128)
+
+    def settings(self):
+        return {'model': 'truth'}
+
+    def track(self, frames, first_label, codec, label_size):
+        del first_label, codec, label_size
+        seen = self._scene.visible(0.0)
+        for number, frame in enumerate(frames):
+            time = number / 8
+            np.testing.assert_array_equal(frame, self._scene.frame(time))
+            points = np.concatenate(
+                [self._scene.points(time), self._scene.visible(time)[:, None]], axis=1)
+            yield synthetic_scenes.SceneLabel(self._scene.masks(time), points[seen])
+
+
+@pytest.mark.parametrize('number', [0, 1])
+def test_the_truth_scores_one(number):
+    sequence = synthetic_scenes.SyntheticBenchmark(**SMALL).sequences()[number]
+    scores = sequence.score(sequence.track(Truth(number)))
+    assert scores == {
+        'J-Mean': 1, 'Position-Accuracy': 1, 'Occlusion-Accuracy': 1, 'Average-Jaccard': 1}
+
+
+def test_copying_is_scored_by_the_motion():
+    sequence = synthetic_scenes.SyntheticBenchmark(**SMALL).sequences()[0]
+    scores = sequence.score(sequence.track(tracking.CopyFirst()))
+    scene = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, 96, 128)
+    seen, hits, ious = scene.visible(0.0), [], []
+    for time in np.arange(1, 5) / 8:
+        moved = (scene.points(time) - scene.points(0.0)) * (256 / 128, 256 / 96)
+        near = np.hypot(*moved.T)[:, None] < metrics.TAPVID_THRESHOLDS
+        hits.append(near[seen & scene.visible(time)])
+        for label in range(1, scene.masks(0.0).max() + 1):
+            before, after = scene.masks(0.0) == label, scene.masks(time) == label
+            union = np.sum(before | after)
+            ious.append(np.sum(before & after) / union if union else 1)
+    assert scores['Position-Accuracy'] == pytest.approx(np.concatenate(hits).mean())
+    assert scores['J-Mean'] == pytest.approx(np.mean(ious))
+
+
+def test_predictions_are_written_and_figures_averaged(tmp_path):
+    benchmark = synthetic_scenes.SyntheticBenchmark(**SMALL)
+    settings = propagation.PropagationSettings(context=2, radius=5.0)
+    encoder = synthetic_scenes.Encoder(neighbourhoods, GRID)
+    tracker = tracking.PropagationTracker(encoder, settings, tracking.InputSize())
+    results = runner.evaluate(benchmark, tracker, str(tmp_path), protocol='test')
+    folder = tmp_path / 'predictions' / 'scene-001'
+    assert len(list(folder.glob('*.png'))) == 5
+    first = synthetic.scene(synthetic_scenes.HELD_OUT_SEED + 1, 96, 128)
+    np.testing.assert_array_equal(Image.open(folder / '00000.png'), first.masks(0.0))
+    written = json.loads((folder / 'tracks.json').read_text())
+    points = np.array(written['tracks'])
+    np.testing.assert_allclose(points[:, 0], first.points(0.0)[first.visible(0.0)])
+    assert np.array(written['occluded']).shape == points.shape[:2] == (len(points), 5)
+    parts = [scene['metrics']['J-Mean'] for scene in results['sequences'].values()]
+    assert results['metrics']['J-Mean'] == pytest.approx(np.mean(parts))
+    assert results['frames'] == 10
+
+
+def test_held_out_score_tells_features_from_noise():
+    def noise(frames):
+        maps = np.random.default_rng(0).standard_normal((len(frames), 16, 20, 8)).astype(np.float32)
+        return maps / np.linalg.norm(maps, axis=-1, keepdims=True)
+
+    good = synthetic_scenes.held_out_score(neighbourhoods, GRID, scenes=2, frames=6)
+    bad = synthetic_scenes.held_out_score(noise, GRID, scenes=2, frames=6)
+    assert good['J-Mean'] > good['Copy-J-Mean'] + 0.05
+    assert good['Position-Accuracy'] > good['Copy-Position-Accuracy'] + 0.1
+    assert bad['J-Mean'] < bad['Copy-J-Mean'] == good['Copy-J-Mean']
+
+
+def test_held_out_scenes_are_not_those_of_training():
+    last = synthetic.scene(999_999, 32, 40).frame(0.0)
+    held_out = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, 32, 40).frame(0.0)
+    assert synthetic_scenes.HELD_OUT_SEED > 999_999
+    assert np.mean(last != held_out) > 0.5
+
+
+def test_a_benchmark_without_scenes_is_refused():
+    with pytest.raises(errors.UserError, match='scenes=0'):
+        synthetic_scenes.SyntheticBenchmark(scenes=0)
+
+
+# Tracks
+
+
+def geometry():
+    return tracking.Geometry((160, 168), (160, 168), (20, 21), GRID)
+
+
+def test_confidence_is_one_in_the_query_frame_wherever_the_point_is():
+    points = np.random.default_rng(0).uniform(20, 130, (50, 2))
+    tracked = EXACT.decode(EXACT.encode(tracks.queries(points), geometry()), geometry())
+    np.testing.assert_allclose(tracked[:, 2], 1, atol=1e-6)
+    np.testing.assert_allclose(tracked[:, :2], points, atol=0.1)
+
+
+def test_points_with_little_confidence_or_no_position_are_occluded():
+    soft = EXACT.encode(tracks.queries(np.array([[40.0, 40.0]] * 3)), geometry())
+    soft *= np.array([1, 0.15, 0])
+    tracked = EXACT.decode(soft, geometry())
+    np.testing.assert_array_equal(EXACT.occluded(tracked), [False, True, True])
+    np.testing.assert_array_equal(np.isnan(tracked[:, 0]), [False, False, True])
+
+
+def test_the_codec_of_scenes_keeps_masks_and_tracks_apart():
+    mask = np.zeros((160, 168), np.uint8)
+    mask[40:100, 50:120] = 2
+    points = np.array([[60.0, 70.0], [90.0, 80.0]])
+    label = synthetic_scenes.SceneLabel(mask, tracks.queries(points))
+    codec = synthetic_scenes.SceneCodec(codecs.MaskCodec(), EXACT, 3)
+    soft = codec.encode(label, geometry())
+    assert soft.shape == (20, 21, 5)
+    back = codec.decode(soft, geometry())
+    assert metrics.region_similarity(back.mask == 2, mask == 2) > 0.85
+    np.testing.assert_allclose(back.tracks, label.tracks, atol=0.1)
+
+
+def test_the_shipped_protocol_builds_the_benchmark():
+    task = tasks.TASKS['synthetic']
+    path = pathlib.Path(__file__).parent.parent / 'gin' / 'eval' / task.protocol
+    command.parse_gin([str(path)], [])
+    benchmark = task.benchmark()
+    assert benchmark.track_codec.points.convention == 'exact'
+    assert benchmark.track_codec.points.sigma == 0.75 and benchmark.scenes == 20
