@@ -54,7 +54,7 @@ def draw_boxes(count: int | tf.Tensor, frame_aspect: float | tf.Tensor, area: tu
 
 def candidate_sizes(area_draw: tf.Tensor, aspect_draw: tf.Tensor, frame_aspect: float | tf.Tensor,
                     area: tuple[float, float], aspect: tuple[float, float]) -> tf.Tensor:
-    """Turns uniform draws [...] into (width, height) [..., 2], shares of the frame's; some above 1."""
+    """Turns uniform draws [...] into (width, height) [..., 2], shares of the frame's sides."""
     share = area[0] + (area[1] - area[0]) * area_draw
     ratio = aspect[0] * (aspect[1] / aspect[0]) ** aspect_draw / frame_aspect
     return tf.sqrt(tf.stack([share * ratio, share / ratio], axis=-1))
@@ -109,24 +109,28 @@ def resample(frame: tf.Tensor, box: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
       float32 [size, size, 3], in the frame's units.
     """
-    rows = _resample_rows(frame, box[1], box[3], size)
-    columns = _resample_rows(tf.transpose(rows, [1, 2, 0]), box[0], box[2], size)
+    height, width = tf.unstack(tf.cast(tf.shape(frame)[:2], tf.float32) / 2)
+    left, right = (box[0] + 1) * width, (box[2] + 1) * width
+    # Columns beyond the reach of the kernel need not be read at all.
+    reach = tf.maximum((right - left) / size, 1.0) + 1
+    unread = tf.floor(tf.maximum(left - reach, 0.0))
+    frame = frame[:, tf.cast(unread, tf.int32):tf.cast(tf.math.ceil(right + reach), tf.int32)]
+    rows = _resample_rows(frame, (box[1] + 1) * height, (box[3] + 1) * height, size)
+    columns = _resample_rows(tf.transpose(rows, [1, 2, 0]), left - unread, right - unread, size)
     return tf.transpose(columns, [2, 0, 1])
 
 
 def _resample_rows(image: tf.Tensor, first: tf.Tensor, last: tf.Tensor, size: int) -> tf.Tensor:
-    """Reads `size` rows of [rows, a, b] between two normalised coordinates along the first axis.
+    """Reads `size` rows between two positions, in rows, along the first axis of [rows, a, b].
 
     The op's inner loop runs over channels: one axis at a time, with all else as channels, gives the
     same bits as both axes at once in a third of the time.
     """
     count, *rest = tf.unstack(tf.shape(image))
-    pixels = tf.cast(count, tf.float32) / 2
-    scale = size / ((last - first) * pixels)
-    shift = -(first + 1) * pixels * scale
+    scale = size / (last - first)
     resampled = tf.raw_ops.ScaleAndTranslate(
         images=tf.reshape(image, [1, count, 1, -1]), size=[size, 1], scale=tf.stack([scale, 1.0]),
-        translation=tf.stack([shift, 0.0]), kernel_type='triangle', antialias=True)
+        translation=tf.stack([-first * scale, 0.0]), kernel_type='triangle', antialias=True)
     return tf.reshape(resampled, [size, *rest])
 
 
