@@ -23,7 +23,7 @@ _KERAS_MODULES = {
 
 
 class ColourFeatures:
-    """The mean colour of every 8x8 block, as a vector whose inner products fall with colour distance.
+    """The mean colour of every 8x8 block, so that inner products fall with colour distance.
 
     Each channel c in [0, 1] becomes (cos pi c, sin pi c), so that the inner product of two colours
     is the mean over the channels of cos(pi difference).
@@ -35,7 +35,7 @@ class ColourFeatures:
     cell_grid = encoder.CellGrid((_STRIDE - 1) / 2, _STRIDE)
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Returns float32 [batch, ceil(height/8), ceil(width/8), 6] of uint8 [batch, height, width, 3]."""
+        """Returns float32 [batch, rows, columns, 6] of uint8 RGB [batch, height, width, 3]."""
         height, width = frames.shape[1:3]
         margins = [(0, 0), (0, -height % _STRIDE), (0, -width % _STRIDE), (0, 0)]
         blocks = np.pad(frames, margins, mode='edge')
@@ -56,13 +56,24 @@ class RandomFeatures:
       cell_grid: the encoder's.
     """
 
-    def __init__(self, seed: int = 0):
-        """Draws the weights from `seed`."""
-        tf.keras.utils.set_random_seed(seed)
-        self._seed = seed
-        self._model = encoder.resnet18()
-        self.cell_grid = self._model.cell_grid
-        self._apply = tf.function(self._stage3, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def __init__(self, seed: int = 0, padding: str = 'reflect'):
+        """Draws the weights.
+
+        Args:
+          seed: of the weights.
+          padding: of the convolutions, see `encoder.resnet18`.
+        """
+        self._model = encoder.resnet18(padding=padding, statistics='imagenet', seed=seed)
+        self._settings = {
+            'baseline': 'random',
+            'seed': seed,
+            'padding': padding,
+            'weights_sha256': _weights_digest(self._model),
+        }
+        self.cell_grid = self._model.cell_grid['stage3']
+        self._apply = tf.function(
+            self._stage3, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)]
+        )
 
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Returns float32 [batch, rows, columns, 256] of uint8 RGB [batch, height, width, 3]."""
@@ -70,11 +81,11 @@ class RandomFeatures:
 
     def settings(self) -> dict[str, Any]:
         """Returns what identifies the baseline."""
-        return {'baseline': 'random', 'seed': self._seed}
+        return dict(self._settings)
 
     def _stage3(self, frames):
-        features = self._model(encoder.normalise_frames(frames), training=False)['stage3']
-        return tf.math.l2_normalize(features, axis=-1)
+        normalised = encoder.normalise_frames(frames, self._model.statistics)
+        return tf.math.l2_normalize(self._model(normalised, training=False)['stage3'], axis=-1)
 
 
 @gin.configurable
@@ -93,28 +104,35 @@ class ImageNetFeatures:
         Args:
           network: 'ResNet50', 'ResNet101' or 'ResNet152'.
           layer: the layer whose output is used; conv3 has stride 8, conv4 stride 16.
-          weights: 'imagenet' (Keras downloads them) or the path of a weights file for the network
-            with or without its classifier.
+          weights: 'imagenet' (Keras downloads them) or the path of the network's weights file
+            without the classifier ('..._notop.h5').
 
         Raises:
           errors.UserError: no such network, layer or weights.
         """
         if network not in _KERAS_MODULES:
             raise errors.UserError(
-                f"ImageNetFeatures.network='{network}' is none of {', '.join(_KERAS_MODULES)}.")
+                f"ImageNetFeatures.network='{network}' is none of {', '.join(_KERAS_MODULES)}."
+            )
         self._settings = {'baseline': 'imagenet', 'network': network, 'layer': layer}
         self._preprocess = _KERAS_MODULES[network].preprocess_input
         whole = _load(network, weights)
         if layer not in [item.name for item in whole.layers]:
-            raise errors.UserError(f"ImageNetFeatures.layer='{layer}': {network} has no such layer.")
+            raise errors.UserError(
+                f"ImageNetFeatures.layer='{layer}': {network} has no such layer."
+            )
         self._model = tf.keras.Model(whole.input, whole.get_layer(layer).output)
-        self._settings['weights_checksum'] = _weights_checksum(self._model)
+        self._settings['weights_sha256'] = _weights_digest(self._model)
         side = 256
-        self.cell_grid = encoder.CellGrid(0.0, side // self._model.compute_output_shape((1, side, side, 3))[1])
-        self._apply = tf.function(self._normalised, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+        self.cell_grid = encoder.CellGrid(
+            0.0, side // self._model.compute_output_shape((1, side, side, 3))[1]
+        )
+        self._apply = tf.function(
+            self._normalised, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)]
+        )
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Returns float32 [batch, rows, columns, channels] of uint8 RGB [batch, height, width, 3]."""
+        """Returns float32 [batch, rows, columns, channels] of uint8 [batch, height, width, 3]."""
         return self._apply(frames).numpy()
 
     def settings(self) -> dict[str, Any]:
@@ -132,18 +150,22 @@ def _load(network: str, weights: str) -> tf.keras.Model:
         if weights == 'imagenet':
             return make(include_top=False, weights='imagenet')
         model = make(include_top=False, weights=None)
-        with tf.io.gfile.GFile(weights, 'rb') as remote, tempfile.NamedTemporaryFile(suffix='.h5') as local:
+        with (
+            tf.io.gfile.GFile(weights, 'rb') as remote,
+            tempfile.NamedTemporaryFile(suffix='.h5') as local,
+        ):
             shutil.copyfileobj(remote, local)
             local.flush()
-            model.load_weights(local.name, by_name=True)
+            model.load_weights(local.name)
         return model
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise errors.UserError(
             f"ImageNetFeatures.weights='{weights}' cannot be loaded into {network} ({error}); "
-            'without a network give the path of a Keras weights file (.h5).') from error
+            'where there is no internet give the path of its ..._notop.h5 file.'
+        ) from error
 
 
-def _weights_checksum(model: tf.keras.Model) -> str:
+def _weights_digest(model: tf.keras.Model) -> str:
     digest = hashlib.sha256()
     for array in model.get_weights():
         digest.update(array.tobytes())

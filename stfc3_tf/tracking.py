@@ -28,7 +28,7 @@ class FeatureExtractor(Protocol):
     cell_grid: Any
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Returns float32 [batch, rows, columns, channels] of uint8 RGB [batch, height, width, 3]."""
+        """Returns float32 [batch, rows, columns, channels] of uint8 [batch, height, width, 3]."""
 
     def settings(self) -> dict[str, Any]:
         """Returns what identifies the model, down to its weights, JSON-ready."""
@@ -80,12 +80,16 @@ class InputSize:
 
     def __post_init__(self):
         if self.rule not in ('native', 'short_side', 'square'):
-            raise errors.UserError(f"InputSize.rule='{self.rule}' is none of native, short_side, square.")
+            raise errors.UserError(
+                f"InputSize.rule='{self.rule}' is none of native, short_side, square."
+            )
         if self.rule != 'native' and self.size < 1:
             raise errors.UserError(f"InputSize.rule='{self.rule}' needs InputSize.size in pixels.")
         if self.interpolation not in _INTERPOLATIONS:
             raise errors.UserError(
-                f"InputSize.interpolation='{self.interpolation}' is none of {', '.join(_INTERPOLATIONS)}.")
+                f"InputSize.interpolation='{self.interpolation}' is none of "
+                f"{', '.join(_INTERPOLATIONS)}."
+            )
 
     def of(self, height: int, width: int) -> tuple[int, int]:
         """Returns the (height, width) at which a frame of the given size is encoded."""
@@ -128,7 +132,11 @@ class PropagationTracker:
         }
 
     def track(
-        self, frames: Iterable[np.ndarray], first_label: np.ndarray, codec: Codec, label_size: tuple[int, int]
+        self,
+        frames: Iterable[np.ndarray],
+        first_label: np.ndarray,
+        codec: Codec,
+        label_size: tuple[int, int],
     ) -> Iterator[np.ndarray]:
         """Yields one label a frame; the first is `first_label` itself.
 
@@ -146,7 +154,11 @@ class PropagationTracker:
             features = self._extractor.features(image[np.newaxis])[0]
             if geometry is None:
                 geometry = Geometry(
-                    label_size, image.shape[:2], tuple(features.shape[:2]), self._extractor.cell_grid)
+                    label_size,
+                    image.shape[:2],
+                    tuple(features.shape[:2]),
+                    self._extractor.cell_grid,
+                )
                 propagator.start(features, codec.encode(first_label, geometry))
                 yield first_label
             else:
@@ -161,7 +173,11 @@ class CopyFirst:
         return {'model': {'baseline': 'identity'}}
 
     def track(
-        self, frames: Iterable[np.ndarray], first_label: np.ndarray, codec: Codec, label_size: tuple[int, int]
+        self,
+        frames: Iterable[np.ndarray],
+        first_label: np.ndarray,
+        codec: Codec,
+        label_size: tuple[int, int],
     ) -> Iterator[np.ndarray]:
         """Yields `first_label` once a frame; `codec` and `label_size` are the other trackers'."""
         del codec, label_size

@@ -1,4 +1,4 @@
-"""DAVIS on tiny data sets in its official layouts: figures by hand, files as the toolkit wants them."""
+"""DAVIS on tiny data sets in its official layouts: figures by hand, files as the toolkit wants."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ FRAMES = 7
 
 def square(left, top, side=16, number=1, height=48, width=80):
     mask = np.zeros((height, width), np.uint8)
-    mask[top:top + side, left:left + side] = number
+    mask[top : top + side, left : left + side] = number
     return mask
 
 
@@ -30,7 +30,7 @@ def save_palette(path, mask):
 def stripe(left, width, number):
     """Without corners, which bilinear enlargement rounds."""
     mask = np.zeros((48, 80), np.uint8)
-    mask[:, left:left + width] = number
+    mask[:, left : left + width] = number
     return mask
 
 
@@ -40,7 +40,10 @@ def make_davis(root, sequences, year=2017, save=save_palette):
     (root / 'ImageSets' / str(year) / 'val.txt').write_text('\n'.join(sequences) + '\n')
     generator = np.random.default_rng(0)
     for name, masks in sequences.items():
-        frames, annotations = root / 'JPEGImages' / '480p' / name, root / 'Annotations' / '480p' / name
+        frames, annotations = (
+            root / 'JPEGImages' / '480p' / name,
+            root / 'Annotations' / '480p' / name,
+        )
         frames.mkdir(parents=True)
         annotations.mkdir(parents=True)
         for number, mask in enumerate(masks):
@@ -56,7 +59,8 @@ def moving(step=2):
 
 def evaluate(root, output, **settings):
     return runner.evaluate(
-        davis.Davis(root, **settings), tracking.CopyFirst(), str(output), protocol='test')
+        davis.Davis(root, **settings), tracking.CopyFirst(), str(output), protocol='test'
+    )
 
 
 def test_identity_on_a_moving_square_by_hand(tmp_path):
@@ -73,7 +77,9 @@ def test_identity_on_a_moving_square_by_hand(tmp_path):
 
 
 def test_means_run_over_objects_not_sequences(tmp_path):
-    still, two = [square(8, 16)] * FRAMES, [np.maximum(square(2, 2), square(40 + 4 * t, 20, number=2)) for t in range(FRAMES)]
+    still, two = [square(8, 16)] * FRAMES, [
+        np.maximum(square(2, 2), square(40 + 4 * t, 20, number=2)) for t in range(FRAMES)
+    ]
     results = evaluate(make_davis(tmp_path / 'data', {'one': still, 'two': two}), tmp_path / 'out')
     moved = np.mean([(16 - 4 * t) / (16 + 4 * t) if t < 4 else 0 for t in range(1, 6)])
     np.testing.assert_allclose(results['metrics']['J-Mean'], (1 + 1 + moved) / 3)
@@ -96,16 +102,30 @@ def test_predictions_are_palette_images_under_the_official_names(tmp_path):
 
 
 def test_palette_of_davis():
-    expected = {3: (128, 128, 0), 4: (0, 0, 128), 7: (128, 128, 128), 8: (64, 0, 0), 20: (0, 64, 128), 255: (224, 224, 192)}
+    expected = {
+        3: (128, 128, 0),
+        4: (0, 0, 128),
+        7: (128, 128, 128),
+        8: (64, 0, 0),
+        20: (0, 64, 128),
+        255: (224, 224, 192),
+    }
     for index, colour in expected.items():
         assert tuple(files.DAVIS_PALETTE[index]) == colour
 
 
 def test_2016_is_one_object_of_everything_that_is_not_zero(tmp_path):
     masks = [mask * 255 for mask in moving()]
-    root = make_davis(tmp_path / 'data', {'square': masks}, 2016, lambda path, mask: Image.fromarray(mask).save(path))
+    root = make_davis(
+        tmp_path / 'data',
+        {'square': masks},
+        2016,
+        lambda path, mask: Image.fromarray(mask).save(path),
+    )
     results = evaluate(root, tmp_path / 'out', year=2016)
-    np.testing.assert_allclose(results['metrics']['J-Mean'], np.mean([(16 - 2 * t) / (16 + 2 * t) for t in range(1, 6)]))
+    np.testing.assert_allclose(
+        results['metrics']['J-Mean'], np.mean([(16 - 2 * t) / (16 + 2 * t) for t in range(1, 6)])
+    )
     with pytest.raises(errors.UserError, match='Davis.year'):
         evaluate(root, tmp_path / 'out')
 
@@ -114,7 +134,11 @@ def test_the_original_list_of_2016_is_read(tmp_path):
     root = make_davis(tmp_path / 'data', {'b': moving(), 'a': moving()}, 2016)
     (tmp_path / 'data' / 'ImageSets' / '2016' / 'val.txt').unlink()
     (tmp_path / 'data' / 'ImageSets' / '480p').mkdir()
-    lines = [f'/JPEGImages/480p/{n}/{t:05d}.jpg /Annotations/480p/{n}/{t:05d}.png' for n in 'ba' for t in range(FRAMES)]
+    lines = [
+        f'/JPEGImages/480p/{n}/{t:05d}.jpg /Annotations/480p/{n}/{t:05d}.png'
+        for n in 'ba'
+        for t in range(FRAMES)
+    ]
     (tmp_path / 'data' / 'ImageSets' / '480p' / 'val.txt').write_text('\n'.join(lines))
     assert [s.name for s in davis.Davis(root, year=2016).sequences()] == ['b', 'a']
 
@@ -164,9 +188,17 @@ def damage_folder(root):
         path.unlink()
 
 
-@pytest.mark.parametrize('damage,named', [
-    (damage_missing_mask, '00002'), (damage_empty_frame, '00003.jpg is empty'), (damage_cut_mask, '00004.png'),
-    (damage_cut_frame, '00005.jpg'), (damage_size, '00006.png is 80x40.*expected 80x48'), (damage_folder, '480p/b holds no')])
+@pytest.mark.parametrize(
+    'damage,named',
+    [
+        (damage_missing_mask, '00002'),
+        (damage_empty_frame, '00003.jpg is empty'),
+        (damage_cut_mask, '00004.png'),
+        (damage_cut_frame, '00005.jpg'),
+        (damage_size, '00006.png is 80x40.*expected 80x48'),
+        (damage_folder, '480p/b holds no'),
+    ],
+)
 def test_bad_files_are_named_before_anything_is_computed(tmp_path, damage, named):
     root = make_davis(tmp_path / 'data', {'a': moving(), 'b': moving()})
     damage(tmp_path / 'data')
@@ -204,14 +236,23 @@ def test_masks_follow_blocks_that_move():
     frames = [np.roll(picture, 8 * t, axis=1) for t in range(4)]
     first = stripe(0, 16, 1) + stripe(40, 8, 2)
     tracker = tracking.PropagationTracker(
-        BlockIdentities(colours), propagation.PropagationSettings(context=2, radius=3, top_k=3), tracking.InputSize())
+        BlockIdentities(colours),
+        propagation.PropagationSettings(context=2, radius=3, top_k=3),
+        tracking.InputSize(),
+    )
     tracked = list(tracker.track(iter(frames), first, codecs.MaskCodec(), first.shape))
     for number, mask in enumerate(tracked):
         np.testing.assert_array_equal(mask, np.roll(first, 8 * number, axis=1))
 
 
-@pytest.mark.parametrize('codec', [
-    codecs.MaskCodec(), codecs.MaskCodec('nearest', 'per_label', 'label'), codecs.MaskCodec('nearest', 'per_label', 'input')])
+@pytest.mark.parametrize(
+    'codec',
+    [
+        codecs.MaskCodec(),
+        codecs.MaskCodec('nearest', 'per_label', 'label'),
+        codecs.MaskCodec('nearest', 'per_label', 'input'),
+    ],
+)
 def test_mask_codecs_return_blocks_they_were_given(codec):
     mask = stripe(8, 16, 1) + stripe(40, 8, 3)
     geometry = tracking.Geometry((48, 80), (96, 160), (6, 10), BlockIdentities.cell_grid)
@@ -220,21 +261,31 @@ def test_mask_codecs_return_blocks_they_were_given(codec):
     np.testing.assert_array_equal(codec.decode(soft, geometry), mask)
 
 
-@pytest.mark.parametrize('settings,given,expected', [
-    (dict(), (480, 854), (480, 854)),
-    (dict(rule='short_side', size=720), (480, 854), (720, 1281)),
-    (dict(rule='short_side', size=480, long_side_multiple=64), (480, 854), (480, 832)),
-    (dict(rule='short_side', size=480, long_side_multiple=64), (1920, 1080), (832, 480)),
-    (dict(rule='square', size=320), (240, 320), (320, 320))])
+@pytest.mark.parametrize(
+    'settings,given,expected',
+    [
+        (dict(), (480, 854), (480, 854)),
+        (dict(rule='short_side', size=720), (480, 854), (720, 1281)),
+        (dict(rule='short_side', size=480, long_side_multiple=64), (480, 854), (480, 832)),
+        (dict(rule='short_side', size=480, long_side_multiple=64), (1920, 1080), (832, 480)),
+        (dict(rule='square', size=320), (240, 320), (320, 320)),
+    ],
+)
 def test_input_sizes_of_the_protocols(settings, given, expected):
     size = tracking.InputSize(**settings)
     assert size.of(*given) == expected
     assert size.resize(np.zeros((*given, 3), np.uint8)).shape == (*expected, 3)
 
 
-@pytest.mark.parametrize('make,named', [
-    (lambda: tracking.InputSize(rule='short'), "InputSize.rule='short'"), (lambda: tracking.InputSize(rule='square'), 'InputSize.size'),
-    (lambda: codecs.MaskCodec(shrink='area'), 'MaskCodec.shrink'), (lambda: davis.Davis('x', year=2015), '2015')])
+@pytest.mark.parametrize(
+    'make,named',
+    [
+        (lambda: tracking.InputSize(rule='short'), "InputSize.rule='short'"),
+        (lambda: tracking.InputSize(rule='square'), 'InputSize.size'),
+        (lambda: codecs.MaskCodec(shrink='area'), 'MaskCodec.shrink'),
+        (lambda: davis.Davis('x', year=2015), '2015'),
+    ],
+)
 def test_settings_that_do_not_exist_are_named(make, named):
     with pytest.raises(errors.UserError, match=named):
         make()

@@ -13,7 +13,9 @@ from stfc3_tf.benchmarks import badja, codecs, files, jhmdb, runner
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 5
 # 15 joints on the border of a box of 30 x 40 pixels (diagonal 50), 0-based (x, y).
-JOINTS = np.array([(10 + 3 * i, 4) for i in range(7)] + [(10 + 3 * i, 44) for i in range(7)] + [(40, 20)], float)
+JOINTS = np.array(
+    [(10 + 3 * i, 4) for i in range(7)] + [(10 + 3 * i, 44) for i in range(7)] + [(40, 20)], float
+)
 
 
 def write_video(path, frames):
@@ -46,8 +48,10 @@ def make_jhmdb(root, clips, video=True):
             write_video(root / 'ReCompress_Videos' / 'wave' / f'{name}.avi', noise(len(joints)))
         else:
             write_frames(root / 'Rename_Images' / 'wave' / name, noise(len(joints)))
-        for kind, arrays in (('joint_positions', {'pos_img': (joints + 1).transpose(2, 1, 0)}),
-                             ('puppet_mask', {'part_mask': masks.transpose(1, 2, 0)})):
+        for kind, arrays in (
+            ('joint_positions', {'pos_img': (joints + 1).transpose(2, 1, 0)}),
+            ('puppet_mask', {'part_mask': masks.transpose(1, 2, 0)}),
+        ):
             folder = root / kind / 'wave' / name
             folder.mkdir(parents=True)
             scipy.io.savemat(folder / f'{kind}.mat', arrays)
@@ -59,7 +63,7 @@ def moving(step):
     joints = np.stack([JOINTS - [step * t, 0] for t in range(FRAMES)])
     masks = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
     for t in range(FRAMES):
-        masks[t, 8:24, 8 + step * t:24 + step * t] = 3
+        masks[t, 8:24, 8 + step * t : 24 + step * t] = 3
     return joints, masks
 
 
@@ -96,11 +100,15 @@ class Loses:
 
 def test_losing_a_joint_is_free_by_crw_and_costs_by_visibility(tmp_path):
     root = make_jhmdb(tmp_path / 'data', {'still': moving(0)})
-    results = runner.evaluate(jhmdb.JhmdbPose(root), Loses(), str(tmp_path / 'out'), protocol='test')
+    results = runner.evaluate(
+        jhmdb.JhmdbPose(root), Loses(), str(tmp_path / 'out'), protocol='test'
+    )
     assert results['metrics']['PCK@0.1'] == 1
     assert results['metrics']['PCK-visible@0.1'] == pytest.approx(14 / 15)
     assert results['metrics']['coverage'] == pytest.approx(14 / 15)
-    joints = scipy.io.loadmat(tmp_path / 'out/predictions/joint_positions/wave/still/joint_positions.mat')['pos_img']
+    joints = scipy.io.loadmat(
+        tmp_path / 'out/predictions/joint_positions/wave/still/joint_positions.mat'
+    )['pos_img']
     assert joints.shape == (2, 15, FRAMES)
     np.testing.assert_allclose(joints[:, :, 0], JOINTS.T + 1)
     np.testing.assert_allclose(joints[:, 0, 1:], -1)
@@ -110,7 +118,9 @@ def test_joints_outside_the_image_are_not_asked_for(tmp_path):
     joints, masks = moving(0)
     joints[2:, 3] = -5, 10
     joints[0, 4] = 10, HEIGHT + 3
-    results = evaluate(jhmdb.JhmdbPose(make_jhmdb(tmp_path / 'data', {'a': (joints, masks)})), tmp_path / 'out')
+    results = evaluate(
+        jhmdb.JhmdbPose(make_jhmdb(tmp_path / 'data', {'a': (joints, masks)})), tmp_path / 'out'
+    )
     visible = np.sum(results['sequences']['wave/a']['counts']['visible']['counted'])
     # Joint 3 is inside in one of the four frames that count, joint 4 was never given.
     assert visible == 13 * 4 + 1
@@ -122,7 +132,9 @@ def test_masks_of_identity_by_hand(tmp_path):
     slow = np.mean([(16 - 2 * t) / (16 + 2 * t) for t in range(1, FRAMES)])
     assert results['sequences']['wave/slow']['metrics']['J-Mean'] == pytest.approx(slow)
     assert results['metrics']['J-Mean'] == pytest.approx((1 + slow) / 2)
-    parts = scipy.io.loadmat(tmp_path / 'out/predictions/puppet_mask/wave/slow/puppet_mask.mat')['part_mask']
+    parts = scipy.io.loadmat(tmp_path / 'out/predictions/puppet_mask/wave/slow/puppet_mask.mat')[
+        'part_mask'
+    ]
     assert parts.shape == (HEIGHT, WIDTH, FRAMES) and parts.max() == 1
 
 
@@ -155,16 +167,27 @@ def damage_mat(root):
 
 
 def damage_array(root):
-    scipy.io.savemat(root / 'joint_positions/wave/a/joint_positions.mat', {'pos_world': np.zeros((2, 15, 5))})
+    scipy.io.savemat(
+        root / 'joint_positions/wave/a/joint_positions.mat', {'pos_world': np.zeros((2, 15, 5))}
+    )
 
 
 def damage_joints(root):
-    scipy.io.savemat(root / 'joint_positions/wave/a/joint_positions.mat', {'pos_img': np.zeros((2, 14, 5))})
+    scipy.io.savemat(
+        root / 'joint_positions/wave/a/joint_positions.mat', {'pos_img': np.zeros((2, 14, 5))}
+    )
 
 
-@pytest.mark.parametrize('damage,named', [
-    (damage_count, 'a.avi: 4 frames can be read.*describes 5'), (damage_video, 'a.avi'),
-    (damage_mat, 'joint_positions.mat is not'), (damage_array, "'pos_img'"), (damage_joints, r'\(2, 14, 5\)')])
+@pytest.mark.parametrize(
+    'damage,named',
+    [
+        (damage_count, 'a.avi: 4 frames can be read.*describes 5'),
+        (damage_video, 'a.avi'),
+        (damage_mat, 'joint_positions.mat is not'),
+        (damage_array, "'pos_img'"),
+        (damage_joints, r'\(2, 14, 5\)'),
+    ],
+)
 def test_bad_pose_files_are_named(tmp_path, damage, named):
     root = make_jhmdb(tmp_path / 'data', {'a': moving(0)})
     damage(tmp_path / 'data')
@@ -177,7 +200,10 @@ def test_an_empty_first_puppet_mask_is_named(tmp_path):
     joints, masks = moving(0)
     masks[0] = 0
     with pytest.raises(errors.UserError, match='puppet_mask.mat: the first mask is empty'):
-        evaluate(jhmdb.JhmdbMasks(make_jhmdb(tmp_path / 'data', {'a': (joints, masks)})), tmp_path / 'out')
+        evaluate(
+            jhmdb.JhmdbMasks(make_jhmdb(tmp_path / 'data', {'a': (joints, masks)})),
+            tmp_path / 'out',
+        )
 
 
 # BADJA.
@@ -187,7 +213,7 @@ ANNOTATED = (1, 3, 5)
 
 
 def make_badja(root, step=30):
-    """Joints on a frame ten times as large; all move `step` of its pixels down between annotations."""
+    """Joints on a frame ten times as large; they move `step` of its pixels down each time."""
     frames = root / 'davis/JPEGImages/480p/cow'
     masks = root / 'davis/Annotations/480p/cow'
     frames.mkdir(parents=True)
@@ -202,10 +228,14 @@ def make_badja(root, step=30):
         visible = np.zeros(37, bool)
         visible[[8, 9, 10 + index]] = True
         joints = np.where(visible[:, None], [200 + step * index, 300], 0)
-        entries.append({
-            'image_path': f'DAVIS/JPEGImages/Full-Resolution/cow/{number:05d}.jpg',
-            'segmentation_path': f'DAVIS/Annotations/Full-Resolution/cow/{number:05d}.png',
-            'joints': joints.tolist(), 'visibility': visible.tolist()})
+        entries.append(
+            {
+                'image_path': f'DAVIS/JPEGImages/Full-Resolution/cow/{number:05d}.jpg',
+                'segmentation_path': f'DAVIS/Annotations/Full-Resolution/cow/{number:05d}.png',
+                'joints': joints.tolist(),
+                'visibility': visible.tolist(),
+            }
+        )
     (root / 'joint_annotations').mkdir()
     (root / 'joint_annotations/cow.json').write_text(json.dumps(entries))
     return badja.Badja(str(root), davis_dir=str(root / 'davis'), frames='480p', full_size=FULL)
@@ -236,11 +266,14 @@ def test_badja_names_what_is_missing(tmp_path):
 # Key points to label maps and back.
 
 
-@pytest.mark.parametrize('codec,tolerance', [
-    (codecs.PointCodec('exact', sigma=0.75), 0.1), (codecs.PointCodec('crw'), 8 * 0.7)])
+@pytest.mark.parametrize(
+    'codec,tolerance',
+    [(codecs.PointCodec('exact', sigma=0.75), 0.1), (codecs.PointCodec('crw'), 8 * 0.7)],
+)
 def test_points_come_back(codec, tolerance):
     class grid:
         first, stride = 0.0, 8
+
     # A label image twice the encoder's input: a cell is 16 of its pixels.
     geometry = tracking.Geometry((480, 640), (240, 320), (30, 40), grid)
     points = np.array([[100.3, 200.9], [333.0, 241.2], [np.nan, np.nan]])

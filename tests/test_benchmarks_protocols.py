@@ -45,17 +45,26 @@ def test_every_task_has_its_default(task):
     assert (FOLDER / task.protocol).exists()
 
 
-@pytest.mark.parametrize('name,input_size,context,radius,top_k,temperature', [
-    ('davis_stfc3.gin', ('short_side', 720), 20, 18, 10, 0.05),
-    ('davis_crw.gin', ('native', 0), 20, 12, 10, 0.05),
-    ('davis_vfs.gin', ('short_side', 480), 20, 12, 10, 0.07),
-    ('davis_dino.gin', ('short_side', 480), 7, 12, 5, 0.1),
-    ('jhmdb_stfc3.gin', ('square', 640), 7, 10, 10, 0.05),
-    ('jhmdb_crw.gin', ('square', 320), 7, 12, 10, 0.05)])
+@pytest.mark.parametrize(
+    'name,input_size,context,radius,top_k,temperature',
+    [
+        ('davis_stfc3.gin', ('short_side', 720), 20, 18, 10, 0.05),
+        ('davis_crw.gin', ('native', 0), 20, 12, 10, 0.05),
+        ('davis_vfs.gin', ('short_side', 480), 20, 12, 10, 0.07),
+        ('davis_dino.gin', ('short_side', 480), 7, 12, 5, 0.1),
+        ('jhmdb_stfc3.gin', ('square', 640), 7, 10, 10, 0.05),
+        ('jhmdb_crw.gin', ('square', 320), 7, 12, 10, 0.05),
+    ],
+)
 def test_numbers_of_the_published_protocols(name, input_size, context, radius, top_k, temperature):
     settings, size = parse(name)
     assert (size.rule, size.size) == input_size
-    assert (settings.context, settings.radius, settings.top_k, settings.temperature) == (context, radius, top_k, temperature)
+    assert (settings.context, settings.radius, settings.top_k, settings.temperature) == (
+        context,
+        radius,
+        top_k,
+        temperature,
+    )
 
 
 def test_what_crw_vfs_and_dino_do_otherwise():
@@ -70,7 +79,11 @@ def test_what_crw_vfs_and_dino_do_otherwise():
     assert (crw.window, vfs.window, dino.window) == ('disc', 'disc', 'square')
     assert (crw.restrict_first, vfs.restrict_first, dino.restrict_first) == (False, True, True)
     assert (crw.repeat_first, vfs.repeat_first, dino.repeat_first) == (True, False, False)
-    assert (crw.first_among_preceding, vfs.first_among_preceding, dino.first_among_preceding) == (True, True, False)
+    assert (crw.first_among_preceding, vfs.first_among_preceding, dino.first_among_preceding) == (
+        True,
+        True,
+        False,
+    )
     assert (crw.keep_ties, vfs.keep_ties, dino.keep_ties) == (False, False, True)
     assert crw_codec == codecs.MaskCodec('bilinear', 'none', 'input')
     assert vfs_codec == codecs.MaskCodec('nearest', 'per_label', 'label')

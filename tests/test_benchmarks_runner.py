@@ -1,4 +1,4 @@
-"""The runner: finished sequences are kept, killed runs end as if they had not been, changes are noticed."""
+"""The runner: finished sequences are kept, killed runs end the same, changes are noticed."""
 
 import json
 import os
@@ -22,16 +22,23 @@ def data(tmp_path):
     root = tmp_path / 'data'
     (root / 'ImageSets/2017').mkdir(parents=True)
     (root / 'ImageSets/2017/val.txt').write_text('one\ntwo\nthree\n')
-    picture = np.random.default_rng(1).integers(0, 256, (6, 10, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    picture = (
+        np.random.default_rng(1)
+        .integers(0, 256, (6, 10, 3), dtype=np.uint8)
+        .repeat(8, 0)
+        .repeat(8, 1)
+    )
     for shift, name in enumerate(('one', 'two', 'three')):
         for kind in ('JPEGImages', 'Annotations'):
             (root / kind / '480p' / name).mkdir(parents=True)
         for number in range(FRAMES):
             left = 8 + shift * number
             mask = np.zeros((48, 80), np.uint8)
-            mask[16:40, left:left + 24] = 1
+            mask[16:40, left : left + 24] = 1
             Image.fromarray(mask).save(root / 'Annotations/480p' / name / f'{number:05d}.png')
-            Image.fromarray(np.roll(picture, left, 1)).save(root / 'JPEGImages/480p' / name / f'{number:05d}.jpg')
+            Image.fromarray(np.roll(picture, left, 1)).save(
+                root / 'JPEGImages/480p' / name / f'{number:05d}.jpg'
+            )
     return root
 
 
@@ -45,7 +52,10 @@ class Colours:
         self.name = name
 
     def features(self, frames):
-        blocks = frames.reshape(1, frames.shape[1] // 8, 8, -1, 8, 3).mean((2, 4)).astype(np.float32) - 127
+        blocks = (
+            frames.reshape(1, frames.shape[1] // 8, 8, -1, 8, 3).mean((2, 4)).astype(np.float32)
+            - 127
+        )
         return blocks / np.linalg.norm(blocks, axis=-1, keepdims=True)
 
     def settings(self):
@@ -80,14 +90,19 @@ def without_seconds(path):
 
 
 def tree(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted((folder / 'predictions').rglob('*')) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted((folder / 'predictions').rglob('*'))
+        if p.is_file()
+    }
 
 
 KILLED = '''
 import os, signal, sys
 sys.path.insert(0, {tests!r})
 from test_benchmarks_runner import Tracker, evaluate
-evaluate({data!r}, {output!r}, Tracker(last={last}, die=lambda: os.kill(os.getpid(), signal.SIGKILL)))
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+evaluate({data!r}, {output!r}, Tracker(last={last}, die=die))
 '''
 
 
@@ -96,8 +111,16 @@ def test_a_killed_run_continues_and_ends_the_same(data, tmp_path):
     evaluate(data, tmp_path / 'whole', whole)
     assert whole.frames == 3 * FRAMES
     program = KILLED.format(
-        tests=str(pathlib.Path(__file__).parent), data=str(data), output=str(tmp_path / 'killed'), last=FRAMES + 3)
-    killed = subprocess.run([sys.executable, '-c', program], env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'}, check=False)
+        tests=str(pathlib.Path(__file__).parent),
+        data=str(data),
+        output=str(tmp_path / 'killed'),
+        last=FRAMES + 3,
+    )
+    killed = subprocess.run(
+        [sys.executable, '-c', program],
+        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'},
+        check=False,
+    )
     assert killed.returncode == -signal.SIGKILL
     # What the kill left: the first sequence whole, nothing that looks like the second.
     assert (tmp_path / 'killed/sequences/one.json').exists()
@@ -107,7 +130,9 @@ def test_a_killed_run_continues_and_ends_the_same(data, tmp_path):
     rest = Tracker()
     evaluate(data, tmp_path / 'killed', rest)
     assert rest.frames == 2 * FRAMES
-    assert without_seconds(tmp_path / 'killed/results.json') == without_seconds(tmp_path / 'whole/results.json')
+    assert without_seconds(tmp_path / 'killed/results.json') == without_seconds(
+        tmp_path / 'whole/results.json'
+    )
     assert tree(tmp_path / 'killed') == tree(tmp_path / 'whole')
 
 
@@ -150,17 +175,27 @@ def test_a_subset_and_later_the_rest(data, tmp_path):
 def test_a_failure_leaves_no_half_written_sequence(data, tmp_path):
     def die():
         raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
         evaluate(data, tmp_path / 'out', Tracker(last=3, die=die))
-    assert not (tmp_path / 'out/predictions/one').exists() and not (tmp_path / 'out/results.json').exists()
+    assert (
+        not (tmp_path / 'out/predictions/one').exists()
+        and not (tmp_path / 'out/results.json').exists()
+    )
 
 
 def test_results_hold_what_makes_the_number(data, tmp_path):
     results = evaluate(data, tmp_path / 'out', Tracker(), saved_model='models/a')
     assert results['saved_model'] == 'models/a' and results['protocol'] == 'test'
-    assert results['settings']['codec'] == {'shrink': 'bilinear', 'normalise': 'none', 'decide_at': 'label'}
+    assert results['settings']['codec'] == {
+        'shrink': 'bilinear',
+        'normalise': 'none',
+        'decide_at': 'label',
+    }
     assert results['settings']['input_size']['rule'] == 'native'
-    assert results['settings']['propagation']['context'] == 2 and results['settings']['year'] == 2017
+    assert (
+        results['settings']['propagation']['context'] == 2 and results['settings']['year'] == 2017
+    )
     assert set(results['versions']) >= {'stfc3_tf', 'tensorflow'}
     assert 'data_dir' not in results['settings']
 
@@ -172,6 +207,18 @@ def test_the_table_has_a_line_for_every_sequence_and_figure(data, tmp_path):
 
 
 def test_undefined_and_infinite_values_are_valid_json(tmp_path):
-    runner.write_text(str(tmp_path / 'x.json'), json.dumps(runner.plain(
-        {'a': np.float32('nan'), 'b': np.inf, 'c': np.array([1, 2]), 3: (True, None)}), allow_nan=False))
-    assert json.loads((tmp_path / 'x.json').read_text()) == {'a': None, 'b': 'inf', 'c': [1, 2], '3': [True, None]}
+    runner.write_text(
+        str(tmp_path / 'x.json'),
+        json.dumps(
+            runner.plain(
+                {'a': np.float32('nan'), 'b': np.inf, 'c': np.array([1, 2]), 3: (True, None)}
+            ),
+            allow_nan=False,
+        ),
+    )
+    assert json.loads((tmp_path / 'x.json').read_text()) == {
+        'a': None,
+        'b': 'inf',
+        'c': [1, 2],
+        '3': [True, None],
+    }

@@ -30,15 +30,29 @@ _ENCODERS = {
 _TASK = flags.DEFINE_enum('task', None, list(tasks.TASKS), 'Benchmark.', required=True)
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of the data set, in its official layout.')
 _SAVED_MODEL = flags.DEFINE_string(
-    'saved_model', None, 'SavedModel with the signature `features` (tools.export, tools.import_torch).')
+    'saved_model',
+    None,
+    'SavedModel with the signature `features` (tools.export, tools.import_torch).',
+)
 _BASELINE = flags.DEFINE_enum(
-    'baseline', None, ['identity', *_ENCODERS],
-    'Instead of --saved_model. identity: the first label, copied. colour: colours of 8x8 blocks. random: the '
-    'encoder before training. imagenet: a ResNet of keras.applications (ImageNetFeatures.weights: a path).')
-_OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Where results and predictions go.', required=True)
+    'baseline',
+    None,
+    ['identity', *_ENCODERS],
+    'Instead of --saved_model. identity: the first label, copied. colour: colours of 8x8 blocks. '
+    'random: the encoder before training. imagenet: a ResNet of keras.applications '
+    '(ImageNetFeatures.weights: a path).',
+)
+_OUTPUT_DIR = flags.DEFINE_string(
+    'output_dir', None, 'Where results and predictions go.', required=True
+)
 _GIN_FILE = flags.DEFINE_multi_string(
-    'gin_file', [], 'Protocol: a file of gin/eval/; later ones override earlier ones. The default depends on the task.')
-_GIN_BINDINGS = flags.DEFINE_multi_string('gin_bindings', [], "One setting, e.g. 'PropagationSettings.radius = 5'.")
+    'gin_file',
+    [],
+    "Protocol: a file of gin/eval/; later ones override earlier ones. Without it, the task's own.",
+)
+_GIN_BINDINGS = flags.DEFINE_multi_string(
+    'gin_bindings', [], "One setting, e.g. 'PropagationSettings.radius = 5'."
+)
 _SEQUENCES = flags.DEFINE_list('sequences', [], 'Only these sequences, by name; all by default.')
 
 
@@ -48,8 +62,12 @@ def make_tracker() -> runner.Tracker:
         raise errors.UserError('Give either --saved_model or --baseline.')
     if _BASELINE.value == 'identity':
         return tracking.CopyFirst()
-    extractor = _ENCODERS[_BASELINE.value]() if _BASELINE.value else models.SavedEncoder(_SAVED_MODEL.value)
-    return tracking.PropagationTracker(extractor, propagation.PropagationSettings(), tracking.InputSize())
+    extractor = (
+        _ENCODERS[_BASELINE.value]() if _BASELINE.value else models.SavedEncoder(_SAVED_MODEL.value)
+    )
+    return tracking.PropagationTracker(
+        extractor, propagation.PropagationSettings(), tracking.InputSize()
+    )
 
 
 def make_benchmark(task: tasks.Task) -> runner.Benchmark:
@@ -68,8 +86,13 @@ def main(_: Sequence[str]) -> None:
     command.parse_gin(gin_files, _GIN_BINDINGS.value)
     protocol = ' + '.join([*(pathlib.Path(file).stem for file in gin_files), *_GIN_BINDINGS.value])
     results = runner.evaluate(
-        make_benchmark(task), make_tracker(), _OUTPUT_DIR.value, protocol=protocol,
-        saved_model=_SAVED_MODEL.value, only=_SEQUENCES.value)
+        make_benchmark(task),
+        make_tracker(),
+        _OUTPUT_DIR.value,
+        protocol=protocol,
+        saved_model=_SAVED_MODEL.value,
+        only=_SEQUENCES.value,
+    )
     print(runner.table(results))
 
 

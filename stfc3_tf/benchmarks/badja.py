@@ -30,8 +30,8 @@ class Badja(runner.Benchmark):
     """BADJA under one protocol.
 
     A joint is right within `threshold` * sqrt(area of the animal's mask) of the truth (Biggs et al.
-    2018, with 0.2). Joints visible in the first annotated frame are given, and scored in every later
-    annotated frame that shows them.
+    2018, with 0.2). Joints visible in the first annotated frame are given, and scored in every
+    later annotated frame that shows them.
 
     Attributes:
       data_dir: the folder that holds joint_annotations.
@@ -60,13 +60,18 @@ class Badja(runner.Benchmark):
     def sequences(self) -> list['BadjaSequence']:
         """Returns the annotated sequences that are DAVIS sequences, by name."""
         paths = files.list_files(
-            posixpath.join(self.data_dir, 'joint_annotations'), ('.json',), 'BADJA\'s <sequence>.json')
+            posixpath.join(self.data_dir, 'joint_annotations'),
+            ('.json',),
+            'BADJA\'s <sequence>.json',
+        )
         return [BadjaSequence(self, path) for path in paths]
 
     def summary(self, records: Mapping[str, runner.Record]) -> dict[str, float]:
         """Returns PCK averaged over sequences, and over all joints of all sequences."""
         correct, visible, placed = (
-            sum(record['counts'][key] for record in records.values()) for key in ('correct', 'visible', 'placed'))
+            sum(record['counts'][key] for record in records.values())
+            for key in ('correct', 'visible', 'placed')
+        )
         name = pck_name(self.threshold)
         return {
             name: float(np.mean([record['metrics'][name] for record in records.values()])),
@@ -85,7 +90,7 @@ class BadjaSequence(runner.Sequence):
         self._annotation = annotation
 
     def files(self) -> list[str]:
-        """Returns the annotation, the frames from the first to the last annotated one, their masks."""
+        """Returns the annotation, the frames from the first to the last annotated, the masks."""
         entries = self._entries()
         return [self._annotation, *self._frames(entries), *map(self._mask, entries)]
 
@@ -100,7 +105,8 @@ class BadjaSequence(runner.Sequence):
         given = self._visible(entries)
         if not (given[0] & given[1:]).any():
             raise errors.UserError(
-                f'{self._annotation}: no joint of the first annotated frame is visible in a later one.')
+                f'{self._annotation}: no joint of the first annotated frame is visible later.'
+            )
         return len(frames)
 
     def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
@@ -112,9 +118,15 @@ class BadjaSequence(runner.Sequence):
         first = np.where(visible[0][:, np.newaxis], truth[0], np.nan)
         annotated = {files.stem(entry['image_path']): index for index, entry in enumerate(entries)}
         tracked = tracker.track(
-            files.read_frames(paths), first, self._benchmark.codec, self._benchmark.full_size)
+            files.read_frames(paths), first, self._benchmark.codec, self._benchmark.full_size
+        )
         predictions = np.stack(
-            [points for path, points in zip(paths, tracked, strict=True) if files.stem(path) in annotated])
+            [
+                points
+                for path, points in zip(paths, tracked, strict=True)
+                if files.stem(path) in annotated
+            ]
+        )
         self._write(output, entries, predictions)
         return self._score(entries, truth, predictions, visible)
 
@@ -148,41 +160,52 @@ class BadjaSequence(runner.Sequence):
                 'joints': np.where(np.isnan(points), 0, points)[:, ::-1].tolist(),
                 'visibility': (~metrics.is_lost(points)).tolist(),
             }
-            for entry, points in zip(entries, predictions, strict=True)]
+            for entry, points in zip(entries, predictions, strict=True)
+        ]
         runner.write_text(output, json.dumps(found))
 
     def _entries(self) -> list[dict[str, Any]]:
         contents = files.read_bytes(self._annotation)
         try:
             entries = json.loads(contents)
-            shapes = {(np.shape(entry['joints']), np.shape(entry['visibility'])) for entry in entries}
+            shapes = {
+                (np.shape(entry['joints']), np.shape(entry['visibility'])) for entry in entries
+            }
             complete = all(key in entry for entry in entries for key in _KEYS)
         except (ValueError, TypeError, KeyError) as error:
-            raise errors.UserError(f'{self._annotation} is not a BADJA annotation: {error!r}') from error
+            raise errors.UserError(
+                f'{self._annotation} is not a BADJA annotation: {error!r}'
+            ) from error
         if shapes != {((_JOINTS, 2), (_JOINTS,))} or not complete or len(entries) < 2:
             raise errors.UserError(
                 f'{self._annotation}: expected at least 2 frames, each with {", ".join(_KEYS)} and '
-                f'{_JOINTS} joints.')
+                f'{_JOINTS} joints.'
+            )
         return sorted(entries, key=lambda entry: entry['image_path'])
 
     def _visible(self, entries: list[dict[str, Any]]) -> np.ndarray:
         return np.array([entry['visibility'] for entry in entries], bool)
 
     def _folder(self, kind: str, path: str) -> str:
-        """Returns the folder of frames or masks; `path` is the annotation's DAVIS/<kind>/<size>/<name>/*."""
+        """Returns the folder of frames or masks of `path`, the annotation's DAVIS/.../<name>/*."""
         root = self._benchmark.davis_dir or posixpath.join(self._benchmark.data_dir, 'DAVIS')
-        return posixpath.join(root, kind, self._benchmark.frames, posixpath.basename(posixpath.dirname(path)))
+        return posixpath.join(
+            root, kind, self._benchmark.frames, posixpath.basename(posixpath.dirname(path))
+        )
 
     def _frames(self, entries: list[dict[str, Any]]) -> list[str]:
         folder = self._folder('JPEGImages', entries[0]['image_path'])
         paths = files.list_files(
-            folder, ('.jpg',), 'the DAVIS frames of the animal (Badja.davis_dir and Badja.frames say where)')
+            folder,
+            ('.jpg',),
+            'the DAVIS frames of the animal (Badja.davis_dir and Badja.frames say where)',
+        )
         names = [files.stem(path) for path in paths]
         wanted = [files.stem(entry['image_path']) for entry in entries]
         missing = sorted(set(wanted) - set(names))
         if missing:
             raise errors.UserError(f'{folder} lacks the annotated frames {", ".join(missing[:5])}.')
-        return paths[names.index(wanted[0]):names.index(wanted[-1]) + 1]
+        return paths[names.index(wanted[0]) : names.index(wanted[-1]) + 1]
 
     def _mask(self, entry: Mapping[str, Any]) -> str:
         name = posixpath.basename(entry['segmentation_path'])

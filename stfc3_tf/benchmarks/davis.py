@@ -38,8 +38,8 @@ class Davis(runner.Benchmark):
         everything that is not 0).
       split: name of the list file: 'val', 'train', ...
       frames: folder of the frames below JPEGImages: '480p', or 'Full-Resolution' ('1080p' in 2016).
-      masks: folder of the annotations below Annotations. Predictions have their size, so that frames in
-        full resolution can be scored at the official 480p.
+      masks: folder of the annotations below Annotations. Predictions have their size, so that
+        frames in full resolution can be scored at the official 480p.
       codec: between masks and label maps.
     """
 
@@ -62,23 +62,33 @@ class Davis(runner.Benchmark):
 
     def summary(self, records: Mapping[str, runner.Record]) -> dict[str, float]:
         """Returns the toolkit's figures: means over all objects of all sequences."""
-        return _figures([
-            figures for record in records.values() for figures in record['counts']['objects'].values()])
+        return _figures(
+            [
+                figures
+                for record in records.values()
+                for figures in record['counts']['objects'].values()
+            ]
+        )
 
     def write_reports(self, records: Mapping[str, runner.Record], folder: str) -> None:
-        """Writes global_results-<split>.csv and per-sequence_results-<split>.csv, as the toolkit does."""
+        """Writes the toolkit's global_results-<split>.csv and per-sequence_results-<split>.csv."""
         summary = self.summary(records)
         lines = [','.join(summary), ','.join(f'{value:.3f}' for value in summary.values())]
-        runner.write_text(posixpath.join(folder, f'global_results-{self.split}.csv'), '\n'.join(lines) + '\n')
+        runner.write_text(
+            posixpath.join(folder, f'global_results-{self.split}.csv'), '\n'.join(lines) + '\n'
+        )
         lines = ['Sequence,J-Mean,F-Mean'] + [
             f'{name}_{number},{figures["J-Mean"]:.3f},{figures["F-Mean"]:.3f}'
             for name, record in records.items()
-            for number, figures in record['counts']['objects'].items()]
+            for number, figures in record['counts']['objects'].items()
+        ]
         runner.write_text(
-            posixpath.join(folder, f'per-sequence_results-{self.split}.csv'), '\n'.join(lines) + '\n')
+            posixpath.join(folder, f'per-sequence_results-{self.split}.csv'),
+            '\n'.join(lines) + '\n',
+        )
 
     def read_mask(self, path: str) -> np.ndarray:
-        """Returns an annotation's object numbers, uint8 [height, width]; 255 is void (2017 only)."""
+        """Returns an annotation's object numbers, uint8 [height, width]; 255 is void in 2017."""
         mask = files.read_index_mask(path)
         return (mask > 0).astype(np.uint8) if self.year == 2016 else mask
 
@@ -88,10 +98,16 @@ class Davis(runner.Benchmark):
             original = posixpath.join(self.data_dir, 'ImageSets', '480p', f'{self.split}.txt')
             if files.exists(original):
                 lines = files.read_lines(original, 'a frame and its mask a line')
-                return list(dict.fromkeys(posixpath.basename(posixpath.dirname(x.split()[0])) for x in lines))
+                return list(
+                    dict.fromkeys(
+                        posixpath.basename(posixpath.dirname(x.split()[0])) for x in lines
+                    )
+                )
         return files.read_lines(
-            official, f'the sequences of DAVIS-{self.year}, one a line; Davis.year chooses between '
-            '2016 and 2017, Davis.split the list')
+            official,
+            f'the sequences of DAVIS-{self.year}, one a line; Davis.year chooses between '
+            '2016 and 2017, Davis.split the list',
+        )
 
 
 class DavisSequence(runner.Sequence):
@@ -107,13 +123,16 @@ class DavisSequence(runner.Sequence):
 
     def files(self) -> list[str]:
         """Returns frames, then masks; raises UserError unless every frame has its mask."""
-        frames = files.list_files(self._frame_folder, ('.jpg', '.jpeg', '.png'), 'the frames of a sequence')
+        frames = files.list_files(
+            self._frame_folder, ('.jpg', '.jpeg', '.png'), 'the frames of a sequence'
+        )
         masks = files.list_files(self._mask_folder, ('.png',), 'a mask for every frame')
         missing = {files.stem(path) for path in frames} ^ {files.stem(path) for path in masks}
         if missing:
             raise errors.UserError(
-                f'{self._mask_folder} and {self._frame_folder} do not belong together: only one of them '
-                f'has {", ".join(sorted(missing)[:5])}; expected a mask for every frame.')
+                f'{self._mask_folder} and {self._frame_folder} do not belong together: only one '
+                f'of them has {", ".join(sorted(missing)[:5])}; expected a mask for every frame.'
+            )
         return frames + masks
 
     def check(self) -> int:
@@ -121,14 +140,16 @@ class DavisSequence(runner.Sequence):
         frames, masks = self._paths()
         if len(frames) < 3:
             raise errors.UserError(
-                f'{self._frame_folder} holds {len(frames)} frames; expected at least 3, as the first and '
-                'the last are not scored.')
+                f'{self._frame_folder} holds {len(frames)} frames; expected at least 3, as the '
+                'first and the last are not scored.'
+            )
         files.check_frames(frames)
         first = self._benchmark.read_mask(masks[0])
         if not self._objects(first):
             raise errors.UserError(
-                f'{masks[0]} shows no object; expected object numbers from 1 (a mask of 0 and 255 needs '
-                'Davis.year = 2016).')
+                f'{masks[0]} shows no object; expected object numbers from 1 (a mask of 0 and '
+                '255 needs Davis.year = 2016).'
+            )
         for path in masks:
             files.check_size(path, self._benchmark.read_mask(path).shape, first.shape)
         return len(frames)
@@ -139,11 +160,14 @@ class DavisSequence(runner.Sequence):
         first = self._benchmark.read_mask(masks[0])
         objects = self._objects(first)
         first = np.where(first == _VOID, 0, first)
-        predictions = tracker.track(files.read_frames(frames), first, self._benchmark.codec, first.shape)
+        predictions = tracker.track(
+            files.read_frames(frames), first, self._benchmark.codec, first.shape
+        )
         scores = np.array(list(self._scores(predictions, masks, objects, output)))
         scores = np.moveaxis(scores, 0, -1)[..., metrics.scored_frames(len(frames))]
         per_object = {
-            str(number): _object_figures(*scores[:, index]) for index, number in enumerate(objects)}
+            str(number): _object_figures(*scores[:, index]) for index, number in enumerate(objects)
+        }
         return {
             'metrics': _figures(list(per_object.values())),
             'counts': {'objects': per_object},
@@ -166,7 +190,7 @@ class DavisSequence(runner.Sequence):
 
     def _paths(self) -> tuple[list[str], list[str]]:
         paths = self.files()
-        return paths[:len(paths) // 2], paths[len(paths) // 2:]
+        return paths[: len(paths) // 2], paths[len(paths) // 2 :]
 
     def _objects(self, first: np.ndarray) -> list[int]:
         """The toolkit scores the objects 1 to the largest number of the first mask."""

@@ -50,11 +50,13 @@ def read_lines(path: str, expected: str) -> list[str]:
 
 
 def list_files(folder: str, suffixes: tuple[str, ...], expected: str) -> list[str]:
-    """Returns the sorted paths in `folder` whose names end so; raises UserError if there are none."""
+    """Returns the sorted paths in `folder` whose names end so; UserError if there are none."""
     names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     found = sorted(name for name in names if name.lower().endswith(suffixes))
     if not found:
-        raise errors.UserError(f'{folder} holds no {" or ".join(suffixes)} files; expected {expected}.')
+        raise errors.UserError(
+            f'{folder} holds no {" or ".join(suffixes)} files; expected {expected}.'
+        )
     return [posixpath.join(folder, name) for name in found]
 
 
@@ -87,8 +89,9 @@ def check_size(path: str, found: tuple[int, ...], expected: tuple[int, ...]) -> 
     """Raises UserError unless an image has the (height, width) expected of it."""
     if tuple(found) != tuple(expected):
         raise errors.UserError(
-            f'{path} is {found[1]}x{found[0]} (width x height), expected {expected[1]}x{expected[0]} '
-            'as the first of its sequence.')
+            f'{path} is {found[1]}x{found[0]} (width x height), expected '
+            f'{expected[1]}x{expected[0]} as the first of its sequence.'
+        )
 
 
 def read_index_mask(path: str) -> np.ndarray:
@@ -110,7 +113,8 @@ def read_index_mask(path: str) -> np.ndarray:
     if np.any(palette[index] != colours):
         raise errors.UserError(
             f'{path} is a {image.mode} image with colours that are not in the DAVIS palette; '
-            'expected a palette PNG whose indices are object numbers.')
+            'expected a palette PNG whose indices are object numbers.'
+        )
     return index.astype(np.uint8)
 
 
@@ -134,7 +138,8 @@ def read_mat(path: str, name: str, axes: int) -> np.ndarray:
     if array is None or array.ndim != axes:
         raise errors.UserError(
             f"{path}: expected an array '{name}' with {axes} axes, found "
-            f'{"none" if array is None else f"shape {array.shape}"}.')
+            f'{"none" if array is None else f"shape {array.shape}"}.'
+        )
     return array
 
 
@@ -152,7 +157,8 @@ def _decoded(path: str) -> Image.Image:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
         raise errors.UserError(
-            f'{path} is not a readable image ({error}); unpack the data set again.') from error
+            f'{path} is not a readable image ({error}); unpack the data set again.'
+        ) from error
     return image
 
 
@@ -165,8 +171,8 @@ def _write(path: str, contents: bytes) -> None:
 def _davis_palette() -> np.ndarray:
     """The 256 colours of DAVIS and PASCAL VOC: uint8 [256, 3].
 
-    Bits 0, 3, 6 of an index, from low to high, are the high bits of red, from the highest downwards;
-    bits 1, 4, 7 those of green, bits 2, 5 those of blue.
+    Bits 0, 3, 6 of an index are the high bits of red, from the highest downwards; bits 1, 4, 7
+    those of green, bits 2, 5 those of blue.
     """
     index = np.arange(256)[:, np.newaxis]
     channel = np.arange(3)

@@ -2,10 +2,10 @@
 
 Reads the official layout,
 
-    splits/<class>_test_split1.txt                            lines `<clip>.avi 2`; 2 is test, 1 train
-    ReCompress_Videos/<class>/<clip>.avi, or frames Rename_Images/<class>/<clip>/00001.png
-    joint_positions/<class>/<clip>/joint_positions.mat        pos_img, 2 x 15 x time, 1-based pixels
-    puppet_mask/<class>/<clip>/puppet_mask.mat                part_mask, height x width x time
+    splits/<class>_test_split1.txt                        lines `<clip>.avi 2`; 2 is test, 1 train
+    ReCompress_Videos/<class>/<clip>.avi                  or Rename_Images/<class>/<clip>/00001.png
+    joint_positions/<class>/<clip>/joint_positions.mat    pos_img, 2 x 15 x time, 1-based pixels
+    puppet_mask/<class>/<clip>/puppet_mask.mat            part_mask, height x width x time
 
 and writes predictions as the same .mat files.
 """
@@ -16,6 +16,7 @@ import itertools
 import posixpath
 from typing import Any, ClassVar
 
+from absl import logging
 import gin
 import numpy as np
 
@@ -36,12 +37,14 @@ class Clip:
     name: str
     paths: tuple[str, ...]  # one video, or the frames in order
 
-    def frames(self, count: int) -> Iterator[np.ndarray]:
-        """Yields the first `count` frames, uint8 [height, width, 3]."""
+    def frames(self, count: int | None) -> Iterator[np.ndarray]:
+        """Yields the first `count` frames (None: all), uint8 [height, width, 3]."""
         is_video = self.paths[0].endswith('.avi')
         frames = (
             (frame for _, frame in video.frames_of_video(self.paths[0]))
-            if is_video else files.read_frames(self.paths))
+            if is_video
+            else files.read_frames(self.paths)
+        )
         return itertools.islice(frames, count)
 
     def check(self, annotation: str, count: int) -> tuple[int, int]:
@@ -53,11 +56,19 @@ class Clip:
         """
         if not self.paths[0].endswith('.avi'):
             files.check_frames(self.paths)
-        sizes = [frame.shape[:2] for frame in self.frames(count)]
+        sizes = [frame.shape[:2] for frame in self.frames(None)]
+        if len(sizes) > count:
+            logging.warning(
+                '%s: the last %d of %d frames have no annotation and are not used.',
+                self.paths[0],
+                len(sizes) - count,
+                len(sizes),
+            )
         if len(sizes) < count or count < 2:
             raise errors.UserError(
-                f'{self.paths[0]}: {len(sizes)} frames can be read, {annotation} describes {count}; '
-                'expected as many frames as annotations, and at least 2.')
+                f'{self.paths[0]}: {len(sizes)} frames can be read, {annotation} describes '
+                f'{count}; expected as many frames as annotations, and at least 2.'
+            )
         return sizes[0]
 
 
@@ -72,13 +83,18 @@ class _Jhmdb(runner.Benchmark):
     def __post_init__(self):
         if self.split not in (1, 2, 3) or self.subset not in ('test', 'train'):
             raise errors.UserError(
-                f"J-HMDB split={self.split}, subset='{self.subset}': splits are 1, 2, 3, subsets test, train.")
+                f"J-HMDB split={self.split}, subset='{self.subset}': splits are 1, 2, 3, subsets "
+                "'test', 'train'."
+            )
 
     def clips(self) -> list[Clip]:
         """Returns the clips of the split, class by class."""
         ending = f'_test_split{self.split}.txt'
         lists = files.list_files(
-            posixpath.join(self.data_dir, 'splits'), (ending,), f'the official lists <class>{ending}')
+            posixpath.join(self.data_dir, 'splits'),
+            (ending,),
+            f'the official lists <class>{ending}',
+        )
         return [clip for path in lists for clip in self._clips_of_class(path, ending)]
 
     def _clips_of_class(self, path: str, ending: str) -> Iterator[Clip]:
@@ -96,7 +112,10 @@ class _Jhmdb(runner.Benchmark):
         if files.exists(film):
             return Clip(name, (film,))
         folder = posixpath.join(self.data_dir, 'Rename_Images', name)
-        return Clip(name, tuple(files.list_files(folder, ('.png', '.jpg'), f'the frames of {name}, or {film}')))
+        return Clip(
+            name,
+            tuple(files.list_files(folder, ('.png', '.jpg'), f'the frames of {name}, or {film}')),
+        )
 
 
 @gin.configurable
@@ -122,9 +141,12 @@ class JhmdbPose(_Jhmdb):
     def summary(self, records: Mapping[str, runner.Record]) -> dict[str, float]:
         """Returns both PCKs, joints pooled over all clips, then averaged over the 15 joints."""
         counts = [record['counts'] for record in records.values()]
-        return _pck_figures(*(
-            sum((_tally(count[key]) for count in counts[1:]), start=_tally(counts[0][key]))
-            for key in ('crw', 'visible')))
+        return _pck_figures(
+            *(
+                sum((_tally(count[key]) for count in counts[1:]), start=_tally(counts[0][key]))
+                for key in ('crw', 'visible')
+            )
+        )
 
 
 class PoseSequence(runner.Sequence):
@@ -136,7 +158,8 @@ class PoseSequence(runner.Sequence):
         self._benchmark = benchmark
         self._clip = clip
         self._annotation = posixpath.join(
-            benchmark.data_dir, 'joint_positions', clip.name, 'joint_positions.mat')
+            benchmark.data_dir, 'joint_positions', clip.name, 'joint_positions.mat'
+        )
 
     def files(self) -> list[str]:
         """Returns the video or frames, then joint_positions.mat."""
@@ -152,12 +175,17 @@ class PoseSequence(runner.Sequence):
         """Tracks the first frame's joints; PCK by CRW's rule and by the visibility of the truth."""
         truth = self._truth()
         size = next(self._clip.frames(1)).shape[:2]
-        predictions = np.stack(list(tracker.track(
-            self._clip.frames(len(truth)), truth[0], self._benchmark.codec, size)))
+        predictions = np.stack(
+            list(
+                tracker.track(self._clip.frames(len(truth)), truth[0], self._benchmark.codec, size)
+            )
+        )
         inside = np.all((truth >= 0) & (truth <= np.array(size[::-1]) - 1), axis=-1)
         # A joint outside the first frame was never given to the method.
         visible = inside & inside[0]
-        tallies = metrics.pck_crw(truth, predictions, visible), metrics.pck_visible(truth, predictions, visible)
+        tallies = metrics.pck_crw(truth, predictions, visible), metrics.pck_visible(
+            truth, predictions, visible
+        )
         write_joints(posixpath.join(output, 'joint_positions.mat'), predictions)
         crw, by_visibility = (dataclasses.asdict(tally) for tally in tallies)
         return {
@@ -169,7 +197,9 @@ class PoseSequence(runner.Sequence):
         """Returns the joints, float64 [time, 15, 2], (x, y), 0-based pixels."""
         joints = files.read_mat(self._annotation, 'pos_img', 3)
         if joints.shape[:2] != (2, 15):
-            raise errors.UserError(f'{self._annotation}: pos_img is {joints.shape}, expected (2, 15, frames).')
+            raise errors.UserError(
+                f'{self._annotation}: pos_img is {joints.shape}, expected (2, 15, frames).'
+            )
         return np.moveaxis(joints.astype(np.float64), (0, 1, 2), (2, 1, 0)) - 1
 
 
@@ -197,7 +227,9 @@ class JhmdbMasks(_Jhmdb):
         """Returns the means over the clips."""
         names = ('J-Mean', 'J-Recall', 'J-Decay')
         return {
-            name: float(np.mean([record['metrics'][name] for record in records.values()])) for name in names}
+            name: float(np.mean([record['metrics'][name] for record in records.values()]))
+            for name in names
+        }
 
 
 class MaskSequence(runner.Sequence):
@@ -208,7 +240,9 @@ class MaskSequence(runner.Sequence):
         self.output = posixpath.join('puppet_mask', clip.name)
         self._benchmark = benchmark
         self._clip = clip
-        self._annotation = posixpath.join(benchmark.data_dir, 'puppet_mask', clip.name, 'puppet_mask.mat')
+        self._annotation = posixpath.join(
+            benchmark.data_dir, 'puppet_mask', clip.name, 'puppet_mask.mat'
+        )
 
     def files(self) -> list[str]:
         """Returns the video or frames, then puppet_mask.mat."""
@@ -220,17 +254,25 @@ class MaskSequence(runner.Sequence):
         size = self._clip.check(self._annotation, len(truth))
         files.check_size(self._annotation, truth.shape[1:], size)
         if not truth[0].any():
-            raise errors.UserError(f'{self._annotation}: the first mask is empty; expected a person.')
+            raise errors.UserError(
+                f'{self._annotation}: the first mask is empty; expected a person.'
+            )
         return len(truth)
 
     def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
         """Tracks the first mask; IoU of all later frames."""
         truth = self._truth()
-        predictions = np.stack(list(tracker.track(
-            self._clip.frames(len(truth)), truth[0], self._benchmark.codec, truth.shape[1:])))
+        predictions = np.stack(
+            list(
+                tracker.track(
+                    self._clip.frames(len(truth)), truth[0], self._benchmark.codec, truth.shape[1:]
+                )
+            )
+        )
         scores = np.array(list(map(metrics.region_similarity, truth, predictions)))[1:]
         files.write_mat(
-            posixpath.join(output, 'puppet_mask.mat'), part_mask=np.moveaxis(predictions, 0, -1))
+            posixpath.join(output, 'puppet_mask.mat'), part_mask=np.moveaxis(predictions, 0, -1)
+        )
         figures = dataclasses.asdict(metrics.sequence_statistics(scores))
         return {
             'metrics': {f'J-{name.capitalize()}': value for name, value in figures.items()},

@@ -29,7 +29,7 @@ class SavedEncoder:
         self.cell_grid = self._encoder.cell_grid
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Returns float32 [batch, rows, columns, channels] of uint8 RGB [batch, height, width, 3]."""
+        """Returns float32 [batch, rows, columns, channels] of uint8 [batch, height, width, 3]."""
         return np.asarray(self._encoder.features(frames))
 
     def settings(self) -> dict[str, Any]:
@@ -41,7 +41,9 @@ def _saved_model_digest(path: str) -> str:
     variables = posixpath.join(path, 'variables')
     paths = [posixpath.join(path, 'saved_model.pb')]
     if tf.io.gfile.isdir(variables):
-        paths += [posixpath.join(variables, name) for name in sorted(tf.io.gfile.listdir(variables))]
+        paths += [
+            posixpath.join(variables, name) for name in sorted(tf.io.gfile.listdir(variables))
+        ]
     digest = hashlib.sha256()
     for file in paths:
         digest.update(files.digest(file))

@@ -39,7 +39,11 @@ class Tracker(Protocol):
         """Returns every value that changes the predictions, model included, JSON-ready."""
 
     def track(
-        self, frames: Iterator[np.ndarray], first_label: np.ndarray, codec: Any, label_size: tuple[int, int]
+        self,
+        frames: Iterator[np.ndarray],
+        first_label: np.ndarray,
+        codec: Any,
+        label_size: tuple[int, int],
     ) -> Iterator[np.ndarray]:
         """Yields one label a frame, the first being `first_label` itself; see `tracking`."""
 
@@ -111,8 +115,13 @@ class Benchmark(abc.ABC):
 
 
 def evaluate(
-    benchmark: Benchmark, tracker: Tracker, output_dir: str, *, protocol: str,
-    saved_model: str | None = None, only: Items[str] = ()
+    benchmark: Benchmark,
+    tracker: Tracker,
+    output_dir: str,
+    *,
+    protocol: str,
+    saved_model: str | None = None,
+    only: Items[str] = (),
 ) -> dict[str, Any]:
     """Runs the benchmark, or the sequences named in `only`, and writes `output_dir`/results.json.
 
@@ -132,22 +141,13 @@ def evaluate(
     """
     selected = _selected(benchmark, only)
     settings = plain({'task': benchmark.task, **benchmark.settings(), **tracker.settings()})
-    versions = {'stfc3_tf': stfc3_tf.__version__, 'tensorflow': tf.__version__, 'numpy': np.__version__}
-    keys = {sequence.name: _fingerprint(settings, versions, sequence) for sequence in selected}
-    records = {
-        sequence.name: _finished(_record_path(output_dir, sequence), keys[sequence.name])
-        for sequence in selected
+    versions = {
+        'stfc3_tf': stfc3_tf.__version__,
+        'tensorflow': tf.__version__,
+        'numpy': np.__version__,
     }
-    waiting = [sequence for sequence in selected if records[sequence.name] is None]
-    if len(waiting) < len(selected):
-        logging.info('%d of %d sequences are finished already.', len(selected) - len(waiting), len(selected))
-    frames = sum(sequence.check() for sequence in waiting)
-    # In a log file a bar would be thousands of lines; there a line a sequence tells.
-    progress = tf.keras.utils.Progbar(frames, unit_name='frame', verbose=1 if sys.stdout.isatty() else 2)
-    for sequence in waiting:
-        counted = _Counted(tracker, lambda: progress.add(1))
-        records[sequence.name] = _run(sequence, counted, output_dir, keys[sequence.name])
-        logging.info('%s: %s', sequence.name, records[sequence.name]['metrics'])
+    keys = {sequence.name: _fingerprint(settings, versions, sequence) for sequence in selected}
+    records = _records(selected, keys, tracker, output_dir)
     results = {
         'task': benchmark.task,
         'protocol': protocol,
@@ -164,17 +164,46 @@ def evaluate(
     return results
 
 
+def _records(
+    sequences: Items[Sequence], keys: Mapping[str, str], tracker: Tracker, output_dir: str
+) -> dict[str, Record]:
+    """Returns the records of all sequences: those finished earlier, and the others, run now."""
+    paths = {sequence.name: _record_path(output_dir, sequence) for sequence in sequences}
+    records = {name: _finished(path, keys[name]) for name, path in paths.items()}
+    waiting = [sequence for sequence in sequences if records[sequence.name] is None]
+    if len(waiting) < len(sequences):
+        logging.info(
+            '%d of %d sequences are finished.', len(sequences) - len(waiting), len(records)
+        )
+    frames = sum(sequence.check() for sequence in waiting)
+    # In a log file a bar would be thousands of lines; there a line a sequence tells.
+    verbose = 1 if sys.stdout.isatty() else 2
+    progress = tf.keras.utils.Progbar(frames, unit_name='frame', verbose=verbose)
+    start, done = time.monotonic(), 0
+    for sequence in waiting:
+        counted = _Counted(tracker, lambda: progress.add(1))
+        record = records[sequence.name] = _run(sequence, counted, output_dir, keys[sequence.name])
+        done += record['frames']
+        left = (time.monotonic() - start) / max(done, 1) * (frames - done)
+        logging.info('%s: %s; about %.0f s left.', sequence.name, record['metrics'], left)
+    return records
+
+
 def table(results: Mapping[str, Any]) -> str:
     """Returns the figures as text: one line a sequence, then one line a figure of the whole."""
     names = list(results['sequences'])
-    columns = list(dict.fromkeys(
-        key for record in results['sequences'].values() for key in record['metrics']))
+    columns = list(
+        dict.fromkeys(key for record in results['sequences'].values() for key in record['metrics'])
+    )
     width = max(map(len, [*names, *results['metrics'], 'sequence']))
     lines = ['  '.join([f'{"sequence":<{width}}', *columns])]
     for name in names:
         metrics = results['sequences'][name]['metrics']
-        lines.append('  '.join(
-            [f'{name:<{width}}', *(_number(metrics.get(key), len(key)) for key in columns)]))
+        lines.append(
+            '  '.join(
+                [f'{name:<{width}}', *(_number(metrics.get(key), len(key)) for key in columns)]
+            )
+        )
     lines.append(f'{results["task"]}, protocol {results["protocol"]}, {len(names)} sequences')
     lines += [f'{name:<{width}}  {_number(value, 9)}' for name, value in results['metrics'].items()]
     return '\n'.join(lines)
@@ -231,7 +260,8 @@ def _selected(benchmark: Benchmark, only: Items[str]) -> list[Sequence]:
     if unknown:
         raise errors.UserError(
             f'--sequences={",".join(unknown)}: the benchmark has no such sequences; it has '
-            f'{", ".join(list(sequences)[:40])}.')
+            f'{", ".join(list(sequences)[:40])}.'
+        )
     return [sequences[name] for name in dict.fromkeys(only)] or list(sequences.values())
 
 
@@ -240,14 +270,17 @@ def _run(sequence: Sequence, tracker: _Counted, output_dir: str, key: str) -> Re
     scored = {}
     write_whole(
         posixpath.join(output_dir, 'predictions', sequence.output),
-        lambda partial: scored.update(sequence.run(tracker, partial)))
-    record = plain({
-        'fingerprint': key,
-        'name': sequence.name,
-        'frames': tracker.frames,
-        'seconds': time.monotonic() - start,
-        **scored,
-    })
+        lambda partial: scored.update(sequence.run(tracker, partial)),
+    )
+    record = plain(
+        {
+            'fingerprint': key,
+            'name': sequence.name,
+            'frames': tracker.frames,
+            'seconds': time.monotonic() - start,
+            **scored,
+        }
+    )
     write_text(_record_path(output_dir, sequence), json.dumps(record, indent=1))
     return record
 
@@ -268,8 +301,12 @@ def _finished(path: str, key: str) -> Record | None:
     return None
 
 
-def _fingerprint(settings: Mapping[str, Any], versions: Mapping[str, str], sequence: Sequence) -> str:
-    digest = hashlib.sha256(json.dumps([sequence.name, settings, versions], sort_keys=True).encode())
+def _fingerprint(
+    settings: Mapping[str, Any], versions: Mapping[str, str], sequence: Sequence
+) -> str:
+    digest = hashlib.sha256(
+        json.dumps([sequence.name, settings, versions], sort_keys=True).encode()
+    )
     for path in sequence.files():
         digest.update(files.digest(path))
     return digest.hexdigest()

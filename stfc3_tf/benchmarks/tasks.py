@@ -41,9 +41,9 @@ TASKS = {
 
 @gin.configurable('protocol')
 def check_protocol(requested: str, task: str | None = None) -> None:
-    """Raises UserError if the protocol (`protocol.task` in its file) is for another task than requested."""
+    """Raises UserError if the protocol, by `protocol.task` in its file, is for another task."""
     if task not in (None, requested):
         raise errors.UserError(
-            f'--task={requested}, but protocol.task = {task!r} in the --gin_file: choose a protocol of '
-            'the task.'
+            f'--task={requested}, but protocol.task = {task!r} in the --gin_file: choose a '
+            'protocol of the task.'
         )
