@@ -178,7 +178,8 @@ def test_open_source_finds_each_kind(tmp_path):
         _folder(tmp_path / 'frames' / name, range(20), name='{:05d}.jpg', encode=tf.io.encode_jpeg)
     folders = clips.open_source(str(tmp_path / 'frames'), frame_folder_rate=10.0)
     assert isinstance(folders, frame_folders.FrameFolders)
-    assert [folders.name(k) for k in range(2)] == [str(tmp_path / 'frames' / n) for n in ('one', 'two')]
+    names = [folders.name(k) for k in range(len(folders))]
+    assert names == [str(tmp_path / 'frames' / name) for name in ('one', 'two')]
     assert _greys(folders.read(1, 0.0, 3, 5.0)) == [0, 2, 4]
     assert len(clips.open_source(str(tmp_path / 'frames' / 't*'))) == 1
 

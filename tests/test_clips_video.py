@@ -206,7 +206,8 @@ def test_of_a_cut_off_stream_what_is_left_is_used(tmp_path):
     noise = generator.integers(-12, 12, (HEIGHT, WIDTH, 1))
 
     def image_at(time):
-        return np.clip(np.roll(noise, int(time * 25), 1) + _picture_of(time), 0, 255).astype(np.uint8)
+        moving = np.roll(noise, int(time * 25), 1)
+        return np.clip(moving + _picture_of(time), 0, 255).astype(np.uint8)
 
     whole = tmp_path / 'w.mkv'
     _write(whole, _constant_rate(25), 'libx264', image_at, g='10')

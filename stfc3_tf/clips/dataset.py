@@ -143,7 +143,7 @@ class ClipSampler:
         raise errors.UserError(_too_many_failures(failures, len(self._source)))
 
     def candidate(self, index: int, attempt: int) -> tuple[int, float]:
-        """The video and the position in [0, 1) that a sample tries at its first, second ... attempt."""
+        """The video and the position in [0, 1) that a sample tries at its n-th attempt, from 0."""
         if attempt:
             draw = _generator(self._seed, _REPLACEMENT, index, attempt)
             return int(draw.integers(len(self._source))), float(draw.random())
@@ -176,8 +176,8 @@ def _too_many_failures(failures: dict[str, str], videos: int) -> str:
     return '\n'.join(
         [
             f'{MAX_ATTEMPTS} videos in a row, drawn from {videos}, could not be read '
-            f'({len(failures)} different ones). Check that the data are complete, and that the clips '
-            'asked for are not longer than the videos. The first few:',
+            f'({len(failures)} different ones). Check that the data are complete, and that the '
+            'clips asked for are not longer than the videos. The first few:',
             *shown,
         ]
     )

@@ -14,9 +14,9 @@ def open_source(data: str | None, frame_folder_rate: float = 24.0) -> source.Sou
     """Finds the videos that `data` means; whether each can be read shows when it is.
 
     Args:
-      data: None for the built-in synthetic scenes; or a file, a folder (searched with all folders in
-        it) or a glob. What is found may be video files, TFRecord shards ('.tfrecord' somewhere in
-        the name), or, where there are neither, folders of pictures, each a video.
+      data: None for the built-in synthetic scenes; or a file, a folder (searched with all folders
+        in it) or a glob. What is found may be video files, TFRecord shards ('.tfrecord' somewhere
+        in the name), or, where there are neither, folders of pictures, each a video.
       frame_folder_rate: pictures per second of folders of pictures.
 
     Returns:
@@ -33,7 +33,8 @@ def open_source(data: str | None, frame_folder_rate: float = 24.0) -> source.Sou
     files = sorted(_files(data))
     videos = [file for file in files if file.lower().endswith(VIDEO_SUFFIXES)]
     records = [file for file in files if '.tfrecord' in _basename(file)]
-    folders = sorted({file.rpartition('/')[0] for file in files if video.is_picture(_basename(file))})
+    pictures = [file for file in files if video.is_picture(_basename(file))]
+    folders = sorted({picture.rpartition('/')[0] for picture in pictures})
     if videos and records:
         raise errors.UserError(
             f'{data}: holds both video files ({videos[0]}, ...) and TFRecord shards '

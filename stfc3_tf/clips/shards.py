@@ -95,7 +95,7 @@ class Shards(source.Source):
         if stamps or not rates:
             raise source.UnreadableVideo(
                 self.name(video),
-                f'{len(stamps)} image/timestamp for {frames} frames and no image/frame_rate instead',
+                f'{len(stamps)} image/timestamp for {frames} frames, and no image/frame_rate',
             )
         return np.arange(frames) / rates[0]
 
@@ -121,7 +121,9 @@ def clip_record(
       ValueError: there are not as many frames as time stamps, or none.
     """
     with tf.device('/cpu:0'):
-        pictures = [tf.io.encode_jpeg(f, quality=quality, chroma_downsampling=False) for f in frames]
+        pictures = [
+            tf.io.encode_jpeg(frame, quality=quality, chroma_downsampling=False) for frame in frames
+        ]
     if len(pictures) != len(timestamps) or not pictures:
         raise ValueError(f'{len(pictures)} frames, {len(timestamps)} time stamps')
     height, width, _ = tf.io.decode_jpeg(pictures[0]).shape
@@ -160,7 +162,7 @@ def write_shard(path: str, records: Iterable[bytes]) -> int:
 
 
 def _index(path: str) -> list[_Place]:
-    """Finds the records of a shard by its headers; what breaks off is one last, unreadable place."""
+    """Finds the records of a shard by its headers; what breaks off is one last unreadable place."""
     places, offset = [], 0
     try:
         size = tf.io.gfile.stat(path).length

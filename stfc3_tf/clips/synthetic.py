@@ -10,7 +10,9 @@ Each layer (the background and the objects) is a textured plane in its own coord
 3x3 matrix acting on homogeneous column vectors, named `target_from_source`.
 """
 
+from collections.abc import Sequence
 import dataclasses
+import functools
 
 import gin
 import numpy as np
@@ -25,7 +27,7 @@ POINTS_PER_OBJECT = 5
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A star-shaped outline r(angle) = radius (1 + sum_k a_k cos(k angle + b_k)), maybe with a hole.
+    """A star-shaped outline r(angle) = radius (1 + sum_k a_k cos(k angle + b_k)), maybe holed.
 
     Attributes:
       radius: mean radius, in units of the layer.
@@ -43,7 +45,7 @@ class Shape:
         return self.radius * (1 + np.abs(self.waves[:, 1]).sum())
 
     def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Signed distance to the outline, negative inside; exact to first order near the outline."""
+        """Signed distance to the outline, negative inside; exact to first order close to it."""
         angle, length = np.arctan2(y, x), np.hypot(x, y)
         outline, slope = np.ones_like(angle), np.zeros_like(angle)
         for k, size, phase in self.waves:
@@ -260,7 +262,12 @@ def scene(seed: int, height: int = 128, width: int = 160) -> Scene:
     return Scene(height, width, tuple(layers), camera, np.array(marks))
 
 
-def _random_motion(generator, mean, swing, pace) -> Motion:
+def _random_motion(
+    generator: np.random.Generator,
+    mean: Sequence[float],
+    swing: Sequence[float],
+    pace: tuple[float, float],
+) -> Motion:
     """Swings up to `swing`, at least a third of it, at paces from the range `pace`."""
     return Motion(
         mean=np.array(mean, float),
@@ -284,13 +291,15 @@ def _random_object(generator: np.random.Generator) -> Layer:
     hole = radius * generator.uniform(0.3, 0.45) if generator.uniform() < 0.2 else 0.0
     mean = (*generator.uniform((-0.8, -0.6), (0.8, 0.6)), generator.uniform(0, 2 * np.pi), 0)
     motion = _random_motion(generator, mean, (0.5, 0.4, 0.7, 0.15), (0.1, 0.35))
-    return Layer(Shape(radius, waves, hole), textures.random_texture(generator, OBJECT_TEXELS), motion)
+    texture = textures.random_texture(generator, OBJECT_TEXELS)
+    return Layer(Shape(radius, waves, hole), texture, motion)
 
 
 def _random_marks(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """Key points [points, 2] well inside a shape, in its coordinates."""
     tries = generator.uniform(-shape.reach, shape.reach, (400, 2))
-    return tries[shape.distance(tries[:, 0], tries[:, 1]) < -0.15 * shape.radius][:POINTS_PER_OBJECT]
+    inside = shape.distance(tries[:, 0], tries[:, 1]) < -0.15 * shape.radius
+    return tries[inside][:POINTS_PER_OBJECT]
 
 
 def _apply(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -312,16 +321,19 @@ class SyntheticScenes(source.Source):
 
     def __init__(
         self,
-        count: int = 1000,
+        count: int = 250,
         height: int = 128,
         width: int = 160,
         seconds: float = 10.0,
         first_seed: int = 0,
     ):
         self._count = count
-        self._size = (height, width)
         self._seconds = seconds
         self._first_seed = first_seed
+        # Drawing a scene takes longer than rendering a clip of it; one takes 0.4 MB.
+        self._scene = functools.lru_cache(maxsize=250)(
+            lambda video: scene(first_seed + video, height, width)
+        )
 
     def __len__(self) -> int:
         return self._count
@@ -333,5 +345,4 @@ class SyntheticScenes(source.Source):
         times = source.clip_times(
             self.name(video), 0.0, self._seconds, position, count, frame_rate
         )
-        drawn = scene(self._first_seed + video, *self._size)
-        return np.stack([drawn.frame(time) for time in times])
+        return np.stack([self._scene(video).frame(time) for time in times])

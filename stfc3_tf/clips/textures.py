@@ -1,8 +1,10 @@
 """Random textures for the synthetic scenes: rich at every scale, periodic, seeded.
 
-A texture is float32 [size, size, 3] in [0, 255] and tiles the plane. It is smooth over two texels
+A texture is uint8 [size, size, 3] and tiles the plane. It is smooth over two texels
 or so, which is what lets a scene be sampled bilinearly without aliasing.
 """
+
+import functools
 
 import numpy as np
 
@@ -15,18 +17,19 @@ def random_texture(generator: np.random.Generator, size: int) -> np.ndarray:
       size: texels a side.
 
     Returns:
-      float32 [size, size, 3] in [0, 255].
+      uint8 [size, size, 3].
     """
     pattern = _PATTERNS[generator.integers(len(_PATTERNS))](generator, size)
     detail = _noise(generator, size, cells=(size // 12, size // 6), channels=1)
-    return np.clip(_soften(pattern + 0.08 * detail), 0.0, 1.0) * np.float32(255)
+    softened = np.clip(_soften(pattern + 0.08 * detail), 0.0, 1.0)
+    return np.rint(255 * softened).astype(np.uint8)
 
 
 def sample(texture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Samples a texture bilinearly, repeating it in both directions.
 
     Args:
-      texture: float32 [size, size, 3].
+      texture: uint8 [size, size, 3].
       x: float [...], texel coordinates, texel centres at integers.
       y: float [...].
 
@@ -41,9 +44,17 @@ def sample(texture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     left, top = left.astype(np.int32) % size, top.astype(np.int32) % size
     right, bottom = (left + 1) % size, (top + 1) % size
     upper_row, lower_row = top * size, bottom * size
-    upper = _blend(texels.take(upper_row + left, 0), texels.take(upper_row + right, 0), right_weight)
-    lower = _blend(texels.take(lower_row + left, 0), texels.take(lower_row + right, 0), right_weight)
+    upper = _mix(texels, upper_row + left, upper_row + right, right_weight)
+    lower = _mix(texels, lower_row + left, lower_row + right, right_weight)
     return _blend(upper, lower, bottom_weight)
+
+
+def _mix(
+    texels: np.ndarray, first: np.ndarray, second: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """Blends texels [texels, 3] given by two arrays of their numbers."""
+    begin = texels.take(first, 0).astype(np.float32)
+    return _blend(begin, texels.take(second, 0), weight)
 
 
 def _blend(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -85,7 +96,7 @@ _PATTERNS = (_clouds, _stripes, _mosaic)
 
 
 def _palette(generator: np.random.Generator, count: int) -> np.ndarray:
-    """Colours [count, 3] scattered about one, more in lightness than in hue, as a material's are."""
+    """Colours [count, 3] scattered about one, in lightness more than in hue, as in a material."""
     base = generator.uniform(0.2, 0.8, 3)
     lightness = generator.permutation(np.linspace(-0.3, 0.3, count))[:, None]
     return (base + lightness + 0.12 * generator.standard_normal((count, 3))).astype(np.float32)
@@ -103,6 +114,7 @@ def _noise(
     return total.transpose(1, 2, 0) / np.float32(np.sqrt(len(cells)))
 
 
+@functools.cache
 def _spread(size: int, count: int) -> np.ndarray:
     """Weights [size, count] that spread `count` periodic values over `size` texels.
 

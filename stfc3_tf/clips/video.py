@@ -60,18 +60,21 @@ def read_clip(path: str, position: float, count: int, frame_rate: float) -> np.n
     What the container says of the video's length is believed and the key frame before the clip
     sought; only where that fails is the whole file looked through and decoded from its start.
     """
-    with _translated_errors(path), _opened(path) as (container, stream):
-        stream.thread_count = 1  # Clips are read in parallel; each is too short to gain from threads.
-        with contextlib.suppress(source.UnreadableVideo, av.FFmpegError):
-            first, last = _stated_range(container, stream)
-            times = source.clip_times(path, first, last, position, count, frame_rate)
-            container.seek(int(times[0] / stream.time_base), stream=stream)
-            return _frames_at(path, container, stream, times)
+    with contextlib.suppress(source.UnreadableVideo):
+        return _read_sought(path, position, count, frame_rate)
     with _translated_errors(path), _opened(path) as (container, stream):
         first, last = _true_range(path, container, stream)
     times = source.clip_times(path, first, last, position, count, frame_rate)
     with _translated_errors(path, everywhere=False), _opened(path) as (container, stream):
-        stream.thread_count = 1
+        return _frames_at(path, container, stream, times)
+
+
+def _read_sought(path: str, position: float, count: int, frame_rate: float) -> np.ndarray:
+    """Reads a clip by its container's word for the video's length, from the key frame before it."""
+    with _translated_errors(path), _opened(path) as (container, stream):
+        first, last = _stated_range(container, stream)
+        times = source.clip_times(path, first, last, position, count, frame_rate)
+        container.seek(int(times[0] / stream.time_base), stream=stream)
         return _frames_at(path, container, stream, times)
 
 
@@ -116,7 +119,8 @@ def read_picture(path: str) -> np.ndarray:
 
 def _numeric_order(name: str) -> list[tuple[int, str]]:
     """Sorts 'frame_9' before 'frame_10'."""
-    return [(int(part or 0), '') if k % 2 else (0, part) for k, part in enumerate(re.split(r'(\d+)', name))]
+    texts_and_numbers = re.split(r'(\d+)', name)
+    return [(int(part), '') if part.isdecimal() else (-1, part) for part in texts_and_numbers]
 
 
 @contextlib.contextmanager
@@ -202,6 +206,7 @@ def _decoded(
 ) -> Iterator[av.VideoFrame]:
     """Decodes, leaving out frames before `needed_from` seconds that nothing else depends on."""
     context = stream.codec_context
+    context.thread_count = 1  # Clips are read in parallel; each is too short to gain from threads.
     for packet in container.demux(stream):
         early = packet.pts is not None and packet.pts * stream.time_base < needed_from
         context.skip_frame = 'NONREF' if early else 'DEFAULT'
