@@ -42,8 +42,8 @@ class Checkpoints:
                                       aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
         self._learner = learner
         self._checkpoint = tf.train.Checkpoint(
-            encoder=learner.encoder, optimizer=learner.optimizer, step=learner.step,
-            clips_seen=learner.clips_seen, best_score=self.best_score)
+            encoder=learner.encoder, optimizer=learner.optimizer, **learner.counters,
+            best_score=self.best_score)
         self._last = tf.train.CheckpointManager(
             self._checkpoint, _folder(model_dir, 'last'), max_to_keep=keep, checkpoint_name='step')
         self._best = tf.train.CheckpointManager(
@@ -51,14 +51,14 @@ class Checkpoints:
 
     def save(self) -> str:
         """Writes a checkpoint named after the step; a half-written one is never referred to."""
-        return _save(self._last, int(self._learner.step))
+        return _save(self._last, self._learner.step)
 
     def save_if_best(self, score: float) -> bool:
         """Keeps the present weights as the best if `score` is the highest yet."""
-        if score <= float(self.best_score):
+        if score <= float(self.best_score.numpy()):
             return False
         self.best_score.assign(score)
-        _save(self._best, int(self._learner.step))
+        _save(self._best, self._learner.step)
         return True
 
     def restore(self) -> int | None:
@@ -75,7 +75,7 @@ class Checkpoints:
                 failures.append(f'{path}: {_first_line(error)}')
                 logging.warning('Checkpoint %s cannot be used, trying the one before it: %s', path, _first_line(error))
             else:
-                return int(self._learner.step)
+                return self._learner.step
         if failures:
             raise errors.UserError(
                 'No checkpoint can be restored. Train into another --model_dir, or restore the configuration that '
@@ -93,7 +93,7 @@ class SaveCheckpoints(tf.keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Saves where the step is a multiple of the interval."""
-        if int(self.model.step) % self._interval == 0:
+        if self.model.step % self._interval == 0:
             self._keeper.save()
 
 

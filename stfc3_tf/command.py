@@ -44,7 +44,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             return main(arguments)
         except errors.UserError as error:
             logging.flush()
-            print(f'error: {error}', file=sys.stderr)
+            # gin adds which configurable was being called; the message already names the setting.
+            print('error:', str(error).split('\n  In call to configurable')[0], file=sys.stderr)
             return 1
 
     app.run(guarded)

@@ -57,9 +57,18 @@ class Learner(tf.keras.Model):
         self.cycle_reduction = cycle_reduction
         self.accumulation_steps = accumulation_steps
         self.seed = seed
-        self.step = self._counter('step')
-        self.clips_seen = self._counter('clips_seen')
+        self.counters = {name: self._counter(name) for name in ('step', 'clips_seen')}
         self._meters: dict[str, tf.keras.metrics.Mean] = {}
+
+    @property
+    def step(self) -> int:
+        """Steps taken since the beginning of the run, skipped batches included."""
+        return int(self.counters['step'].numpy())
+
+    @property
+    def clips_seen(self) -> int:
+        """Clips taken from the input since the beginning of the run."""
+        return int(self.counters['clips_seen'].numpy())
 
     @staticmethod
     def _counter(name: str) -> tf.Variable:
@@ -99,7 +108,7 @@ class Learner(tf.keras.Model):
 
     def cell_centres(self, cells: int, view_size: int) -> geometry.CellCentres:
         """Where the cells of a view stand, along either axis, under the warp convention."""
-        return geometry.cell_centres(self.warp_convention, cells, view_size, self.encoder.cell_grid)
+        return geometry.cell_centres(self.warp_convention, cells, view_size, self.encoder.cell_grid[FEATURE])
 
     def start_features(self, forward: tf.Tensor, forward_from_backward: tf.Tensor, view_size: int) -> tf.Tensor:
         """Warps frames 1 .. T-1 of the forward track onto the backward grid, F_k^fb of equation (9).
@@ -189,8 +198,8 @@ class Learner(tf.keras.Model):
         self._apply(gradients, finite)
         for variable, before in zip(self.encoder.non_trainable_variables, statistics):
             variable.assign(tf.where(finite, variable, before))
-        self.step.assign_add(1)
-        self.clips_seen.assign_add(_global_batch_size(batch))
+        self.counters['step'].assign_add(1)
+        self.counters['clips_seen'].assign_add(_global_batch_size(batch))
         self._meter(sums, visible, nodes, finite)
         self._meters['gradient_norm'].update_state(norm, sample_weight=tf.cast(finite, tf.float32))
         self._meters['skipped_steps'].update_state(1 - tf.cast(finite, tf.float32))

@@ -2,15 +2,15 @@
 
 TensorBoard gets, under the step of the run (which goes on counting when the run is resumed):
 
-    loss, loss/cycle_k, ...     the learner's meters, means over the steps since the last entry
-    optimiser/learning_rate
-    speed/clips_per_second      while stepping: pictures, probes and checkpoints do not count
-    speed/input_wait_share      share of that time in which a step waited for its clips
-    input/skipped_videos        videos that could not be read, so far
-    probe/collapse_ratio        see `collapse_ratio`
-    probe/held_out_score        if a held-out score is configured
-    views, features, affinity   pictures of fixed clips
-    configuration               the settings in force
+    train/loss, train/...     the learner's meters, means over the steps since the last entry
+    train/learning_rate
+    input/clips_per_second    while stepping: pictures, probes and checkpoints do not count
+    input/wait_share          share of that time in which a step waited for its clips
+    input/skipped_videos      videos that could not be read, so far
+    probe/collapse_ratio      see `collapse_ratio`
+    probe/held_out_score      if a held-out score is configured
+    pictures/...              views, features and affinity of fixed clips
+    configuration             the settings in force
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def watch(model: Learner, *, source: clips.Source, view_sampler: views.ViewSampl
       The callbacks, in the order in which `Model.fit` is to call them.
     """
     writer = tf.summary.create_file_writer(tf.io.gfile.join(model_dir, 'tensorboard'))
-    with writer.as_default(step=int(model.step.numpy())):
+    with writer.as_default(step=model.step):
         tf.summary.text('configuration', gin.markdown(gin.operative_config_str()))
     callbacks = [Scalars(writer, log_interval, lambda: skipped.count)]
     if probe_interval or picture_interval:
@@ -182,7 +182,7 @@ class Scalars(tf.keras.callbacks.Callback):
         if not self._traced:
             self._traced = True
             self._restart_speed()
-        if int(self.model.step.numpy()) % self._interval == 0:
+        if self.model.step % self._interval == 0:
             self._write()
 
     def on_train_end(self, logs=None):
@@ -192,10 +192,12 @@ class Scalars(tf.keras.callbacks.Callback):
         self._clock.detach(self.model)
 
     def _write(self):
-        with self._writer.as_default(step=int(self.model.step.numpy())):
-            for name, value in {**self._logs, **self._speed()}.items():
-                tf.summary.scalar(name, value)
-            tf.summary.scalar('optimiser/learning_rate', self.model.optimizer.learning_rate)
+        with self._writer.as_default(step=self.model.step):
+            for name, value in self._logs.items():
+                tf.summary.scalar(f'train/{name}', value)
+            tf.summary.scalar('train/learning_rate', self.model.optimizer.learning_rate)
+            for name, value in self._speed().items():
+                tf.summary.scalar(f'input/{name}', value)
             tf.summary.scalar('input/skipped_videos', self._skipped_videos())
         self._writer.flush()
         self.model.reset_metrics()
@@ -204,9 +206,9 @@ class Scalars(tf.keras.callbacks.Callback):
     def _speed(self) -> dict[str, float]:
         if not self._seconds:
             return {}
-        clips_seen = int(self.model.clips_seen.numpy()) - self._first_clip
-        return {'speed/clips_per_second': clips_seen / self._seconds,
-                'speed/input_wait_share': (self._clock.seconds - self._waited) / self._seconds}
+        clips_seen = self.model.clips_seen - self._first_clip
+        return {'clips_per_second': clips_seen / self._seconds,
+                'wait_share': (self._clock.seconds - self._waited) / self._seconds}
 
     def _restart(self):
         self._logs = None
@@ -215,7 +217,7 @@ class Scalars(tf.keras.callbacks.Callback):
     def _restart_speed(self):
         self._seconds = 0.0
         self._waited = self._clock.seconds
-        self._first_clip = int(self.model.clips_seen.numpy())
+        self._first_clip = self.model.clips_seen
 
 
 class _Occasional(tf.keras.callbacks.Callback):
@@ -227,12 +229,12 @@ class _Occasional(tf.keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Acts on the untrained encoder, the one to compare with; not when a run is resumed."""
-        if int(self.model.step.numpy()) == 0:
+        if self.model.step == 0:
             self.act(0)
 
     def on_train_batch_end(self, batch, logs=None):
         """Acts where the step is a multiple of the interval."""
-        step = int(self.model.step.numpy())
+        step = self.model.step
         if step % self._interval == 0:
             self.act(step)
 
@@ -309,12 +311,12 @@ class Pictures(_Occasional):
                                               self._temperature)}
         with self._writer.as_default(step=step):
             for name, picture in drawn.items():
-                tf.summary.image(name, picture[np.newaxis])
+                tf.summary.image(f'pictures/{name}', picture[np.newaxis])
 
 
 def view_picture(sample: Mapping[str, np.ndarray]) -> np.ndarray:
     """Draws the first frame's views of a training element, see `pictures.view_pair`."""
-    forward, backward = sample['views'][0][0], sample['views'][-1][0]
+    forward, backward = (_legible(sample['views'][track][0]) for track in (0, -1))
     forward_from_frame, backward_from_frame = sample['view_from_frame'][[0, -1]]
     backward_from_forward = backward_from_frame @ np.linalg.inv(forward_from_frame)
     return pictures.view_pair(forward, backward, backward_from_forward)
@@ -332,10 +334,16 @@ def feature_picture(frames: np.ndarray, features: np.ndarray,
     Returns:
       uint8 [height, width, 3].
     """
+    frames = [_legible(frame) for frame in frames]
     colours = pictures.pca_colours(features, basis)
-    factor = max(1, frames.shape[1] // colours.shape[1])
+    factor = max(1, len(frames[0]) // colours.shape[1])
     enlarged = (pictures.enlarge(colour, factor) for colour in colours)
     return pictures.montage([*frames, *enlarged], columns=len(frames))
+
+
+def _legible(image: np.ndarray) -> np.ndarray:
+    """Enlarges a small image to at least 128 pixels in height, about what a caption needs."""
+    return pictures.enlarge(image, -(-128 // len(image)))
 
 
 def affinity_picture(first: np.ndarray, last: np.ndarray, unrelated: np.ndarray,

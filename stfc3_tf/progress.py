@@ -85,7 +85,7 @@ class Progress(tf.keras.callbacks.Callback):
         self._logs = logs
         if self._start is None:
             # The first step traces the graph; counting from its end keeps it out of the estimate.
-            self._start = now, int(self.model.step.numpy()), int(self.model.clips_seen.numpy())
+            self._start = now, self.model.step, self.model.clips_seen
         elif now - self._shown < self._interval:
             return
         self._shown = now
@@ -101,13 +101,13 @@ class Progress(tf.keras.callbacks.Callback):
     def line(self, now: float, logs: Mapping[str, float]) -> str:
         """Says how far the run is, how it does and when it will end."""
         start, first_step, first_clip = self._start
-        step = int(self.model.step.numpy())
+        step = self.model.step
         text = f'step {step:,} of {self._steps:,}  loss {logs["loss"]:.4f}'
         if 'cycle_accuracy' in logs:
             text += f'  cycle accuracy {logs["cycle_accuracy"]:.3f}'
         if step > first_step:
             elapsed = now - start
-            clips = int(self.model.clips_seen.numpy()) - first_clip
+            clips = self.model.clips_seen - first_clip
             left = elapsed / (step - first_step) * (self._steps - step)
             text += f'  {clips / elapsed:.1f} clips/s  {duration(left)} left'
         return text

@@ -1,0 +1,84 @@
+"""Every shipped training configuration is built and stepped once; mistakes in configurations are named."""
+
+import pathlib
+
+import gin
+import numpy as np
+import pytest
+
+from stfc3_tf import clips, command, errors, training
+
+ROOT = pathlib.Path(__file__).parent.parent
+TRAINING_FILES = sorted(p for p in (ROOT / 'gin').rglob('*.gin') if 'eval' not in p.parts)
+SMALL = ['resnet18.width = 4', 'resnet18.head_widths = (8, 6)', 'train.batch_size = 1']
+
+
+@pytest.fixture(autouse=True)
+def fresh_configuration():
+    gin.clear_config()
+    yield
+    gin.clear_config()
+
+
+def parse(path, *bindings):
+    command.parse_gin([str(path)], [*SMALL, *bindings])
+    return gin.get_bindings('train')
+
+
+def view_size(path):
+    """Valid convolutions need room for their borders."""
+    return 256 if 'nopad' in path.name else 64
+
+
+@pytest.mark.parametrize('path', TRAINING_FILES, ids=lambda p: str(p.relative_to(ROOT / 'gin')))
+def test_configuration_builds_and_steps_once(path):
+    settings = parse(path, f'ViewSampler.view_size = {view_size(path)}')
+    learner = settings['learner'](settings['encoder']())
+    learner.compile(settings['optimizer'](), settings['clip_frames'])
+    batch = next(iter(training.batches(
+        clips.open_source(None), settings['view_sampler'], 1, skipped=clips.SkippedVideos(), seed=0,
+        clip_frames=settings['clip_frames'], frame_rate=settings['frame_rate'],
+        clips_per_video=settings['clips_per_video'], start_index=0)))
+    before = [v.numpy() for v in learner.encoder.trainable_variables]
+    result = learner.train_step(batch)
+    assert np.isfinite(float(result['loss'])) and float(result['skipped_steps']) == 0
+    assert any(np.any(a != b.numpy()) for a, b in zip(before, learner.encoder.trainable_variables))
+
+
+@pytest.mark.parametrize('path', TRAINING_FILES, ids=lambda p: str(p.relative_to(ROOT / 'gin')))
+def test_configuration_says_what_it_is_needs_costs_and_gave(path):
+    head = path.read_text().split('\n\n')[0]
+    assert head.startswith('# ')
+    for word in ('needs', 'costs', 'gave'):
+        assert word in head
+
+
+def test_the_papers_settings():
+    command.parse_gin([str(ROOT / 'gin' / 'stfc3.gin')], [])
+    settings = gin.get_bindings('train', resolve_references=False)
+    assert settings['batch_size'] == 64 and settings['clip_frames'] == 4
+    assert gin.query_parameter('Learner.temperature') == 0.05
+    assert gin.query_parameter('%LEARNING_RATE') == 1e-4
+    assert gin.query_parameter('resnet18.head_widths') == (2048, 512)
+    assert gin.query_parameter('ViewSampler.view_size') == 256
+    assert gin.query_parameter('%CROP_AREA') == (0.08, 1.0)
+
+
+@pytest.mark.parametrize('binding,named', [
+    ('Learner.temprature = 0.1', 'temprature'), ('Lerner.temperature = 0.1', 'Lerner'), ('train.steps = ', 'train.steps')])
+def test_a_misspelt_binding_is_named(binding, named):
+    with pytest.raises(errors.UserError, match=named):
+        command.parse_gin([str(ROOT / 'gin' / 'stfc3.gin')], [binding])
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(errors.UserError, match='gin/absent.gin'):
+        command.parse_gin(['gin/absent.gin'], [])
+
+
+def test_bindings_override_files_and_later_files_earlier_ones(tmp_path):
+    later = tmp_path / 'later.gin'
+    later.write_text('train.steps = 7\n')
+    command.parse_gin([str(ROOT / 'gin' / 'stfc3.gin'), str(later)], ['train.batch_size = 3'])
+    assert gin.query_parameter('train.steps') == 7
+    assert gin.query_parameter('train.batch_size') == 3

@@ -1,0 +1,162 @@
+"""`python -m stfc3_tf.train` as a user runs it: trained, killed, stopped, resumed, refused."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import av
+import numpy as np
+import pytest
+import tensorflow as tf
+
+ROOT = pathlib.Path(__file__).parent.parent
+STEPS = 12
+BINDINGS = [f'train.steps = {STEPS}', 'train.batch_size = 2', 'train.clip_frames = 3', 'train.checkpoint_interval = 4',
+            'resnet18.width = 4', 'resnet18.head_widths = (8, 6)', 'ViewSampler.view_size = 48']
+
+
+def command(model_dir, *more, bindings=()):
+    settings = [f'--gin_bindings={b}' for b in (*BINDINGS, *bindings)]
+    return [sys.executable, '-m', 'stfc3_tf.train', f'--gin_file={ROOT}/gin/stfc3.gin', f'--model_dir={model_dir}',
+            *settings, *more]
+
+
+def environment():
+    return {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2', 'CUDA_VISIBLE_DEVICES': ''}
+
+
+def start(*arguments, **keywords):
+    return subprocess.Popen(command(*arguments, **keywords), cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True)
+
+
+def run(*arguments, **keywords):
+    process = start(*arguments, **keywords)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def wait_for(path, process):
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    raise AssertionError(f'{path} did not appear')
+
+
+def final_values(model_dir):
+    """Everything the last checkpoint holds, but the name it was saved under."""
+    path = tf.train.latest_checkpoint(str(model_dir / 'checkpoints' / 'last'))
+    assert path.endswith(f'step-{STEPS}'), path
+    reader = tf.train.load_checkpoint(path)
+    names = [n for n in reader.get_variable_to_shape_map() if 'save_counter' not in n and 'OBJECT_GRAPH' not in n]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def assert_same_run(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.fixture(scope='module')
+def unbroken(tmp_path_factory):
+    model_dir = tmp_path_factory.mktemp('unbroken')
+    status, output = run(model_dir)
+    assert status == 0, output
+    return model_dir, output
+
+
+def test_a_run_leaves_configuration_checkpoints_logs_and_export(unbroken):
+    model_dir, output = unbroken
+    assert 'synthetic scenes' in output  # it says that no data were given
+    assert f'train.steps = {STEPS}' in (model_dir / 'config.gin').read_text()
+    kept = sorted(p.name for p in (model_dir / 'checkpoints' / 'last').glob('*.index'))
+    assert kept == ['step-12.index', 'step-4.index', 'step-8.index']
+    assert list(model_dir.rglob('events.out.tfevents.*'))
+    module = tf.saved_model.load(str(model_dir / 'saved_model'))
+    features = module.signatures['features'](frames=tf.zeros([1, 40, 56, 3], tf.uint8))['features']
+    assert features.shape == (1, 5, 7, 16)
+
+
+def test_a_killed_run_goes_on_as_if_it_never_was(unbroken, tmp_path):
+    process = start(tmp_path)
+    wait_for(tmp_path / 'checkpoints' / 'last' / 'step-4.index', process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / 'saved_model').exists()
+    status, output = run(tmp_path)
+    assert status == 0 and 'Resuming from step' in output, output
+    assert_same_run(final_values(unbroken[0]), final_values(tmp_path))
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_saves_first_and_says_so(unbroken, tmp_path, number):
+    process = start(tmp_path, bindings=['train.checkpoint_interval = 1000'])
+    wait_for(tmp_path / 'config.gin', process)
+    time.sleep(4)  # into the first step's compilation or beyond
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, output
+    assert 'the checkpoint is written' in output and 'Traceback' not in output
+    status, output = run(tmp_path)
+    assert status == 0, output
+    assert_same_run(final_values(unbroken[0]), final_values(tmp_path))
+
+
+def test_a_truncated_checkpoint_is_passed_over(unbroken, tmp_path):
+    import shutil
+    shutil.copytree(unbroken[0] / 'checkpoints', tmp_path / 'checkpoints')
+    shutil.copy(unbroken[0] / 'config.gin', tmp_path)
+    data = tmp_path / 'checkpoints' / 'last' / 'step-12.data-00000-of-00001'
+    data.write_bytes(data.read_bytes()[:1000])
+    status, output = run(tmp_path)
+    assert status == 0, output
+    assert 'trying the one before it' in output and 'Resuming from step 8' in output
+    assert_same_run(final_values(unbroken[0]), final_values(tmp_path))
+
+
+def write_video(path, frames=20):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (64, 80 + frames, 3), dtype=np.uint8)
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('mpeg4', rate=16)
+        stream.width, stream.height, stream.pix_fmt = 80, 64, 'yuv420p'
+        for t in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:, t:t + 80]), format='rgb24')
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def test_a_corrupt_video_is_skipped_counted_and_named(tmp_path):
+    videos = tmp_path / 'videos'
+    videos.mkdir()
+    for name in ('one.mp4', 'two.mp4'):
+        write_video(videos / name)
+    (videos / 'broken.mp4').write_bytes((videos / 'one.mp4').read_bytes()[:200])
+    status, output = run(tmp_path / 'run', f'--data={videos}', bindings=['train.steps = 4'])
+    assert status == 0, output
+    assert '1 videos could not be read' in output or '1 video could not be read' in output
+    assert 'broken.mp4' in output
+
+
+@pytest.mark.parametrize('change,message', [
+    (dict(more=['--data=/nowhere/videos']), '/nowhere/videos'),
+    (dict(bindings=['Learner.temprature = 1']), 'temprature'),
+    (dict(bindings=["resnet18.padding = 'mirror'"]), 'mirror'),
+])
+def test_a_mistake_is_said_in_one_message(tmp_path, change, message):
+    status, output = run(tmp_path, *change.get('more', ()), bindings=change.get('bindings', ()))
+    assert status == 1
+    assert message in output and 'Traceback' not in output
+
+
+def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path):
+    (tmp_path / 'file').write_text('not a folder')
+    status, output = run(tmp_path / 'file' / 'run')
+    assert status == 1
+    assert 'cannot be written' in output and 'Traceback' not in output
