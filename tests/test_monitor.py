@@ -118,9 +118,9 @@ def test_scalars_are_means_since_the_last_entry(tmp_path):
     writer = tf.summary.create_file_writer(str(tmp_path))
     fit(model, [monitor.Scalars(writer, 4, skipped_videos=lambda: 2)], steps=10)
     found = events(tmp_path)
-    losses = {step: float(value) for step, value in found['loss'].items()}
+    losses = {step: float(value) for step, value in found['train/loss'].items()}
     assert losses == {4: 25.0, 8: 65.0, 10: 95.0}
-    rates = {step: float(value) for step, value in found['optimiser/learning_rate'].items()}
+    rates = {step: float(value) for step, value in found['train/learning_rate'].items()}
     assert rates == {4: 0.5, 8: 0.25, 10: 0.25}
     assert {int(value) for value in found['input/skipped_videos'].values()} == {2}
 
@@ -130,7 +130,7 @@ def test_a_resumed_run_goes_on_counting(tmp_path):
     model = toy()
     for steps in (3, 4):
         fit(model, [monitor.Scalars(writer, 2, skipped_videos=lambda: 0)], steps)
-    assert {step: float(value) for step, value in events(tmp_path)['loss'].items()} == {
+    assert {step: float(value) for step, value in events(tmp_path)['train/loss'].items()} == {
         2: 15.0, 3: 30.0, 4: 40.0, 6: 55.0, 7: 70.0}
 
 
@@ -138,7 +138,7 @@ def test_speed_leaves_out_the_step_that_traces(tmp_path):
     writer = tf.summary.create_file_writer(str(tmp_path))
     model = toy()
     fit(model, [monitor.Scalars(writer, 1, skipped_videos=lambda: 0)], steps=3)
-    speed = events(tmp_path)['speed/clips_per_second']
+    speed = events(tmp_path)['input/clips_per_second']
     assert sorted(speed) == [2, 3]
     assert all(value > 0 for value in speed.values())
 
@@ -149,7 +149,7 @@ def test_waiting_for_slow_input_is_told_from_working(tmp_path, strategy):
         model = toy()
     writer = tf.summary.create_file_writer(str(tmp_path))
     fit(model, [monitor.Scalars(writer, 5, skipped_videos=lambda: 0)], 10, batches(pause=0.1))
-    assert 0.5 < events(tmp_path)['speed/input_wait_share'][10] <= 1
+    assert 0.5 < events(tmp_path)['input/wait_share'][10] <= 1
 
 
 def test_slow_steps_are_not_waiting(tmp_path):
@@ -162,7 +162,7 @@ def test_slow_steps_are_not_waiting(tmp_path):
     model.compile(tf.keras.optimizers.SGD(0.1))
     writer = tf.summary.create_file_writer(str(tmp_path))
     fit(model, [monitor.Scalars(writer, 5, skipped_videos=lambda: 0)], 10, batches().prefetch(2))
-    assert 0 <= events(tmp_path)['speed/input_wait_share'][10] < 0.5
+    assert 0 <= events(tmp_path)['input/wait_share'][10] < 0.5
 
 
 def test_the_clock_changes_nothing_about_training(tmp_path):
@@ -269,31 +269,31 @@ def test_watch_writes_everything(tmp_path):
         model, tmp_path, source, keeper, held_out_score=lambda learner: float(learner.step))
     fit(model, callbacks, steps=4)
     found = events(tmp_path / 'tensorboard')
-    assert sorted(found['loss']) == [2, 4]
+    assert sorted(found['train/loss']) == [2, 4]
     assert sorted(found['probe/collapse_ratio']) == [0, 2, 4]
     assert keeper.scores == [0.0, 2.0, 4.0]
     for name in ('views', 'features', 'affinity'):
-        assert sorted(found[name]) == [0, 4]
-    assert found['features'][4].shape == (2 * 32 + 4, 4 * 32 + 3 * 4, 3)
+        assert sorted(found[f'pictures/{name}']) == [0, 4]
+    assert found['pictures/features'][4].shape == (2 * 128 + 4, 4 * 128 + 3 * 4, 3)
     assert len(found['configuration']) == 1
     # Features of this encoder are its frames' colours: the lower row must vary as the upper does.
-    assert found['features'][4][36:].std() > 20
-    np.testing.assert_array_equal(found['views'][0], found['views'][4])
+    assert found['pictures/features'][4][132:].std() > 20
+    np.testing.assert_array_equal(found['pictures/views'][0], found['pictures/views'][4])
 
 
 def test_watch_without_videos_to_compare_still_logs(tmp_path):
     model = toy()
     fit(model, watch(model, tmp_path, Unreadable(count=2, height=16, width=16)), steps=4)
     found = events(tmp_path / 'tensorboard')
-    assert sorted(found['loss']) == [2, 4]
-    assert 'probe/collapse_ratio' not in found and 'views' not in found
+    assert sorted(found['train/loss']) == [2, 4]
+    assert 'probe/collapse_ratio' not in found and 'pictures/views' not in found
 
 
 def test_view_picture_of_one_track_covers_everything():
     view = np.full((1, 2, 16, 16, 3), 90, np.uint8)
     matrix = np.diag([-2.0, 2.0, 1.0])[np.newaxis]
     picture = monitor.view_picture({'views': view, 'view_from_frame': matrix})
-    panels = [picture[-16:, left:left + 16] for left in (0, 20, 40, 60)]
+    panels = [picture[-128:, left:left + 128] for left in (0, 132, 264, 396)]
     assert all((panel == 90).all() for panel in panels[:3]) and (panels[3] == 255).all()
 
 
