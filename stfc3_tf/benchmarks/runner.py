@@ -13,6 +13,7 @@ progress, and the files that a run leaves:
 import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence as Items
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -146,7 +147,12 @@ def evaluate(
         'tensorflow': tf.__version__,
         'numpy': np.__version__,
     }
-    keys = {sequence.name: _fingerprint(settings, versions, sequence) for sequence in selected}
+    # Sequences may share a file, which is then read once.
+    digest_of = functools.cache(files.digest)
+    keys = {
+        sequence.name: _fingerprint(settings, versions, sequence, digest_of)
+        for sequence in selected
+    }
     records = _records(selected, keys, tracker, output_dir)
     results = {
         'task': benchmark.task,
@@ -302,13 +308,16 @@ def _finished(path: str, key: str) -> Record | None:
 
 
 def _fingerprint(
-    settings: Mapping[str, Any], versions: Mapping[str, str], sequence: Sequence
+    settings: Mapping[str, Any],
+    versions: Mapping[str, str],
+    sequence: Sequence,
+    digest_of: Callable[[str], bytes],
 ) -> str:
     digest = hashlib.sha256(
         json.dumps([sequence.name, settings, versions], sort_keys=True).encode()
     )
     for path in sequence.files():
-        digest.update(files.digest(path))
+        digest.update(digest_of(path))
     return digest.hexdigest()
 
 

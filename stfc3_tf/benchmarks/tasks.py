@@ -11,6 +11,7 @@ from stfc3_tf.benchmarks import faces
 from stfc3_tf.benchmarks import jhmdb
 from stfc3_tf.benchmarks import runner
 from stfc3_tf.benchmarks import synthetic_scenes
+from stfc3_tf.benchmarks import tapvid
 
 
 class Task(NamedTuple):
@@ -35,6 +36,7 @@ TASKS = {
     'jhmdb_masks': Task(jhmdb.JhmdbMasks, 'jhmdb_masks.gin'),
     'badja': Task(badja.Badja, 'badja.gin'),
     '300vw': Task(faces.Faces, '300vw_paper.gin'),
+    'tapvid': Task(tapvid.TapVid, 'tapvid_first.gin'),
     'synthetic': Task(synthetic_scenes.SyntheticBenchmark, 'synthetic.gin', needs_data=False),
 }
 

@@ -1,0 +1,252 @@
+"""TAP-Vid: reading pickles safely, the official queries, scores, and what is written."""
+
+import os
+import pickle
+from typing import NamedTuple
+
+import cv2
+import gin
+import numpy as np
+import pytest
+
+from stfc3_tf import errors
+from stfc3_tf import propagation
+from stfc3_tf import tracking
+from stfc3_tf.benchmarks import codecs
+from stfc3_tf.benchmarks import runner
+from stfc3_tf.benchmarks import synthetic_scenes
+from stfc3_tf.benchmarks import tapvid
+from stfc3_tf.benchmarks import tracks
+
+TIME = 7
+EXACT = tracks.TrackCodec(codecs.PointCodec(convention='exact', sigma=0.75))
+
+
+class Grid(NamedTuple):
+    first: float
+    stride: int
+
+
+@pytest.fixture(autouse=True)
+def fresh_configuration():
+    gin.clear_config()
+
+
+def video(height=64, width=96):
+    texture = np.random.default_rng(1).integers(0, 256, (8, 12, 3)).astype(np.uint8)
+    still = cv2.resize(texture, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.stack([np.roll(still, 3 * number, axis=1) for number in range(TIME)])
+
+
+def entry():
+    """Four points that move 3 of 96 pixels (8 of 256) a frame; first shown in 0, 1, 4 and never."""
+    start = np.array([[0.25, 0.3], [0.3, 0.5], [0.2, 0.6], [0.5, 0.5]])
+    motion = np.stack([np.arange(TIME) * 3 / 96, np.zeros(TIME)], axis=-1)
+    occluded = np.zeros((4, TIME), bool)
+    occluded[1, 0] = occluded[2, :4] = occluded[3] = occluded[0, 5] = True
+    return {'video': video(), 'points': start[:, None] + motion, 'occluded': occluded}
+
+
+def write(path, contents):
+    path.write_bytes(pickle.dumps(contents))
+    return path
+
+
+def evaluate(benchmark, tracker, output, **options):
+    return runner.evaluate(benchmark, tracker, str(output), protocol='test', **options)
+
+
+class Known:
+    """Moves points as the frames themselves move: 8 pixels of 256 a frame, either way."""
+
+    def settings(self):
+        return {'model': 'known'}
+
+    def track(self, images, first_label, codec, label_size):
+        del codec
+        assert label_size == (256, 256)
+        images = list(images)
+        still = images[0]
+        for image in images:
+            shift = next(
+                s for s in range(-24, 25) if np.array_equal(np.roll(still, s, axis=1), image))
+            yield first_label + np.array([shift * 256 / 96, 0, 0])
+
+
+# Pickles
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ('echo this must never run > evil',)
+
+
+@pytest.mark.parametrize('contents', [Evil(), {'a': [Evil()]}, np.array([Evil()], object)])
+def test_pickles_that_run_programs_are_refused(tmp_path, monkeypatch, contents):
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path / 'bad.pkl', contents)
+    with pytest.raises(errors.UserError, match='bad.pkl.*system'):
+        tapvid.read_pickle(str(path))
+    assert not (tmp_path / 'evil').exists()
+
+
+@pytest.mark.parametrize('module, name', [
+    ('builtins', 'eval'), ('os', 'system'), ('numpy', 'load')])
+def test_globals_are_refused_by_name(tmp_path, module, name):
+    path = tmp_path / 'bad.pkl'
+    path.write_bytes(f'c{module}\n{name}\n.'.encode())
+    with pytest.raises(errors.UserError, match=f'{module}.{name}'):
+        tapvid.read_pickle(str(path))
+
+
+@pytest.mark.parametrize('protocol', range(6))
+def test_arrays_and_plain_values_survive(tmp_path, protocol):
+    contents = {
+        'a': np.arange(6, dtype=np.uint8).reshape(2, 3), 'b': [b'bytes', 'text', 1.5, None],
+        'c': (np.float32(2), np.array([True])), 'd': np.asfortranarray(np.eye(3))}
+    path = tmp_path / 'good.pkl'
+    path.write_bytes(pickle.dumps(contents, protocol))
+    result = tapvid.read_pickle(str(path))
+    np.testing.assert_array_equal(result['a'], contents['a'])
+    np.testing.assert_array_equal(result['d'], contents['d'])
+    assert result['b'] == contents['b'] and result['c'][0] == 2 and result['c'][1][0]
+
+
+@pytest.mark.parametrize('contents', [b'', b'no pickle', pickle.dumps([1, 2, 3])[:-4]])
+def test_broken_pickles_are_named(tmp_path, contents):
+    path = tmp_path / 'bad.pkl'
+    path.write_bytes(contents)
+    with pytest.raises(errors.UserError, match='bad.pkl'):
+        tapvid.read_pickle(str(path))
+
+
+# Queries
+
+
+def annotation():
+    parts = entry()
+    return tapvid.Annotation(parts['points'] * 256 - 0.5, parts['occluded'])
+
+
+def test_queries_in_the_first_frame_that_shows_a_point():
+    queries = annotation().queries('first')
+    assert [(query.frame, *query.points) for query in queries] == [(0, 0), (1, 1), (4, 2)]
+    assert [list(query.stretches[0]) for query in queries] == [
+        list(range(7)), list(range(1, 7)), [4, 5, 6]]
+    assert all(len(query.stretches) == 1 for query in queries)
+
+
+def test_queries_in_every_fifth_frame_both_ways():
+    queries = annotation().queries('strided')
+    assert [(query.frame, *query.points) for query in queries] == [(0, 0), (5, 1, 2)]
+    assert [list(stretch) for stretch in queries[1].stretches] == [[5, 6], [5, 4, 3, 2, 1, 0]]
+
+
+# Scores
+
+
+@pytest.mark.parametrize('mode', ['first', 'strided'])
+def test_the_true_motion_scores_one_but_for_occlusion(tmp_path, mode):
+    data = write(tmp_path / 'davis.pkl', {'goat': entry()})
+    results = evaluate(tapvid.TapVid(str(data), mode), Known(), tmp_path / 'out')
+    figures = results['metrics']
+    assert figures['Position-Accuracy'] == figures['Within@1'] == 1
+    # first: frames 1-6, 2-6 and 5-6 of the three points. strided: six frames each. A point that is
+    # hidden is predicted visible: wrong as occlusion, and a false positive.
+    visible, hidden = {'first': (5 + 5 + 2, 1 + 0 + 0), 'strided': (5 + 5 + 2, 1 + 1 + 4)}[mode]
+    assert figures['Occlusion-Accuracy'] == pytest.approx(visible / (visible + hidden))
+    assert figures['Average-Jaccard'] == pytest.approx(visible / (visible + hidden))
+
+
+def test_copying_scores_by_the_motion(tmp_path):
+    data = write(tmp_path / 'davis.pkl', {'goat': entry()})
+    figures = evaluate(tapvid.TapVid(str(data)), tracking.CopyFirst(), tmp_path / 'out')['metrics']
+    # 8 pixels a frame: closer than 16 only in the frame after the query, 3 of 12 visible points.
+    assert figures['Within@8'] == 0 and figures['Within@16'] == pytest.approx(3 / 12)
+
+
+def test_what_is_written_is_in_pixels_of_256(tmp_path):
+    data = write(tmp_path / 'davis.pkl', {'goat': entry()})
+    evaluate(tapvid.TapVid(str(data)), Known(), tmp_path / 'out')
+    written = np.load(tmp_path / 'out' / 'predictions' / 'goat.npz')
+    points = entry()['points'] * 256
+    np.testing.assert_allclose(written['query_points'][2], [4, points[2, 4, 1], points[2, 4, 0]])
+    np.testing.assert_allclose(written['tracks'][0], points[0], atol=1e-9)
+    assert np.isnan(written['tracks'][2, :4]).all() and written['occluded'][2, :4].all()
+
+
+def test_lists_jpegs_and_several_shards(tmp_path):
+    encoded = dict(entry())
+    encoded['video'] = [cv2.imencode('.jpg', frame)[1].tobytes() for frame in entry()['video']]
+    write(tmp_path / '0000.pkl', [entry(), encoded])
+    write(tmp_path / '0001.pkl', [entry()])
+    results = evaluate(tapvid.TapVid(str(tmp_path)), tracking.CopyFirst(), tmp_path / 'out')
+    assert list(results['sequences']) == ['0000/0000', '0000/0001', '0001/0000']
+    parts = [video['metrics']['Average-Jaccard'] for video in results['sequences'].values()]
+    assert results['metrics']['Average-Jaccard'] == pytest.approx(np.mean(parts))
+
+
+def test_finished_videos_are_kept_until_the_data_changes(tmp_path):
+    data = write(tmp_path / 'davis.pkl', {'goat': entry()})
+    first = evaluate(tapvid.TapVid(str(data)), Known(), tmp_path / 'out')
+    again = evaluate(tapvid.TapVid(str(data)), Known(), tmp_path / 'out')
+    assert again['seconds'] == first['seconds']
+    changed = entry()
+    changed['points'] += 0.01
+    write(data, {'goat': changed})
+    evaluate(tapvid.TapVid(str(data)), Known(), tmp_path / 'out')
+    written = np.load(tmp_path / 'out' / 'predictions' / 'goat.npz')
+    np.testing.assert_allclose(written['tracks'][0], changed['points'][0] * 256, atol=1e-9)
+
+
+def colours(frames):
+    """Colours at and around each cell's true centre."""
+    maps = []
+    for frame in frames:
+        blurred = cv2.GaussianBlur(frame.astype(np.float32), (0, 0), 3)
+        parts = [
+            np.roll(blurred, (y, x), (0, 1))[::8, ::8] for y in (-12, 0, 12) for x in (-12, 0, 12)]
+        features = np.concatenate(parts, -1)
+        features -= features.mean((0, 1))
+        maps.append(features / np.linalg.norm(features, axis=-1, keepdims=True))
+    return np.stack(maps)
+
+
+def test_propagation_beats_copying(tmp_path):
+    data = write(tmp_path / 'davis.pkl', {'goat': entry()})
+    encoder = synthetic_scenes.Encoder(colours, Grid(0, 8))
+    tracker = tracking.PropagationTracker(
+        encoder, propagation.PropagationSettings(context=4, radius=8.0),
+        tracking.InputSize('square', 256, interpolation='area'))
+    benchmark = tapvid.TapVid(str(data), codec=EXACT)
+    found = evaluate(benchmark, tracker, tmp_path / 'found')['metrics']
+    copied = evaluate(benchmark, tracking.CopyFirst(), tmp_path / 'copied')['metrics']
+    assert found['Position-Accuracy'] > copied['Position-Accuracy'] + 0.3
+
+
+# Bad input
+
+
+@pytest.mark.parametrize('change, problem', [
+    (lambda video: video.pop('occluded'), "no 'occluded'"),
+    (lambda video: video.update(points=np.zeros((4, TIME, 3))), 'expected'),
+    (lambda video: video.update(video=video['video'][:-1]), '6 frames, but points of 7'),
+    (lambda video: video.update(video=video['video'] / 255.0), 'float64'),
+    (lambda video: video.update(video=[b'x'] * TIME), 'not a readable image'),
+    (lambda video: video['occluded'].fill(True), 'ever visible'),
+])
+def test_unusable_videos_are_named(tmp_path, change, problem):
+    contents = entry()
+    change(contents)
+    data = write(tmp_path / 'davis.pkl', {'goat': contents})
+    with pytest.raises(errors.UserError, match=f'davis.pkl: video goat.*{problem}'):
+        tapvid.TapVid(str(data)).sequences()[0].check()
+
+
+def test_missing_data_and_modes_are_named(tmp_path):
+    with pytest.raises(errors.UserError, match='absent.pkl'):
+        tapvid.TapVid(str(tmp_path / 'absent.pkl')).sequences()
+    with pytest.raises(errors.UserError, match='.pkl'):
+        tapvid.TapVid(str(tmp_path)).sequences()
+    with pytest.raises(errors.UserError, match='query_mode'):
+        tapvid.TapVid(str(tmp_path), 'last')
