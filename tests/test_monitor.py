@@ -297,6 +297,20 @@ def test_view_picture_of_one_track_covers_everything():
     assert all((panel == 90).all() for panel in panels[:3]) and (panels[3] == 255).all()
 
 
+def test_view_picture_lays_the_same_content_over_itself():
+    frames = monitor.fixed_clips(clips.SyntheticScenes(count=1, height=96, width=128), 1)[0]
+    sampler = views.ViewSampler(view_size=128, crop_area=(0.5, 1.0), colours=(None, None))
+    for seed in range(6):
+        sample = sampler(tf.constant(frames), tf.constant([seed, 1]))
+        picture = monitor.view_picture({name: value.numpy() for name, value in sample.items()})
+        _, backward, mixed, mask = (
+            picture[-128:, 132 * panel:132 * panel + 128].astype(float) for panel in range(4))
+        visible = mask[..., 0] > 0
+        assert visible.mean() > 0.2
+        # Half of what differs shows; wrong matrices (swapped, equal) give 18 to 30.
+        assert np.abs(mixed - backward)[visible].mean() < 1
+
+
 def test_affinity_picture_shows_a_diagonal_only_where_there_is_one():
     position = np.eye(16).reshape(4, 4, 16)
     picture = monitor.affinity_picture(position, position, np.roll(position, 5, axis=-1), 0.05)
