@@ -5,26 +5,19 @@ within a spatial window, the top k of them over all context frames together, a s
 temperature over those k, and the weighted sum of their labels. Context: the frames just before the
 query, with their predicted labels, and the first frame.
 
-Exact, yet only windows are multiplied: the query grid is cut into tiles, and one matrix product
-compares a tile with its surroundings in all context frames. Candidates are then grouped, and a
-group is looked at only if its maximum is among the k largest maxima: every value of the overall top
-k lies in such a group, since otherwise those k maxima would all exceed it.
+Exact; `candidates` says how a frame costs the window's size a cell, not the grid's.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import gin
 import numpy as np
 import tensorflow as tf
 
+from stfc3_tf import candidates
 from stfc3_tf import errors
-
-# Cells a side of a query tile. Smaller tiles waste less of the square around a round window, larger
-# ones make better matrix products.
-_TILE = 8
 
 
 @gin.configurable
@@ -61,8 +54,10 @@ class PropagationSettings:
     def __post_init__(self):
         for name in ('context', 'top_k'):
             value = getattr(self, name)
-            if value != int(value) or value < 1:
-                raise errors.UserError(f'PropagationSettings.{name} = {value}: give a whole number >= 1.')
+            if not isinstance(value, int) or value < 1:
+                raise errors.UserError(
+                    f'PropagationSettings.{name} = {value}: give a whole number >= 1.'
+                )
         for name in ('radius', 'temperature'):
             if not getattr(self, name) > 0:
                 raise errors.UserError(
@@ -91,7 +86,8 @@ def propagate(
 
     Works eagerly and inside a tf.function, on any device, with static or dynamic shapes. Of
     `settings`, `radius`, `window`, `top_k`, `temperature` and `keep_ties` are used. Besides the
-    context, memory holds the surroundings of one strip of the query, 8 columns wide.
+    context, memory holds the surroundings of one strip of the query, a tile wide, and the
+    similarities of one tile.
 
     Args:
       query: float32 [rows, columns, channels], L2-normalised over channels.
@@ -105,116 +101,75 @@ def propagate(
     Returns:
       float32 [rows, columns, labels], soft labels.
     """
-    frames, rows, columns, channels = tf.unstack(tf.shape(context_features))
+    features = tf.reshape(context_features, [-1, tf.shape(query)[2]])
+    labels = tf.reshape(context_labels, [-1, tf.shape(context_labels)[3]])
     if repeats is None:
-        repeats = tf.ones([frames], tf.int32)
-    cells = tf.reshape(tf.range(frames * rows * columns), [frames, rows, columns])
-    features = tf.reshape(context_features, [-1, channels])
-    labels = tf.reshape(context_labels, [-1, tf.shape(context_labels)[-1]])
+        repeats = tf.ones_like(unrestricted, tf.int32)
+    return _propagate(
+        query,
+        functools.partial(tf.gather, features),
+        functools.partial(tf.gather, labels),
+        unrestricted,
+        repeats,
+        settings,
+    )
+
+
+# Given cells of the context, int32 [...], numbered through frames, rows and columns, returns their
+# features or labels, float32 [..., channels].
+_Reader = Callable[[tf.Tensor], tf.Tensor]
+
+
+def _propagate(
+    query: tf.Tensor,
+    read_features: _Reader,
+    read_labels: _Reader,
+    unrestricted: tf.Tensor,
+    repeats: tf.Tensor,
+    settings: PropagationSettings,
+) -> tf.Tensor:
+    """See `propagate`, which leaves open only where the context is kept."""
+    rows, columns, channels = tf.unstack(tf.shape(query))
+    shape = [tf.size(repeats), rows, columns]
+    cells = tf.reshape(tf.range(tf.reduce_prod(shape)), shape)
     windowed = tf.boolean_mask(cells, (repeats > 0) & ~unrestricted)
     everywhere = tf.boolean_mask(cells, (repeats > 0) & unrestricted)
-    everywhere = _keys(features, tf.reshape(everywhere, [1, -1, columns]))
-    reach = _reach(settings, tf.maximum(rows, columns))
-    nearby = _nearby(settings, reach)
+    everywhere = tf.reshape(everywhere, [-1, candidates.group_rows(rows), columns])
+    everywhere = candidates.Keys(read_features(everywhere), everywhere)
+    reach = candidates.reach_of(settings.radius, settings.window, tf.maximum(rows, columns))
+    nearby = candidates.nearby(settings.radius, settings.window, reach)
 
     def strip(left, right):
         first = tf.maximum(left - reach, 0)
-        around = _keys(features, tf.transpose(windowed[:, :, first : right + reach], [1, 0, 2]))
+        strip_cells = tf.transpose(windowed[:, :, first : right + reach], [1, 0, 2])
+        around = candidates.Keys(read_features(strip_cells), strip_cells)
         near = nearby[:, first - left + reach :, :, : right - left]
 
         def tile(top, bottom):
-            queries = query[top:bottom, left:right]
-            limited = _rows_around(around, near, top, bottom, reach)
-            similarity, cell = _kept(tf.reshape(queries, [-1, channels]), limited, everywhere, settings)
+            queries = tf.reshape(query[top:bottom, left:right], [-1, channels])
+            limited = candidates.rows_around(around, near, top, bottom, reach)
+            similarity, cell = _kept(queries, limited, everywhere, settings)
             weights = _weights(similarity, tf.gather(repeats, cell // (rows * columns)), settings)
-            result = tf.linalg.matvec(tf.gather(labels, cell), weights, transpose_a=True)
-            return tf.reshape(result, [bottom - top, right - left, tf.shape(labels)[1]])
+            result = tf.linalg.matvec(read_labels(cell), weights, transpose_a=True)
+            return tf.reshape(result, [bottom - top, right - left, tf.shape(result)[1]])
 
-        return tf.transpose(_tile_by_tile(tile, rows), [1, 0, 2])
+        return tf.transpose(candidates.tile_by_tile(tile, rows), [1, 0, 2])
 
-    return tf.transpose(_tile_by_tile(strip, columns), [1, 0, 2])
-
-
-class _Keys(NamedTuple):
-    """Context cells to compare a tile with. A group is everything along `members`.
-
-    Attributes:
-      features: float32 [outer, members, inner, channels].
-      cell: int32 [outer, members, inner], their rows in the flattened context.
-      allowed: bool [outer, inner, queries], which groups a query may use; None for all.
-    """
-
-    features: tf.Tensor
-    cell: tf.Tensor
-    allowed: tf.Tensor | None = None
-
-
-def _keys(features: tf.Tensor, cell: tf.Tensor) -> _Keys:
-    return _Keys(tf.gather(features, cell), cell)
-
-
-def _rows_around(
-    strip: _Keys, near: tf.Tensor, top: tf.Tensor, bottom: tf.Tensor, reach: tf.Tensor
-) -> _Keys:
-    """The rows of a strip that surround its tile [top, bottom), and what is in the window of what.
-
-    Slices along the first axis are not copied.
-    """
-    first = tf.maximum(top - reach, 0)
-    features, cell = strip.features[first : bottom + reach], strip.cell[first : bottom + reach]
-    height, width = tf.shape(cell)[0], tf.shape(cell)[2]
-    row = first - top + reach
-    allowed = near[row : row + height, :width, : bottom - top]
-    return _Keys(features, cell, tf.reshape(allowed, [height, width, -1]))
-
-
-def _reach(settings: PropagationSettings, largest: tf.Tensor) -> tf.Tensor:
-    """Largest difference of rows or columns in the window, at most the `largest` side of the grid."""
-    if np.isinf(settings.radius):
-        return largest
-    reach = np.ceil(settings.radius) - 1 if settings.window == 'disc' else np.floor(settings.radius)
-    return tf.minimum(tf.constant(int(reach)), largest)
-
-
-def _nearby(settings: PropagationSettings, reach: tf.Tensor) -> tf.Tensor:
-    """Which cells around a tile are in the window of which cells of the tile.
-
-    Returns:
-      bool [tile + 2 reach, tile + 2 reach, tile, tile]: row and column around the tile, the first
-      being `reach` before the tile's own; row and column within the tile.
-    """
-    offset = tf.range(-reach, _TILE + reach)[:, None] - tf.range(_TILE)
-    offset = tf.cast(tf.abs(offset), tf.float32)
-    vertical, horizontal = offset[:, None, :, None], offset[None, :, None, :]
-    if settings.window == 'disc':
-        return vertical**2 + horizontal**2 < settings.radius**2
-    return tf.maximum(vertical, horizontal) <= settings.radius
-
-
-def _tile_by_tile(part: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], length: tf.Tensor) -> tf.Tensor:
-    """Cuts range(length) into the fewest (nearly) equal tiles and joins `part(start, end)` of each,
-    rank 3, along the first axis. One at a time, so that memory is bounded."""
-    tiles = (length + _TILE - 1) // _TILE
-    parts = tf.TensorArray(tf.float32, tiles, infer_shape=False, element_shape=[None, None, None])
-
-    def body(tile, parts):
-        start, end = tile * length // tiles, (tile + 1) * length // tiles
-        return tile + 1, parts.write(tile, part(start, end))
-
-    start = (tf.constant(0), parts)
-    _, parts = tf.while_loop(lambda tile, _: tile < tiles, body, start, parallel_iterations=1)
-    return parts.concat()
+    return tf.transpose(candidates.tile_by_tile(strip, columns), [1, 0, 2])
 
 
 def _kept(
-    queries: tf.Tensor, windowed: _Keys, everywhere: _Keys, settings: PropagationSettings
+    queries: tf.Tensor,
+    windowed: candidates.Keys,
+    everywhere: candidates.Keys,
+    settings: PropagationSettings,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Similarities and cells of the candidates to weigh, [queries, candidates], most similar first."""
 
     def best(count):
-        parts = [_most_similar(queries, keys, count) for keys in (windowed, everywhere)]
+        parts = [candidates.most_similar(queries, keys, count) for keys in (windowed, everywhere)]
         similarity, cell = (tf.concat(part, 1) for part in zip(*parts))
-        return _top(similarity, cell, count)
+        return candidates.top(similarity, cell, count)
 
     similarity, cell = best(settings.top_k)
     if not settings.keep_ties:
@@ -237,41 +192,6 @@ def _kept(
     )[1:]
 
 
-def _most_similar(queries: tf.Tensor, keys: _Keys, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The `count` most similar of the keys (all, if there are fewer), for each query.
-
-    Args:
-      queries: float32 [queries, channels].
-      keys: see `_Keys`.
-      count: int32 scalar.
-
-    Returns:
-      similarities, float32 [queries, <= count], descending, -inf where a key is not allowed; and
-      their cells, int32 [queries, <= count].
-    """
-    outer, members, inner = tf.unstack(tf.shape(keys.cell))
-    number, channels = tf.unstack(tf.shape(queries))
-    similarity = tf.matmul(tf.reshape(keys.features, [-1, channels]), queries, transpose_b=True)
-    largest = tf.reduce_max(tf.reshape(similarity, [outer, members, inner * number]), 1)
-    if keys.allowed is not None:
-        largest = tf.where(keys.allowed, tf.reshape(largest, [outer, inner, number]), -np.inf)
-    largest = tf.transpose(tf.reshape(largest, [outer * inner, number]))
-    largest, group = tf.math.top_k(largest, tf.minimum(count, outer * inner))
-    key = (group // inner * members * inner + group % inner)[:, :, None] + inner * tf.range(members)
-    flat = key * number + tf.range(number)[:, None, None]
-    candidates = tf.gather(tf.reshape(similarity, [-1]), flat)
-    candidates = tf.where(largest[:, :, None] > -np.inf, candidates, -np.inf)
-    shape = [number, tf.shape(group)[1] * members]
-    similarity, key = _top(tf.reshape(candidates, shape), tf.reshape(key, shape), count)
-    return similarity, tf.gather(tf.reshape(keys.cell, [-1]), key)
-
-
-def _top(values: tf.Tensor, companions: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The `count` largest of each row (or all of them), descending, and their companions."""
-    values, position = tf.math.top_k(values, tf.minimum(count, tf.shape(values)[1]))
-    return values, tf.gather(companions, position, batch_dims=1)
-
-
 def _weights(similarity: tf.Tensor, repeats: tf.Tensor, settings: PropagationSettings) -> tf.Tensor:
     """Softmax over the kept candidates, [queries, candidates], each counting `repeats` times."""
     before = tf.cumsum(repeats, 1, exclusive=True)
@@ -287,20 +207,45 @@ def _weights(similarity: tf.Tensor, repeats: tf.Tensor, settings: PropagationSet
 
 @functools.lru_cache(maxsize=None)
 def _compiled(settings: PropagationSettings) -> Callable[..., tf.Tensor]:
-    """`propagate` as one graph for all grid sizes and numbers of frames."""
-    maps = tf.TensorSpec([None] * 4, tf.float32)
-    signature = [
-        tf.TensorSpec([None] * 3, tf.float32),
-        maps,
-        maps,
-        tf.TensorSpec([None], tf.bool),
-        tf.TensorSpec([None], tf.int32),
-    ]
+    """`_propagate` on rings of a `Propagator`, one graph for all grid sizes and label counts."""
 
     def function(query, features, labels, unrestricted, repeats):
-        return propagate(query, features, labels, unrestricted, settings, repeats)
+        return _propagate(
+            query, _reader(features), _reader(labels), unrestricted, repeats, settings
+        )
 
+    resource = tf.TensorSpec([], tf.resource)
+    frames = [tf.TensorSpec([None], tf.bool), tf.TensorSpec([None], tf.int32)]
+    signature = [tf.TensorSpec([None, None, None]), resource, resource, *frames]
     return tf.function(function, input_signature=signature, autograph=False)
+
+
+def _reader(resource: tf.Tensor) -> _Reader:
+    return lambda cells: tf.raw_ops.ResourceGather(
+        resource=resource, indices=cells, dtype=tf.float32
+    )
+
+
+class _Ring:
+    """Maps of the context frames, in one tensor that is written in place.
+
+    A plain `variable[slot].assign` copies the whole, on writing or at the next reading; scattering
+    and gathering cells does not.
+    """
+
+    def __init__(self, slots: int, shape: Iterable[int]):
+        rows, columns, channels = shape
+        self._cells = rows * columns
+        self._variable = tf.Variable(tf.zeros([slots * self._cells, channels]), trainable=False)
+
+    @property
+    def handle(self) -> tf.Tensor:
+        return self._variable.handle
+
+    def put(self, slot: int, values: tf.Tensor) -> None:
+        cells = tf.range(slot * self._cells, (slot + 1) * self._cells)
+        values = tf.reshape(values, [self._cells, -1])
+        self._variable.scatter_update(tf.IndexedSlices(values, cells))
 
 
 class Propagator:
@@ -311,6 +256,7 @@ class Propagator:
 
     def __init__(self, settings: PropagationSettings):
         self._settings = settings
+        self._features = self._labels = self._shape = None
         self._frame = 0
 
     def start(self, features: tf.Tensor, labels: tf.Tensor) -> None:
@@ -323,58 +269,58 @@ class Propagator:
         Raises:
           errors.UserError: the two grids differ.
         """
-        features, labels = tf.convert_to_tensor(features), tf.convert_to_tensor(labels)
+        features, labels = tf.cast(features, tf.float32), tf.cast(labels, tf.float32)
         if features.shape[:2] != labels.shape[:2]:
             raise errors.UserError(
                 f'Features have {features.shape[0]}x{features.shape[1]} cells, labels '
                 f'{labels.shape[0]}x{labels.shape[1]}: bring the labels to the grid of the features.'
             )
         slots = 1 + self._settings.context
-        self._features = tf.Variable(tf.zeros([slots, *features.shape]), trainable=False)
-        self._labels = tf.Variable(tf.zeros([slots, *labels.shape]), trainable=False)
+        self._shape = features.shape
+        self._features, self._labels = _Ring(slots, features.shape), _Ring(slots, labels.shape)
         self._frame = 0
-        self._put(0, features, labels)
-        self._put(1, features, labels)
+        for slot in (0, 1):
+            self._features.put(slot, features)
+            self._labels.put(slot, labels)
 
     def step(self, features: tf.Tensor) -> tf.Tensor:
         """Soft labels float32 [rows, columns, labels] of the next frame, which joins the context.
 
         Raises:
-          errors.UserError: `start` was not called, or the grid is another.
+          errors.UserError: `start` was not called, or the features have another shape.
         """
-        features = tf.convert_to_tensor(features)
-        if not hasattr(self, '_features'):
+        features = tf.cast(features, tf.float32)
+        if self._shape is None:
             raise errors.UserError('Propagator.step before Propagator.start: give labels first.')
-        if features.shape != self._features.shape[1:]:
+        if features.shape != self._shape:
             raise errors.UserError(
                 f'Frame {self._frame + 1} has features of shape {tuple(features.shape)}, the first '
-                f'frame {tuple(self._features.shape[1:])}: all frames must have one size.'
+                f'frame {tuple(self._shape)}: all frames must have one size.'
             )
         self._frame += 1
-        slots = 1 + self._settings.context
-        unrestricted = (np.arange(slots) == 0) & (not self._settings.restrict_first)
-        labels = _compiled(self._settings)(
-            features, self._features, self._labels, unrestricted, self._repeats()
-        )
-        self._put(1 + self._frame % self._settings.context, features, labels)
+        context = self._settings.context
+        unrestricted = (np.arange(1 + context) == 0) & (not self._settings.restrict_first)
+        rings = self._features.handle, self._labels.handle
+        labels = _compiled(self._settings)(features, *rings, unrestricted, self._repeats())
+        self._features.put(1 + self._frame % context, features)
+        self._labels.put(1 + self._frame % context, labels)
         return labels
 
-    def _put(self, slot, features, labels):
-        self._features[slot].assign(features)
-        self._labels[slot].assign(labels)
-
     def _repeats(self) -> np.ndarray:
-        """How often each slot counts for the current frame: the pinned first frame, then a ring in
-        which frame t has place t % context."""
+        """How often each slot counts for the current frame, int32 [1 + context].
+
+        Slot 0 holds the pinned first frame, slot 1 + t % context frame t of the preceding ones.
+        """
         settings = self._settings
         repeats = np.zeros(1 + settings.context, np.int32)
         repeats[0] = 1
-        preceding = range(self._frame - settings.context, self._frame)
-        for frame in preceding:
-            if frame > 0 or (frame == 0 and settings.first_among_preceding):
-                repeats[1 + frame % settings.context] = 1
-        if settings.repeat_first:
-            repeats[1] += sum(frame < 0 for frame in preceding)
+        for frame in range(self._frame - settings.context, self._frame):
+            if (
+                frame > 0
+                or (frame == 0 and settings.first_among_preceding)
+                or (frame < 0 and settings.repeat_first)
+            ):
+                repeats[1 + max(frame, 0) % settings.context] += 1
         return repeats
 
 
@@ -397,7 +343,7 @@ def propagate_stream(
     if first is None:
         return
     propagator.start(first, first_labels)
-    yield tf.convert_to_tensor(first_labels)
+    yield tf.cast(first_labels, tf.float32)
     for frame in features:
         yield propagator.step(frame)
 
