@@ -61,7 +61,7 @@ def data(tmp_path):
     write_video(tmp_path / '001' / 'vid.avi', frames())
     (tmp_path / '002' / 'frames').mkdir()
     for number, image in enumerate(frames(), 1):
-        cv2.imwrite(str(tmp_path / '002' / 'frames' / f'{number:06d}.png'), image[..., ::-1])
+        cv2.imwrite(str(tmp_path / '002' / 'frames' / f'{number}.png'), image[..., ::-1])
     return tmp_path
 
 
@@ -263,6 +263,30 @@ def test_a_broken_video_is_named(data):
     (data / '001' / 'vid.avi').write_bytes(b'not a video' * 100)
     with pytest.raises(errors.UserError, match='001/vid.avi'):
         faces.Faces(str(data)).sequences()[0].check()
+
+
+def test_a_video_without_footage_is_named(data):
+    (data / '001' / 'vid.avi').unlink()
+    with pytest.raises(errors.UserError, match='001 holds neither vid.avi'):
+        faces.Faces(str(data)).sequences()[0].check()
+
+
+def test_frames_in_a_folder_come_in_the_order_of_their_numbers(tmp_path):
+    write_annotations(tmp_path / '001', [face()] * 11)
+    (tmp_path / '001' / 'frames').mkdir()
+    for number, image in enumerate(frames(11), 1):
+        cv2.imwrite(str(tmp_path / '001' / 'frames' / f'{number}.png'), image[..., ::-1])
+    crop = faces.FaceCrop.around(face(), 2.0, 320)
+    seen = []
+
+    class Watching(Known):
+        def track(self, images, first_label, codec, label_size):
+            for image in images:
+                seen.append(image)
+                yield first_label
+
+    evaluate(faces.Faces(str(tmp_path)), Watching(None), tmp_path / 'out')
+    np.testing.assert_array_equal(seen, [crop.of(image) for image in frames(11)])
 
 
 def test_two_videos_in_one_folder_are_refused(data):

@@ -2,7 +2,7 @@
 
 Reads the official layout,
 
-    <video>/vid.avi (or any other ending), or frames <video>/frames/000001.jpg
+    <video>/vid.avi (or any other ending), or all frames, <video>/frames/000001.jpg
     <video>/annot/000001.pts           68 points, 1-based pixels; the number is the frame's, from 1
 
 and writes <video>/000001.pts, in pixels of the original frames, and cumulative_error.csv.
@@ -204,9 +204,11 @@ class FaceSequence(runner.Sequence):
         return posixpath.join(self._folder, films[0]) if films else None
 
     def _pictures(self) -> list[str]:
-        return files.list_files(
-            posixpath.join(self._folder, 'frames'), video.PICTURE_SUFFIXES,
-            f'the frames, or a video {self._folder}/vid.avi')
+        folder = posixpath.join(self._folder, 'frames')
+        if not tf.io.gfile.isdir(folder):
+            raise errors.UserError(
+                f'{self._folder} holds neither vid.avi (or another ending) nor a folder frames/.')
+        return video.pictures_in(folder)
 
     def _frames(self, numbers: list[int]) -> Iterator[np.ndarray]:
         """Yields the frames from the first annotated to the last, uint8 [height, width, 3]."""
@@ -214,7 +216,7 @@ class FaceSequence(runner.Sequence):
         if film:
             frames = (frame for _, frame in video.frames_of_video(film))
         else:
-            frames = files.read_frames(self._pictures())
+            frames = map(video.read_picture, self._pictures())
         return itertools.islice(frames, numbers[0] - 1, numbers[-1])
 
     def _annotations(self) -> list[str]:
