@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,6 +161,15 @@ def test_changed_data_run_again_and_only_they(data, tmp_path):
     again = Tracker()
     evaluate(data, tmp_path / 'out', again)
     assert again.frames == FRAMES
+
+
+def test_deleted_predictions_are_made_again(data, tmp_path):
+    evaluate(data, tmp_path / 'out', Tracker())
+    shutil.rmtree(tmp_path / 'out/predictions/three')
+    again = Tracker()
+    evaluate(data, tmp_path / 'out', again)
+    assert again.frames == FRAMES
+    assert len(list((tmp_path / 'out/predictions/three').iterdir())) == FRAMES
 
 
 def test_a_subset_and_later_the_rest(data, tmp_path):

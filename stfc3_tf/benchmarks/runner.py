@@ -174,8 +174,10 @@ def _records(
     sequences: Items[Sequence], keys: Mapping[str, str], tracker: Tracker, output_dir: str
 ) -> dict[str, Record]:
     """Returns the records of all sequences: those finished earlier, and the others, run now."""
-    paths = {sequence.name: _record_path(output_dir, sequence) for sequence in sequences}
-    records = {name: _finished(path, keys[name]) for name, path in paths.items()}
+    records = {
+        sequence.name: _finished(output_dir, sequence, keys[sequence.name])
+        for sequence in sequences
+    }
     waiting = [sequence for sequence in sequences if records[sequence.name] is None]
     if len(waiting) < len(sequences):
         logging.info(
@@ -275,7 +277,7 @@ def _run(sequence: Sequence, tracker: _Counted, output_dir: str, key: str) -> Re
     start = time.monotonic()
     scored = {}
     write_whole(
-        posixpath.join(output_dir, 'predictions', sequence.output),
+        _predictions_path(output_dir, sequence),
         lambda partial: scored.update(sequence.run(tracker, partial)),
     )
     record = plain(
@@ -295,9 +297,15 @@ def _record_path(output_dir: str, sequence: Sequence) -> str:
     return posixpath.join(output_dir, 'sequences', f'{sequence.name}.json')
 
 
-def _finished(path: str, key: str) -> Record | None:
+def _predictions_path(output_dir: str, sequence: Sequence) -> str:
+    return posixpath.join(output_dir, 'predictions', sequence.output)
+
+
+def _finished(output_dir: str, sequence: Sequence, key: str) -> Record | None:
     """Returns the record of a sequence finished with the same settings, model and data."""
-    if not tf.io.gfile.exists(path):
+    path = _record_path(output_dir, sequence)
+    predictions = _predictions_path(output_dir, sequence)
+    if not (tf.io.gfile.exists(path) and tf.io.gfile.exists(predictions)):
         return None
     with tf.io.gfile.GFile(path) as file:
         record = json.load(file)
