@@ -53,11 +53,18 @@ class Toy(tf.keras.Model):
 
     def __init__(self, position=0.0):
         super().__init__()
-        self.step = tf.Variable(0, dtype=tf.int64)
-        self.clips_seen = tf.Variable(0, dtype=tf.int64)
+        self.counters = {name: tf.Variable(0, dtype=tf.int64) for name in ('step', 'clips_seen')}
         self.weight = tf.Variable(1.0)
         self.meter = tf.keras.metrics.Mean(name='loss')
         self.position = position
+
+    @property
+    def step(self):
+        return int(self.counters['step'].numpy())
+
+    @property
+    def clips_seen(self):
+        return int(self.counters['clips_seen'].numpy())
 
     @property
     def metrics(self):
@@ -74,9 +81,9 @@ class Toy(tf.keras.Model):
         with tf.GradientTape() as tape:
             loss = self.weight ** 2
         self.optimizer.minimize(loss, [self.weight], tape)
-        self.step.assign_add(1)
-        self.clips_seen.assign_add(tf.shape(batch, tf.int64)[0])
-        self.meter.update_state(10 * tf.cast(self.step, tf.float32))
+        step = self.counters['step'].assign_add(1, read_value=True)
+        self.counters['clips_seen'].assign_add(tf.shape(batch, tf.int64)[0])
+        self.meter.update_state(10 * tf.cast(step, tf.float32))
         return {'loss': self.meter.result()}
 
 
@@ -170,7 +177,7 @@ def test_the_clock_changes_nothing_about_training(tmp_path):
         model = Toy()
         model.compile(tf.keras.optimizers.Adam(0.1, jit_compile=False), jit_compile=jit_compile)
         fit(model, callbacks, steps=5)
-        return float(model.weight), int(model.step), int(model.clips_seen)
+        return float(model.weight), model.step, model.clips_seen
 
     for jit_compile in (False, True):
         scalars = monitor.Scalars(tf.summary.create_file_writer(str(tmp_path)), 2, lambda: 0)
@@ -209,7 +216,7 @@ def test_probe_sees_through_an_encoder_that_knows_where_it_is(tmp_path):
 
 def test_probe_and_pictures_of_a_resumed_run_wait_for_their_step(tmp_path):
     model = toy()
-    model.step.assign(3)
+    model.counters['step'].assign(3)
     writer = tf.summary.create_file_writer(str(tmp_path))
     fit(model, [monitor.Probe(writer, 5, model, frames_of_scenes(2), 0.1)], steps=4)
     assert sorted(events(tmp_path)['probe/collapse_ratio']) == [5]
@@ -358,8 +365,8 @@ def test_estimate_of_the_time_left():
     model = toy()
     line.set_model(model)
     line._start = 100.0, 10, 40
-    model.step.assign(110)
-    model.clips_seen.assign(440)
+    model.counters['step'].assign(110)
+    model.counters['clips_seen'].assign(440)
     assert line.line(150.0, {'loss': 1.0}) == (
         'step 110 of 1,000  loss 1.0000  8.0 clips/s  7 min left')
 
