@@ -84,6 +84,7 @@ def main(_: Sequence[str]) -> None:
     task = tasks.TASKS[_TASK.value]
     gin_files = _GIN_FILE.value or [str(_PROTOCOLS / task.protocol)]
     command.parse_gin(gin_files, _GIN_BINDINGS.value)
+    tasks.check_protocol(_TASK.value)
     protocol = ' + '.join([*(pathlib.Path(file).stem for file in gin_files), *_GIN_BINDINGS.value])
     results = runner.evaluate(
         make_benchmark(task),
