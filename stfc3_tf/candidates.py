@@ -1,9 +1,9 @@
 """The context cells most similar to each query cell, looked for only where they may be.
 
-The query grid is cut into tiles, and one matrix product compares a tile with its surroundings in all
-context frames. The candidates are then grouped, and a group is looked through only if its maximum is
-among the k largest maxima. Nothing is lost: a value in another group has k maxima above it (or
-equal to it).
+The query grid is cut into tiles, and one matrix product compares a tile with its surroundings in
+all context frames. The candidates are then grouped, and a group is looked through only if its
+maximum is among the k largest maxima. Nothing is lost: a value in another group has k maxima above
+it (or equal to it).
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-# Cells a side of a query tile. Smaller tiles compare less outside the window, larger ones make better
-# matrix products; 8 to 16 differ by a tenth.
+# Cells a side of a query tile. Smaller tiles compare less outside the window, larger ones make
+# better matrix products; 8 to 16 differ by a tenth.
 TILE = 12
 
 
@@ -58,7 +58,7 @@ def group_rows(rows: tf.Tensor) -> tf.Tensor:
 
 
 def reach_of(radius: float, window: str, largest: tf.Tensor) -> tf.Tensor:
-    """Largest difference of rows or columns in the window, at most the `largest` side of the grid."""
+    """Largest difference of rows or columns in the window, at most the grid's `largest` side."""
     if np.isinf(radius):
         return largest
     reach = np.ceil(radius) - 1 if window == 'disc' else np.floor(radius)

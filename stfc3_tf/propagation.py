@@ -164,7 +164,7 @@ def _kept(
     everywhere: candidates.Keys,
     settings: PropagationSettings,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Similarities and cells of the candidates to weigh, [queries, candidates], most similar first."""
+    """Similarities and cells of the candidates to weigh, [queries, candidates], best first."""
 
     def best(count):
         parts = [candidates.most_similar(queries, keys, count) for keys in (windowed, everywhere)]
@@ -273,7 +273,7 @@ class Propagator:
         if features.shape[:2] != labels.shape[:2]:
             raise errors.UserError(
                 f'Features have {features.shape[0]}x{features.shape[1]} cells, labels '
-                f'{labels.shape[0]}x{labels.shape[1]}: bring the labels to the grid of the features.'
+                f'{labels.shape[0]}x{labels.shape[1]}: bring the labels to the features\' grid.'
             )
         slots = 1 + self._settings.context
         self._shape = features.shape

@@ -186,7 +186,8 @@ def test_all_alike_keeps_every_tie():
     features = np.ones((2, 6, 20, 1), np.float32)
     labels = np.random.default_rng(6).random((2, 6, 20, 3)).astype(np.float32)
     settings = dataclasses.replace(DINO, radius=100.0, top_k=3)
-    result = propagation.propagate(features[0], features, labels, tf.constant([True, False]), settings)
+    unrestricted = tf.constant([True, False])
+    result = propagation.propagate(features[0], features, labels, unrestricted, settings)
     np.testing.assert_allclose(result[2, 7], labels.mean((0, 1, 2)), atol=1e-5)
 
 
