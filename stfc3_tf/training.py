@@ -14,7 +14,8 @@ import gin
 import tensorflow as tf
 
 from stfc3_tf import checkpoints, clips, errors, monitor, serving
-from stfc3_tf import encoder as _  # registers the encoders for configurations
+from stfc3_tf import encoder as encoders
+from stfc3_tf.benchmarks import synthetic_scenes as _  # registers HeldOutScore for configurations
 from stfc3_tf.learner import Learner
 from stfc3_tf.views import ViewSampler, add_views
 
@@ -25,7 +26,7 @@ gin.external_configurable(tf.keras.optimizers.schedules.PiecewiseConstantDecay, 
 
 
 @gin.configurable
-def train(model_dir: str, data: str | None, encoder: Callable[..., tf.keras.Model] = gin.REQUIRED,
+def train(model_dir: str, data: str | None, encoder: Callable[..., encoders.Encoder] = gin.REQUIRED,
           learner: Callable[..., Learner] = gin.REQUIRED, view_sampler: ViewSampler = gin.REQUIRED,
           optimizer: Callable[[], tf.keras.optimizers.Optimizer] = gin.REQUIRED, batch_size: int = gin.REQUIRED,
           steps: int = gin.REQUIRED, clip_frames: int = 4, frame_rate: float = 8.0, clips_per_video: int = 5,
@@ -93,9 +94,31 @@ def train(model_dir: str, data: str | None, encoder: Callable[..., tf.keras.Mode
         logging.warning('Stopped by signal %d at step %d of %d; the checkpoint is written. Run the same command to go on.',
                         stop.signal, model.step, steps)
         return stop.signal
-    serving.export(model.encoder, tf.io.gfile.join(model_dir, 'saved_model'),
+    # float32 whatever the training precision: exact, and fast on any machine it is served on.
+    exported = encoder(dtype_policy='float32')
+    exported.set_weights(model.encoder.get_weights())
+    serving.export(exported, tf.io.gfile.join(model_dir, 'saved_model'),
                    metadata={'config': gin.operative_config_str(), 'step': model.step})
     return 0
+
+
+def encoder_of_run(model_dir: str, which: str = 'last') -> tuple[encoders.Encoder, int]:
+    """Rebuilds a run's encoder in float32, with the weights of a checkpoint and the step it was written at.
+
+    Args:
+      model_dir: the run's folder.
+      which: 'last', 'best', or 'none' for the encoder before training.
+
+    Raises:
+      errors.UserError: the folder holds no such run.
+    """
+    path = tf.io.gfile.join(model_dir, checkpoints.CONFIG_NAME)
+    if not tf.io.gfile.exists(path):
+        raise errors.UserError(f'{model_dir} holds no {checkpoints.CONFIG_NAME}: is it the --model_dir of a training run?')
+    with tf.io.gfile.GFile(path) as file:
+        gin.parse_config(file.read())
+    encoder = gin.get_bindings('train')['encoder'](dtype_policy='float32')
+    return encoder, 0 if which == 'none' else checkpoints.restore_encoder(encoder, model_dir, which)
 
 
 def make_strategy(devices: Sequence[str] | None, batch_size: int, jit_compile: bool) -> tf.distribute.Strategy:

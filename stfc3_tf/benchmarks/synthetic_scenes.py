@@ -7,13 +7,16 @@ and points on them as points, together, from the first frame. Written are palett
 
 from collections.abc import Callable, Iterable, Mapping
 import dataclasses
+import functools
 import json
 import posixpath
 from typing import Any, ClassVar, NamedTuple
 
 import gin
 import numpy as np
+import tensorflow as tf
 
+from stfc3_tf import encoder as encoders
 from stfc3_tf import errors
 from stfc3_tf import metrics
 from stfc3_tf import propagation
@@ -180,6 +183,26 @@ class Encoder:
     def settings(self) -> dict[str, Any]:
         """Returns nothing: a function has no name to be recognised by."""
         return {}
+
+
+@gin.configurable
+class HeldOutScore:
+    """Figure of merit of a learner while it trains: 'J-Mean' of its stage-3 features, see `held_out_score`."""
+
+    def __init__(self):
+        self._encode = None
+
+    def __call__(self, learner: Any) -> float:
+        """Scores a `learner.Learner`; the first call builds the graph for it."""
+        if self._encode is None:
+            self._encode = tf.function(functools.partial(stage3_features, learner.encoder))
+        return held_out_score(self._encode, learner.encoder.cell_grid['stage3'])['J-Mean']
+
+
+def stage3_features(encoder: tf.keras.Model, frames: tf.Tensor) -> tf.Tensor:
+    """What an exported encoder gives: uint8 [batch, height, width, 3] -> unit-length stage-3 features."""
+    outputs = encoder(encoders.normalise_frames(frames, encoder.statistics), training=False)
+    return tf.math.l2_normalize(outputs['stage3'], axis=-1)
 
 
 def held_out_score(
