@@ -21,7 +21,8 @@ REQUIREMENTS = [
     'absl-py>=2,<3',
     'gin-config==0.5.0',
     # Not used here; held back because of what imports them.
-    'tensorflow-datasets==4.9.4',  # of keras-cv; needs Python 3.10; later ones clash over protobuf
+    'tensorflow-datasets==4.9.4; python_version >= "3.10"',  # of keras-cv; later ones clash over protobuf
+    'tensorflow-datasets==4.9.3; python_version < "3.10"',
     'tensorflow-metadata>=1.15,<1.18',  # of tensorflow-datasets; later ones clash over protobuf
     'setuptools<81',  # TensorBoard 2.15 imports pkg_resources, which newer ones deprecate and drop
     # Core, not extras: reading videos is how data comes in, in training and in use.
@@ -43,7 +44,7 @@ setuptools.setup(
     long_description=(HERE / 'README.md').read_text() if (HERE / 'README.md').exists() else '',
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    python_requires='>=3.10,<3.12',
+    python_requires='>=3.9,<3.12',
     packages=setuptools.find_packages(include=['stfc3_tf', 'stfc3_tf.*']),
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from stfc3_tf import encoder
 from stfc3_tf import errors
+from stfc3_tf import geometry
 from stfc3_tf import tracking
 
 _STRIDE = 8
@@ -32,7 +33,7 @@ class ColourFeatures:
       cell_grid: blocks are centred on pixel index 8 i + 3.5.
     """
 
-    cell_grid = encoder.CellGrid((_STRIDE - 1) / 2, _STRIDE)
+    cell_grid = geometry.CellGrid((_STRIDE - 1) / 2, _STRIDE)
 
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Returns float32 [batch, rows, columns, 6] of uint8 RGB [batch, height, width, 3]."""
@@ -124,7 +125,7 @@ class ImageNetFeatures:
         self._model = tf.keras.Model(whole.input, whole.get_layer(layer).output)
         self._settings['weights_sha256'] = _weights_digest(self._model)
         side = 256
-        self.cell_grid = encoder.CellGrid(
+        self.cell_grid = geometry.CellGrid(
             0.0, side // self._model.compute_output_shape((1, side, side, 3))[1]
         )
         self._apply = tf.function(

@@ -6,6 +6,8 @@ maximum is among the k largest maxima. Nothing is lost: a value in another group
 it (or equal to it).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import NamedTuple
 

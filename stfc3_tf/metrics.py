@@ -4,6 +4,8 @@ NumPy in, NumPy out; nothing here knows about models, files or data sets. Points
 pixels. A share is a fraction in [0, 1]. "Lost": a method gave a point no position (`is_lost`).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 import dataclasses
 

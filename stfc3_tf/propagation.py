@@ -8,6 +8,8 @@ query, with their predicted labels, and the first frame.
 Exact; `candidates` says how a frame costs the window's size a cell, not the grid's.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 import functools

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 from PIL import Image
+import tensorflow as tf
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -56,6 +57,28 @@ def test_colours_follow_a_red_square_that_identity_loses(tmp_path):
     # The square moves by half its side, then by its whole side.
     np.testing.assert_allclose(scores['identity'], (1 / 3 + 0) / 2)
     assert scores['colour'] > 0.9
+
+
+class Colours(tf.Module):
+    """A SavedModel made elsewhere: its features have any length."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='frames')])
+    def features(self, frames):
+        means = tf.nn.avg_pool2d(tf.cast(frames, tf.float32), 8, 8, 'SAME')
+        return {'features': 1000 * (means - 128)}
+
+
+def test_any_saved_model_with_features_is_evaluated_and_told_from_others(tmp_path):
+    data = make_davis(tmp_path / 'davis')
+    module = Colours()
+    tf.saved_model.save(module, str(tmp_path / 'model'), signatures={'features': module.features})
+    arguments = ('--task=davis', data, f'--output_dir={tmp_path / "out"}')
+    done = run(*arguments, f'--saved_model={tmp_path / "model"}', folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / 'out/results.json').read_text())
+    assert results['metrics']['J-Mean'] > 0.9
+    assert results['saved_model'] == str(tmp_path / 'model')
+    assert len(results['settings']['model']['saved_model_sha256']) == 64
 
 
 def test_mistakes_end_with_one_line_and_status_1(tmp_path):

@@ -6,13 +6,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 suits() {
-  "$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 12))' 2>/dev/null
+  "$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 9) <= sys.version_info < (3, 12))' 2>/dev/null
 }
 
 find_python() {
   local candidate
-  for candidate in python3.11 python3.10 python3 python \
-      "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[01].*/bin/python; do
+  for candidate in python3.11 python3.10 python3.9 python3 python \
+      "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.{11,10,9}.*/bin/python; do
     if suits "$candidate"; then
       echo "$candidate"
       return
@@ -30,7 +30,7 @@ fi
 python=${PYTHON:-$(find_python || true)}
 if ! suits "$python"; then
   cat >&2 <<'MESSAGE'
-error: Python 3.10 or 3.11 is needed (TensorFlow 2.15 has nothing for later ones), with its venv module.
+error: Python 3.9, 3.10 or 3.11 is needed (TensorFlow 2.15 has nothing for later ones), with its venv module.
 Get one in any of these ways, then run this command again:
   Debian, Ubuntu:  sudo apt-get install python3.11 python3.11-venv
   uv:              pip install uv     (it then fetches Python 3.11 by itself)

@@ -5,6 +5,8 @@ segmentation_path, joints as (row, column) in pixels of the full-resolution imag
 the frames of a DAVIS folder; writes the same JSON with predicted joints.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 import dataclasses
 import json
@@ -123,7 +125,7 @@ class BadjaSequence(runner.Sequence):
         predictions = np.stack(
             [
                 points
-                for path, points in zip(paths, tracked, strict=True)
+                for path, points in zip(paths, tracked)
                 if files.stem(path) in annotated
             ]
         )
@@ -160,7 +162,7 @@ class BadjaSequence(runner.Sequence):
                 'joints': np.where(np.isnan(points), 0, points)[:, ::-1].tolist(),
                 'visibility': (~metrics.is_lost(points)).tolist(),
             }
-            for entry, points in zip(entries, predictions, strict=True)
+            for entry, points in zip(entries, predictions)
         ]
         runner.write_text(output, json.dumps(found))
 

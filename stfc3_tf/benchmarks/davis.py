@@ -178,7 +178,7 @@ class DavisSequence(runner.Sequence):
         self, predictions: Iterator[np.ndarray], masks: list[str], objects: list[int], output: str
     ) -> Iterator[tuple[list[float], list[float]]]:
         """Writes each prediction; yields (J of the objects, F of the objects) a frame."""
-        for prediction, path in zip(predictions, masks, strict=True):
+        for prediction, path in zip(predictions, masks):
             files.write_palette_mask(posixpath.join(output, f'{files.stem(path)}.png'), prediction)
             truth = self._benchmark.read_mask(path)
             prediction = np.where(truth == _VOID, 0, prediction)

@@ -12,6 +12,8 @@ Errors in pixels are pixels of that crop. The paper does not say how it cropped;
 `Faces.crop_scale` is this project's choice, wide enough for heads that move.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 import dataclasses
 import itertools

@@ -10,6 +10,8 @@ Reads the official layout,
 and writes predictions as the same .mat files.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 import dataclasses
 import itertools

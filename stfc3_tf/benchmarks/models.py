@@ -29,8 +29,9 @@ class SavedEncoder:
         self.cell_grid = self._encoder.cell_grid
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Returns float32 [batch, rows, columns, channels] of uint8 [batch, height, width, 3]."""
-        return np.asarray(self._encoder.features(frames))
+        """Returns float32 [batch, rows, columns, channels], of unit length, of uint8 RGB frames."""
+        # A SavedModel made elsewhere may leave its features at any length.
+        return tf.math.l2_normalize(self._encoder.features(frames), axis=-1).numpy()
 
     def settings(self) -> dict[str, Any]:
         """Returns the digest of the model's files, wherever they lie."""

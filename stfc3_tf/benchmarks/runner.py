@@ -10,6 +10,8 @@ progress, and the files that a run leaves:
     OUT/results.json             metrics, sequences, settings, versions
 """
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence as Items
 import dataclasses

@@ -152,7 +152,7 @@ class SceneSequence(runner.Sequence):
         objects = range(1, 1 + int(self._scene.masks(0.0).max()))
         region = [
             metrics.region_similarity(mask == number, prediction.mask == number)
-            for mask, prediction in zip(truth, predictions[1:], strict=True) for number in objects]
+            for mask, prediction in zip(truth, predictions[1:]) for number in objects]
         predicted = np.stack([prediction.tracks for prediction in predictions], axis=1)
         points = self._score_points(predicted)
         return {

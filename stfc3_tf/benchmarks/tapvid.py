@@ -194,7 +194,7 @@ class TrackSequence(runner.Sequence):
         predicted = np.full((len(first), truth.occluded.shape[1], 3), np.nan)
         for stretch in query.stretches:
             found = tracker.track(self._read(stretch), first, self._benchmark.codec, size)
-            for frame, label in zip(stretch, found, strict=True):
+            for frame, label in zip(stretch, found):
                 predicted[:, frame] = label
         return predicted
 

@@ -1,5 +1,7 @@
 """The benchmarks by the name that `tools.evaluate --task` takes."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import gin

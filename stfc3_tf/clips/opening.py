@@ -1,5 +1,7 @@
 """From what a user writes after `--data` to a source of clips."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import tensorflow as tf

@@ -15,6 +15,8 @@ record asked for only the frames asked for are decoded. TensorFlow checks the ch
 record as it reads it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 import struct
 from typing import NamedTuple

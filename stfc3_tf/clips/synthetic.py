@@ -10,6 +10,8 @@ Each layer (the background and the objects) is a textured plane in its own coord
 3x3 matrix acting on homogeneous column vectors, named `target_from_source`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 import dataclasses
 import functools
