@@ -68,7 +68,7 @@ class Colours(tf.Module):
         return {'features': 1000 * (means - 128)}
 
 
-def test_any_saved_model_with_features_is_evaluated_and_told_from_others(tmp_path):
+def test_any_saved_model_with_features_is_evaluated(tmp_path):
     data = make_davis(tmp_path / 'davis')
     module = Colours()
     tf.saved_model.save(module, str(tmp_path / 'model'), signatures={'features': module.features})
