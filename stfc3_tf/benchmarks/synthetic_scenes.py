@@ -6,6 +6,7 @@ and points on them as points, together, from the first frame. Written are palett
 """
 
 from collections.abc import Callable, Iterable, Mapping
+import concurrent.futures
 import dataclasses
 import functools
 import json
@@ -196,7 +197,11 @@ class HeldOutScore:
         """Scores a `learner.Learner`; the first call builds the graph for it."""
         if self._encode is None:
             self._encode = tf.function(functools.partial(stage3_features, learner.encoder))
-        return held_out_score(self._encode, learner.encoder.cell_grid['stage3'])['J-Mean']
+        # Keras calls back inside the strategy's scope, where the propagator's variables would be mirrored over
+        # the devices; another thread is outside of it.
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            score = thread.submit(held_out_score, self._encode, learner.encoder.cell_grid['stage3'])
+            return score.result()['J-Mean']
 
 
 def stage3_features(encoder: tf.keras.Model, frames: tf.Tensor) -> tf.Tensor:
