@@ -5,30 +5,22 @@ therefore carries `cell_grid`, the pixel each cell of each of its outputs is cen
 `statistics`, the colour statistics its frames are normalised with.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import types
 from typing import NamedTuple
-import zlib
 
 import gin
 import tensorflow as tf
 
 from stfc3_tf import errors
+from stfc3_tf import layers
+from stfc3_tf.geometry import CellGrid
 
 OUTPUTS = ('stage3', 'stage4', 'head')
 PADDINGS = ('zero', 'reflect', 'replicate', 'none')
 HEAD_ORDERS = ('activation_first', 'norm_first')
 BLOCKS_PER_STAGE = 2
-
-
-class CellGrid(NamedTuple):
-    """Where cells stand along one axis (rows and columns alike).
-
-    Cell i is centred at pixel index `first + stride * i` of the encoder's input.
-    """
-
-    first: float
-    stride: int
 
 
 class Statistics(NamedTuple):
@@ -92,38 +84,6 @@ class Encoder(tf.keras.Model):
         return Statistics(**self._statistics)
 
 
-@tf.keras.utils.register_keras_serializable('stfc3_tf')
-class EdgePadding2D(tf.keras.layers.Layer):
-    """Pads rows and columns by `size` cells on each side, continuing the picture.
-
-    Args:
-      size: cells added on each side; an input with 'reflect' must have more rows and columns.
-      mode: 'reflect' mirrors about the outermost cell (2 1 | 0 1 2), 'replicate' repeats it
-        (0 0 | 0 1 2).
-    """
-
-    def __init__(self, size: int, mode: str, **kwargs):
-        super().__init__(**kwargs)
-        self.size = size
-        self.mode = mode
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        if self.mode == 'reflect':
-            return _pad(inputs, self.size, 'REFLECT')
-        # A symmetric pad by one repeats the outermost cell; TensorFlow has no pad that repeats it
-        # more often.
-        for _ in range(self.size):
-            inputs = _pad(inputs, 1, 'SYMMETRIC')
-        return inputs
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), 'size': self.size, 'mode': self.mode}
-
-
-def _pad(inputs: tf.Tensor, size: int, mode: str) -> tf.Tensor:
-    return tf.pad(inputs, [[0, 0], [size, size], [size, size], [0, 0]], mode)
-
-
 def resnet_cell_grid(padding: str, stage_strides: Sequence[int]) -> dict[str, CellGrid]:
     """Centres of the receptive fields of a ResNet of basic blocks.
 
@@ -135,8 +95,8 @@ def resnet_cell_grid(padding: str, stage_strides: Sequence[int]) -> dict[str, Ce
     """
     first, stride = 0.0, 1
     grid = {}
-    for stage, layers in enumerate(_kernels_and_strides(stage_strides)):
-        for kernel_size, layer_stride in layers:
+    for stage, convolutions in enumerate(_kernels_and_strides(stage_strides)):
+        for kernel_size, layer_stride in convolutions:
             if padding == 'none':
                 first += (kernel_size - 1) / 2 * stride
             stride *= layer_stride
@@ -152,135 +112,48 @@ def _kernels_and_strides(stage_strides: Sequence[int]) -> list[list[tuple[int, i
     return stages
 
 
-class _Layers:
-    """Makes the layers of one encoder, all with the same padding, precision and seed.
-
-    Layers bear the names of their PyTorch twins, so that weights are exchanged by name.
-    """
-
-    def __init__(self, padding: str, dtype_policy: str, synchronised_norm: bool, seed: int):
-        self.padding = padding
-        self.dtype_policy = dtype_policy
-        self.synchronised_norm = synchronised_norm
-        self.seed = seed
-
-    def conv(
-        self, x: tf.Tensor, name: str, filters: int, kernel_size: int, stride: int = 1
-    ) -> tf.Tensor:
-        """A convolution without bias, initialised as torchvision's ResNets (He et al. 2015)."""
-        keras_padding = 'valid'
-        if self.padding == 'zero' and stride == 1:
-            keras_padding = 'same'
-        elif kernel_size > 1:
-            x = self.pad(x, f'{name}.pad', kernel_size // 2)
-        return tf.keras.layers.Conv2D(
-            filters,
-            kernel_size,
-            strides=stride,
-            padding=keras_padding,
-            use_bias=False,
-            kernel_initializer=self._initialiser(name, 2.0, 'fan_out', 'untruncated_normal'),
-            dtype=self.dtype_policy,
-            name=name,
-        )(x)
-
-    def pointwise(self, x: tf.Tensor, name: str, filters: int, use_bias: bool) -> tf.Tensor:
-        """A 1x1 convolution of the head, initialised as PyTorch's default (bias apart: zero)."""
-        return tf.keras.layers.Conv2D(
-            filters,
-            1,
-            use_bias=use_bias,
-            kernel_initializer=self._initialiser(name, 1 / 3, 'fan_in', 'uniform'),
-            dtype=self.dtype_policy,
-            name=name,
-        )(x)
-
-    def norm(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        return tf.keras.layers.BatchNormalization(
-            momentum=0.9,
-            epsilon=1e-5,
-            # Keras computes synchronised norms without its fused kernel, so ask only if needed.
-            synchronized=self.synchronised_norm,
-            dtype=self.dtype_policy,
-            name=name,
-        )(x)
-
-    def relu(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        return tf.keras.layers.ReLU(dtype=self.dtype_policy, name=name)(x)
-
-    def pad(self, x: tf.Tensor, name: str, size: int) -> tf.Tensor:
-        """Pads by the encoder's mode; nothing for 'none'."""
-        if self.padding == 'none':
-            return x
-        if self.padding == 'zero':
-            return tf.keras.layers.ZeroPadding2D(size, dtype=self.dtype_policy, name=name)(x)
-        return EdgePadding2D(size, self.padding, dtype=self.dtype_policy, name=name)(x)
-
-    def max_pool(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        """3x3, stride 2. `x` is not negative, so padding with 0 is padding with minus infinity."""
-        if self.padding != 'none':
-            x = tf.keras.layers.ZeroPadding2D(1, dtype=self.dtype_policy, name=f'{name}.pad')(x)
-        return tf.keras.layers.MaxPool2D(3, 2, dtype=self.dtype_policy, name=name)(x)
-
-    def crop_shortcut(self, x: tf.Tensor, name: str, stride: int) -> tf.Tensor:
-        """Cuts a shortcut to the size of a branch of two 3x3 convolutions; only without padding."""
-        if self.padding != 'none':
-            return x
-        crop = (2, 2) if stride == 1 else (1, 2)
-        return tf.keras.layers.Cropping2D((crop, crop), dtype=self.dtype_policy, name=name)(x)
-
-    def add(self, branch: tf.Tensor, shortcut: tf.Tensor, name: str) -> tf.Tensor:
-        return tf.keras.layers.Add(dtype=self.dtype_policy, name=name)([branch, shortcut])
-
-    def _initialiser(
-        self, name: str, scale: float, mode: str, distribution: str
-    ) -> tf.keras.initializers.Initializer:
-        seed = zlib.crc32(f'{self.seed}/{name}'.encode()) & 0x7FFFFFFF
-        return tf.keras.initializers.VarianceScaling(scale, mode, distribution, seed=seed)
-
-
 def _basic_block(
-    layers: _Layers, x: tf.Tensor, name: str, filters: int, stride: int
+    make: layers.LayerMaker, x: tf.Tensor, name: str, filters: int, stride: int
 ) -> tf.Tensor:
     """Two 3x3 convolutions and a shortcut, projected where the shape changes (He et al. 2016)."""
     shortcut = x
     if stride != 1 or x.shape[-1] != filters:
-        shortcut = layers.conv(x, f'{name}.downsample.0', filters, 1, stride)
-        shortcut = layers.norm(shortcut, f'{name}.downsample.1')
-    shortcut = layers.crop_shortcut(shortcut, f'{name}.crop', stride)
-    x = layers.conv(x, f'{name}.conv1', filters, 3, stride)
-    x = layers.relu(layers.norm(x, f'{name}.bn1'), f'{name}.relu1')
-    x = layers.norm(layers.conv(x, f'{name}.conv2', filters, 3), f'{name}.bn2')
-    return layers.relu(layers.add(x, shortcut, f'{name}.add'), f'{name}.relu2')
+        shortcut = make.conv(x, f'{name}.downsample.0', filters, 1, stride)
+        shortcut = make.norm(shortcut, f'{name}.downsample.1')
+    shortcut = make.crop_shortcut(shortcut, f'{name}.crop', stride)
+    x = make.conv(x, f'{name}.conv1', filters, 3, stride)
+    x = make.relu(make.norm(x, f'{name}.bn1'), f'{name}.relu1')
+    x = make.norm(make.conv(x, f'{name}.conv2', filters, 3), f'{name}.bn2')
+    return make.relu(make.add(x, shortcut, f'{name}.add'), f'{name}.relu2')
 
 
 def _stages(
-    layers: _Layers, x: tf.Tensor, width: int, stage_strides: Sequence[int]
+    make: layers.LayerMaker, x: tf.Tensor, width: int, stage_strides: Sequence[int]
 ) -> list[tf.Tensor]:
     """The outputs of the four stages."""
-    x = layers.relu(layers.norm(layers.conv(x, 'conv1', width, 7, 2), 'bn1'), 'relu')
-    x = layers.max_pool(x, 'maxpool')
+    x = make.relu(make.norm(make.conv(x, 'conv1', width, 7, 2), 'bn1'), 'relu')
+    x = make.max_pool(x, 'maxpool')
     outputs = []
     for stage, stride in enumerate(stage_strides):
         for block in range(BLOCKS_PER_STAGE):
             name = f'layer{stage + 1}.{block}'
-            x = _basic_block(layers, x, name, width * 2**stage, stride if block == 0 else 1)
+            x = _basic_block(make, x, name, width * 2**stage, stride if block == 0 else 1)
         outputs.append(x)
     return outputs
 
 
 def _head(
-    layers: _Layers, x: tf.Tensor, widths: tuple[int, int], order: str
+    make: layers.LayerMaker, x: tf.Tensor, widths: tuple[int, int], order: str
 ) -> tf.Tensor:
     """The projection head: two 1x1 convolutions with a norm and an activation between them."""
     hidden, embedding = widths
     if order == 'activation_first':
-        x = layers.pointwise(x, 'head.conv0', hidden, use_bias=True)
-        x = layers.norm(layers.relu(x, 'head.relu'), 'head.bn')
+        x = make.pointwise(x, 'head.conv0', hidden, use_bias=True)
+        x = make.norm(make.relu(x, 'head.relu'), 'head.bn')
     else:
-        x = layers.pointwise(x, 'head.conv0', hidden, use_bias=False)
-        x = layers.relu(layers.norm(x, 'head.bn'), 'head.relu')
-    return layers.pointwise(x, 'head.conv1', embedding, use_bias=False)
+        x = make.pointwise(x, 'head.conv0', hidden, use_bias=False)
+        x = make.relu(make.norm(x, 'head.bn'), 'head.relu')
+    return make.pointwise(x, 'head.conv1', embedding, use_bias=False)
 
 
 def _named_outputs(maps: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -336,9 +209,74 @@ def resnet18(
     _choice('resnet18.padding', padding, PADDINGS)
     _choice('resnet18.head_order', head_order, HEAD_ORDERS)
     _choice('resnet18.statistics', statistics, STATISTICS)
-    layers = _Layers(padding, dtype_policy, synchronised_norm, seed)
+    make = layers.LayerMaker(padding, dtype_policy, synchronised_norm, seed)
     frames = tf.keras.Input([None, None, 3], name='frames')
-    maps = _stages(layers, frames, width, stage_strides)[2:]
-    maps.append(_head(layers, maps[-1], head_widths, head_order))
+    maps = _stages(make, frames, width, stage_strides)[2:]
+    maps.append(_head(make, maps[-1], head_widths, head_order))
     grid = resnet_cell_grid(padding, stage_strides)
     return Encoder(frames, _named_outputs(maps), grid, STATISTICS[statistics], name)
+
+
+@gin.configurable
+def keras_cv_backbone(
+    head_widths: tuple[int, int] = (2048, 512),
+    head_order: str = 'activation_first',
+    statistics: str = 'imagenet',
+    dtype_policy: str = 'float32',
+    synchronised_norm: bool = False,
+    seed: int = 0,
+    name: str = 'keras_cv_resnet18',
+) -> Encoder:
+    """KerasCV's ResNet-18 with the projection head: the same depth, with TensorFlow's SAME padding.
+
+    SAME padding of an even picture puts all zeros right and below, so that cells stand
+    elsewhere than `resnet18`'s: where stage 2 strides, its shortcut is centred on pixel
+    8i + 3 and its branch on pixel 8i + 7; the grid names the middle, 8i + 5.
+
+    Args:
+      head_widths, head_order, statistics, dtype_policy, seed, name: as of `resnet18`; the seed is the
+        head's, and the backbone's weights are drawn by KerasCV from Keras' global seed.
+      synchronised_norm: must be false, KerasCV's norms are taken on each replica.
+
+    Returns:
+      An `Encoder`; frames are padded below and at the right to multiples of 8 pixels.
+
+    Raises:
+      errors.UserError: a setting is not one of its choices.
+    """
+    _choice('keras_cv_backbone.head_order', head_order, HEAD_ORDERS)
+    _choice('keras_cv_backbone.statistics', statistics, STATISTICS)
+    if synchronised_norm:
+        raise errors.UserError(
+            'keras_cv_backbone has no synchronised norms: train on one device, or use resnet18.'
+        )
+    # Only here: it costs a second to import, and nothing else needs it.
+    from keras_cv.models import ResNetBackbone
+
+    frames = tf.keras.Input([None, None, 3], name='frames')
+    with _global_policy(dtype_policy):
+        backbone = ResNetBackbone(
+            stackwise_filters=[64, 128, 256, 512],
+            stackwise_blocks=[BLOCKS_PER_STAGE] * 4,
+            stackwise_strides=[1, 2, 1, 1],
+            include_rescaling=False,
+            block_type='basic_block',
+            input_tensor=layers.PadToMultiple(8, name='pad')(frames),
+        )
+    levels = backbone.pyramid_level_inputs
+    maps = [backbone.get_layer(levels[level]).output for level in ('P4', 'P5')]
+    make = layers.LayerMaker('zero', dtype_policy, synchronised_norm, seed)
+    maps.append(_head(make, maps[-1], head_widths, head_order))
+    grid = dict.fromkeys(OUTPUTS, CellGrid(5.0, 8))
+    return Encoder(frames, _named_outputs(maps), grid, STATISTICS[statistics], name)
+
+
+@contextlib.contextmanager
+def _global_policy(policy: str) -> Iterator[None]:
+    """Sets Keras' precision policy, for layers that take no other."""
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)

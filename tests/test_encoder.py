@@ -1,0 +1,232 @@
+"""The encoder computes what the authors' PyTorch encoder computes, and knows where its cells stand."""
+
+import pathlib
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stfc3_tf import encoder
+from stfc3_tf import errors
+from stfc3_tf import layers
+from stfc3_tf.geometry import CellGrid
+
+GOLDEN = np.load(pathlib.Path(__file__).parent / 'golden' / 'encoder.npz')
+GOLDEN_NAMES = {'zero': 'zeros', 'reflect': 'reflect', 'replicate': 'replicate', 'none': 'nopad'}
+# Output of the fixture -> (layer here, every n-th channel is in the fixture).
+GOLDEN_LAYERS = {
+    'stem': ('maxpool', 32),
+    'layer2': ('layer2.1.relu2', 8),
+    'layer3': ('stage3', 8),
+    'layer4': ('stage4', 32),
+    'head': ('head', 1),
+}
+TORCH_NAMES = {
+    'kernel': 'weight',
+    'bias': 'bias',
+    'gamma': 'weight',
+    'beta': 'bias',
+    'moving_mean': 'running_mean',
+    'moving_variance': 'running_var',
+}
+
+
+def torch_array(name, shape):
+    """The fixture's weight of that name."""
+    random = np.random.default_rng(zlib.crc32(name.encode()))
+    if name.endswith('running_var') or (name.endswith('.weight') and len(shape) == 1):
+        return random.uniform(0.5, 1.5, shape).astype(np.float32)
+    if len(shape) == 1:
+        return (0.1 * random.standard_normal(shape)).astype(np.float32)
+    scale = np.sqrt(2 / (shape[0] * shape[2] * shape[3]))
+    return (random.standard_normal(shape) * scale).astype(np.float32)
+
+
+def fill(model):
+    for layer in model.layers:
+        for variable in layer.weights:
+            kind = variable.name.split('/')[-1].split(':')[0]
+            name = f'{layer.name}.{TORCH_NAMES[kind]}'
+            shape = variable.shape.as_list()
+            if len(shape) == 4:
+                rows, columns, inputs, outputs = shape
+                array = torch_array(name, (outputs, inputs, rows, columns)).transpose(2, 3, 1, 0)
+            else:
+                array = torch_array(name, shape)
+            variable.assign(array)
+
+
+def golden_model(padding):
+    model = encoder.resnet18(padding=padding, head_widths=(64, 32))
+    fill(model)
+    outputs = {key: model.get_layer(name).output for key, (name, _) in GOLDEN_LAYERS.items()}
+    return model, tf.keras.Model(model.inputs, outputs)
+
+
+def golden_frames(padding):
+    height, width = (261, 253) if padding == 'none' else (45, 51)
+    frames = np.random.default_rng(7).standard_normal((2, 3, height, width)).astype(np.float32)
+    return frames.transpose(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize('padding', encoder.PADDINGS)
+def test_equals_the_authors_encoder(padding):
+    model, outputs = golden_model(padding)
+    frames = golden_frames(padding)
+    for mode in ('eval', 'train'):
+        for key, value in outputs(frames, training=mode == 'train').items():
+            step = GOLDEN_LAYERS[key][1]
+            expected = GOLDEN[f'{GOLDEN_NAMES[padding]}_{mode}_{key}'].transpose(0, 2, 3, 1)
+            scale = np.abs(expected).max()
+            np.testing.assert_allclose(
+                value.numpy()[..., ::step] / scale, expected / scale, rtol=0, atol=2e-5
+            )
+    # The fixture's running statistics have seen the batch twice: 1 - 0.9^2 of their way to it.
+    outputs(frames, training=True)
+    norm = model.get_layer('bn1')
+    for here, there in (('moving_mean', 'mean'), ('moving_variance', 'var')):
+        expected = GOLDEN[f'{GOLDEN_NAMES[padding]}_after_train_bn1_{there}']
+        np.testing.assert_allclose(getattr(norm, here), expected, rtol=0, atol=2e-5)
+
+
+def influence(model, output, size, row, column):
+    """Where the pixels lie that cell (row, column) depends on: weight of each row and column."""
+    frames = tf.random.stateless_normal([1, size, size, 3], seed=[1, 2])
+    with tf.GradientTape() as tape:
+        tape.watch(frames)
+        cell = model(frames)[output][0, row, column]
+        loss = tf.reduce_sum(cell * tf.random.stateless_normal(cell.shape, seed=[3, 4]))
+    weight = np.abs(tape.gradient(loss, frames)[0].numpy()).sum(-1)
+    return weight.sum(1), weight.sum(0)
+
+
+@pytest.mark.parametrize('padding', encoder.PADDINGS)
+@pytest.mark.parametrize(
+    'stage_strides, output', [((1, 2, 1, 1), 'stage3'), ((1, 2, 1, 1), 'head'), ((1, 2, 2, 1), 'stage3')]
+)
+def test_cells_stand_in_the_middle_of_the_pixels_they_see(padding, stage_strides, output):
+    model = encoder.resnet18(padding, width=2, stage_strides=stage_strides, head_widths=(8, 4))
+    size = 512
+    first, stride = model.cell_grid[output]
+    row, column = (int((size / 2 - first) // stride) + shift for shift in (0, 1))
+    for index, weight in zip((row, column), influence(model, output, size, row, column)):
+        seen = np.flatnonzero(weight)
+        assert 0 < seen[0] and seen[-1] < size - 1
+        assert (seen[0] + seen[-1]) / 2 == first + stride * index
+
+
+def test_cell_grids_by_hand():
+    padded = encoder.resnet_cell_grid('reflect', (1, 2, 1, 1))
+    assert padded == dict.fromkeys(encoder.OUTPUTS, CellGrid(0.0, 8))
+    # 3 (stem) + 2 (pool) + 4 convolutions x 4 pixels, then 4 (strided) + 3 x 8, then 4 x 8 a stage.
+    bare = encoder.resnet_cell_grid('none', (1, 2, 1, 1))
+    assert bare['stage3'] == CellGrid(3 + 2 + 16 + 28 + 32, 8)
+    assert bare['stage4'] == bare['head'] == CellGrid(3 + 2 + 16 + 28 + 32 + 32, 8)
+
+
+@pytest.mark.parametrize('size', [64, 65, 71, 72])
+def test_padded_maps_have_a_cell_for_every_eight_pixels_begun(size):
+    model = encoder.resnet18(width=2, head_widths=(4, 6))
+    features = model(tf.zeros([1, size, 40, 3]))
+    assert features['stage3'].shape == (1, -(-size // 8), 5, 8)
+    assert features['stage4'].shape == (1, -(-size // 8), 5, 16)
+    assert features['head'].shape == (1, -(-size // 8), 5, 6)
+
+
+def test_pads_continue_the_picture():
+    picture = np.arange(12, dtype=np.float32).reshape(1, 3, 4, 1)
+    for size in (1, 2):
+        padded = layers.EdgePadding2D(size, 'replicate')(picture)[0, :, :, 0]
+        np.testing.assert_array_equal(padded, np.pad(picture[0, :, :, 0], size, mode='edge'))
+        padded = layers.EdgePadding2D(size, 'reflect')(picture)[0, :, :, 0]
+        np.testing.assert_array_equal(padded, np.pad(picture[0, :, :, 0], size, mode='reflect'))
+
+
+def test_heads_differ_in_order_only():
+    def names(order):
+        model = encoder.resnet18(width=2, head_widths=(4, 6), head_order=order)
+        return [layer.name for layer in model.layers if layer.name.startswith('head.')]
+
+    assert names('activation_first') == ['head.conv0', 'head.relu', 'head.bn', 'head.conv1']
+    assert names('norm_first') == ['head.conv0', 'head.bn', 'head.relu', 'head.conv1']
+
+
+def test_initial_weights_follow_the_seed_and_the_field():
+    one, two, other = (encoder.resnet18(seed=seed) for seed in (1, 1, 2))
+    for a, b in zip(one.get_weights(), two.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    kernels = [(a, b) for a, b in zip(one.get_weights(), other.get_weights()) if a.ndim == 4]
+    assert all(np.any(a != b) for a, b in kernels)
+    first, second = (one.get_layer(f'layer3.1.conv{i}').kernel.numpy() for i in (1, 2))
+    assert np.any(first != second)
+    # Normal, variance 2 / (3 * 3 * 256 outputs), mean 0; not truncated: beyond two deviations lie 4.6%.
+    deviation = np.sqrt(2 / (9 * 256))
+    assert abs(first.std() / deviation - 1) < 0.01 and abs(first.mean()) < deviation / 100
+    assert abs(np.mean(np.abs(first) > 2 * deviation) - 0.0455) < 0.003
+
+
+def test_mixed_precision_computes_in_bfloat16_and_returns_float32():
+    exact = encoder.resnet18(width=8, head_widths=(16, 8))
+    mixed = encoder.resnet18(width=8, head_widths=(16, 8), dtype_policy='mixed_bfloat16')
+    assert mixed.get_layer('layer2.0.conv1').compute_dtype == 'bfloat16'
+    assert all(variable.dtype == tf.float32 for variable in mixed.variables)
+    assert tf.keras.mixed_precision.global_policy().name == 'float32'
+    frames = tf.random.stateless_normal([1, 64, 64, 3], seed=[0, 1])
+    for name, features in exact(frames).items():
+        assert mixed(frames)[name].dtype == tf.float32
+        error = tf.norm(mixed(frames)[name] - features) / tf.norm(features)
+        assert 1e-6 < error < 0.05
+
+
+def test_normalised_frames():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3), np.uint8)
+    expected = (frames / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    normalised = encoder.normalise_frames(frames, encoder.STATISTICS['imagenet'])
+    assert normalised.dtype == tf.float32
+    np.testing.assert_allclose(normalised, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('setting', ['padding', 'head_order', 'statistics'])
+def test_an_unknown_choice_is_named_with_the_known_ones(setting):
+    with pytest.raises(errors.UserError, match=f"resnet18.{setting} = 'odd': choose one of"):
+        encoder.resnet18(**{setting: 'odd'})
+
+
+def test_checkpoint_holds_nothing_but_weights(tmp_path):
+    model = encoder.resnet18(width=2, head_widths=(4, 6))
+    path = tf.train.Checkpoint(encoder=model).save(str(tmp_path / 'model'))
+    saved = sum(np.prod(shape) for name, shape in tf.train.list_variables(path) if 'encoder' in name)
+    assert saved == model.count_params()
+
+
+KERAS_CV_PROGRAM = """
+import numpy as np
+import tensorflow as tf
+from stfc3_tf import encoder
+from tests.test_encoder import influence
+
+tf.keras.utils.set_random_seed(0)
+model = encoder.keras_cv_backbone(head_widths=(8, 6))
+shapes = {name: tuple(value.shape) for name, value in model(tf.zeros([1, 37, 48, 3])).items()}
+assert shapes == {'stage3': (1, 5, 6, 256), 'stage4': (1, 5, 6, 512), 'head': (1, 5, 6, 6)}, shapes
+for size, cell in ((256, 16), (253, 15)):
+    first, stride = model.cell_grid['stage3']
+    for weight in influence(model, 'stage3', size, cell, cell):
+        centre = (weight * np.arange(size)).sum() / weight.sum()
+        assert abs(centre - (first + stride * cell)) < 2, centre
+mixed = encoder.keras_cv_backbone(head_widths=(8, 6), dtype_policy='mixed_bfloat16')
+assert mixed.get_layer('conv1_conv').compute_dtype == 'bfloat16'
+assert tf.keras.mixed_precision.global_policy().name == 'float32'
+"""
+
+
+def test_keras_cv_backbone():
+    # In a process of its own, because importing KerasCV changes process-wide settings of Keras.
+    root = pathlib.Path(__file__).parent.parent
+    result = subprocess.run(
+        [sys.executable, '-c', KERAS_CV_PROGRAM], cwd=root, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
