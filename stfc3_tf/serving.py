@@ -1,167 +1,260 @@
-"""The exported encoder: a SavedModel that needs nothing but TensorFlow, and how to load one.
+"""Exported encoders: a SavedModel that loads with TensorFlow alone, and what it says about itself.
 
 Signatures:
 
-    features    frames uint8 [batch, height, width, 3], RGB, any size
-                -> features float32 [batch, rows, columns, channels], unit length per cell
-    propagate   query float32 [rows, columns, channels], context_features float32 [frames, rows, columns, channels],
-                context_labels float32 [frames, rows, columns, labels], unrestricted bool [frames]
+    features    frames uint8 [batch, height, width, 3], RGB
+                -> features float32 [batch, rows, columns, channels], L2-normalised
+    propagate   query [rows, columns, channels], context_features [frames, rows, columns, channels],
+                context_labels [frames, rows, columns, labels], unrestricted bool [frames]
                 -> labels float32 [rows, columns, labels]
-    metadata    -> json string []: layer, stride, first_cell, statistics, step, versions, config, propagation
 
-With padding there are ceil(height / 8) rows. Preprocessing is inside; batch normalisation is in inference mode.
+An export carries its metadata twice: in `METADATA_FILE` beside the model, for people and scripts, and
+as the function `metadata` of the loaded object.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-import dataclasses
 import json
 from typing import Any
-import uuid
 
-import numpy as np
 import tensorflow as tf
 
 import stfc3_tf
-from stfc3_tf import encoder as encoders
-from stfc3_tf import errors, geometry, propagation
+from stfc3_tf import errors
+from stfc3_tf.encoder import CellGrid, Encoder, normalise_frames, OUTPUTS
+from stfc3_tf.propagation import propagate, PropagationSettings
 
-METADATA_NAME = 'metadata.json'
-_FRAMES = tf.TensorSpec([None, None, None, 3], tf.uint8, name='frames')
-_PROPAGATE = {
-    'query': tf.TensorSpec([None, None, None], tf.float32, name='query'),
-    'context_features': tf.TensorSpec([None, None, None, None], tf.float32, name='context_features'),
-    'context_labels': tf.TensorSpec([None, None, None, None], tf.float32, name='context_labels'),
-    'unrestricted': tf.TensorSpec([None], tf.bool, name='unrestricted')}
+METADATA_FILE = 'assets.extra/stfc3.json'
+_MODEL_FILE = 'saved_model.pb'
 
 
-class ExportedEncoder(tf.Module):
-    """What a SavedModel is made of."""
+def export(
+    encoder: Encoder,
+    output_dir: str,
+    layer: str = 'stage3',
+    metadata: Mapping[str, Any] | None = None,
+    settings: PropagationSettings | None = None,
+) -> None:
+    """Writes an encoder as a SavedModel; `output_dir` is either complete afterwards or as before.
 
-    def __init__(self, encoder: encoders.Encoder, layer: str, settings: propagation.PropagationSettings,
-                 metadata: Mapping[str, Any]):
-        """Takes the encoder up to `layer`; layers after it are not exported."""
-        super().__init__(name='stfc3_encoder')
-        self._network = tf.keras.Model(encoder.inputs, encoder.output[layer])
-        self._statistics = encoder.statistics
-        self._settings = settings
-        self._metadata = json.dumps(metadata)
-
-    @tf.function(input_signature=[_FRAMES])
-    def features(self, frames: tf.Tensor) -> dict[str, tf.Tensor]:
-        """See the module."""
-        normalised = encoders.normalise_frames(frames, self._statistics)
-        features = tf.cast(self._network(normalised, training=False), tf.float32)
-        return {'features': tf.math.l2_normalize(features, axis=-1)}
-
-    @tf.function(input_signature=list(_PROPAGATE.values()))
-    def propagate(self, query: tf.Tensor, context_features: tf.Tensor, context_labels: tf.Tensor,
-                  unrestricted: tf.Tensor) -> dict[str, tf.Tensor]:
-        """See the module."""
-        return {'labels': propagation.propagate(query, context_features, context_labels, unrestricted, self._settings)}
-
-    @tf.function(input_signature=[])
-    def metadata(self) -> dict[str, tf.Tensor]:
-        """See the module."""
-        return {'json': tf.constant(self._metadata)}
-
-
-def export(encoder: encoders.Encoder, output_dir: str, layer: str = 'stage3',
-           settings: propagation.PropagationSettings | None = None, metadata: Mapping[str, Any] | None = None) -> None:
-    """Writes an encoder as a SavedModel; `output_dir` appears, or is replaced, only once it is whole.
+    Features are computed in float32 with batch normalisation in inference mode, whatever precision
+    the encoder was trained in. Only the layers that `layer` needs are written.
 
     Args:
-      encoder: see `stfc3_tf.encoder`.
-      output_dir: a folder on any file system TensorFlow knows; for TensorFlow Serving end it in a version number.
-      layer: 'stage3' (the paper's choice: no head), 'stage4' or 'head'.
-      settings: of the signature `propagate`; the defaults of `PropagationSettings` if None.
-      metadata: more to record, such as the configuration and the step.
+      encoder: with the weights to export.
+      output_dir: on any file system TensorFlow knows; an older export there is replaced.
+      layer: which output becomes `features`: 'stage3', 'stage4' or 'head'.
+      metadata: added to what is recorded; JSON-ready.
+      settings: of the signature `propagate`; by default those the configuration gives.
 
     Raises:
-      errors.UserError: there is no such layer, or `output_dir` holds something that is not a SavedModel.
+      errors.UserError: there is no such layer, or `output_dir` holds something else or cannot be
+        written.
     """
-    if layer not in encoders.OUTPUTS:
-        raise errors.UserError(f"layer = '{layer}': choose one of {', '.join(encoders.OUTPUTS)}.")
-    if tf.io.gfile.exists(output_dir) and tf.io.gfile.listdir(output_dir) and not tf.saved_model.contains_saved_model(output_dir):
-        raise errors.UserError(f'{output_dir} exists and holds no SavedModel: choose another folder, or empty it.')
-    settings = settings or propagation.PropagationSettings()
-    facts = {**describe(encoder, layer, settings), **(metadata or {})}
-    module = ExportedEncoder(encoder, layer, settings, facts)
-    partial = f'{output_dir.rstrip("/")}.partial-{uuid.uuid4().hex[:8]}'
-    signatures = {name: getattr(module, name) for name in ('features', 'propagate', 'metadata')}
-    tf.saved_model.save(module, partial, signatures=signatures)
-    _write(tf.io.gfile.join(partial, 'assets.extra', METADATA_NAME), json.dumps(facts, indent=1))
-    if tf.io.gfile.exists(output_dir):
-        tf.io.gfile.rmtree(output_dir)
-    tf.io.gfile.rename(partial, output_dir)
+    if layer not in OUTPUTS:
+        raise errors.UserError(f'layer = {layer!r}: choose one of {", ".join(OUTPUTS)}.')
+    settings = settings or PropagationSettings()
+    described = json.dumps({**_description(encoder, layer, settings), **(metadata or {})}, indent=2)
+    module = _module(encoder, layer, settings, described)
+    signatures = {'features': module.features, 'propagate': module.propagate}
+    output_dir = output_dir.rstrip('/')
+    partial = f'{output_dir}.partial'
+    try:
+        _check_replaceable(output_dir)
+        _remove(partial)
+        tf.saved_model.save(module, partial, signatures=signatures)
+        tf.io.gfile.makedirs(tf.io.gfile.join(partial, 'assets.extra'))
+        with tf.io.gfile.GFile(tf.io.gfile.join(partial, METADATA_FILE), 'w') as file:
+            file.write(described + '\n')
+        _replace(output_dir, partial)
+    except (tf.errors.OpError, OSError) as error:
+        raise errors.UserError(f'Cannot write a SavedModel to {output_dir}: {error}') from error
 
 
-def describe(encoder: encoders.Encoder, layer: str, settings: propagation.PropagationSettings) -> dict[str, Any]:
-    """What a user of the exported features has to know."""
+def _description(encoder: Encoder, layer: str, settings: PropagationSettings) -> dict[str, Any]:
     grid = encoder.cell_grid[layer]
-    return {'encoder': encoder.name, 'layer': layer, 'stride': grid.stride, 'first_cell': grid.first,
-            'channels': encoder.output[layer].shape[-1], 'statistics': encoder.statistics._asdict(),
-            'propagation': dataclasses.asdict(settings),
-            'versions': {'stfc3_tf': stfc3_tf.__version__, 'tensorflow': tf.__version__}}
+    return {
+        'encoder': encoder.name,
+        'layer': layer,
+        'channels': encoder.output[layer].shape[-1],
+        'stride': grid.stride,
+        'cell_grid': grid._asdict(),
+        'statistics': encoder.statistics._asdict(),
+        # What the signature `propagate` uses of its settings; the caller chooses the context.
+        'propagate': {
+            name: getattr(settings, name)
+            for name in ('radius', 'window', 'top_k', 'temperature', 'keep_ties')
+        },
+        'versions': {'stfc3_tf': stfc3_tf.__version__, 'tensorflow': tf.__version__},
+    }
 
 
-def _write(path: str, text: str) -> None:
-    tf.io.gfile.makedirs(path.rsplit('/', 1)[0])
-    with tf.io.gfile.GFile(path, 'w') as file:
-        file.write(text)
+def _module(
+    encoder: Encoder, layer: str, settings: PropagationSettings, described: str
+) -> tf.Module:
+    """The object to save: functions and the variables they use, without Keras."""
+    model = _inference_model(encoder, layer)
+    statistics = encoder.statistics
+    channels = model.output_shape[-1]
+    module = tf.Module()
+    module.variables_in_use = model.variables
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, 'frames')])
+    def features(frames):
+        maps = model(normalise_frames(frames, statistics), training=False)
+        return {'features': tf.math.l2_normalize(maps, axis=-1)}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, channels], tf.float32, 'query'),
+            tf.TensorSpec([None, None, None, channels], tf.float32, 'context_features'),
+            tf.TensorSpec([None, None, None, None], tf.float32, 'context_labels'),
+            tf.TensorSpec([None], tf.bool, 'unrestricted'),
+        ]
+    )
+    def propagate_labels(query, context_features, context_labels, unrestricted):
+        labels = propagate(query, context_features, context_labels, unrestricted, settings)
+        return {'labels': labels}
+
+    module.features = features
+    module.propagate = propagate_labels
+    module.metadata = tf.function(lambda: tf.constant(described), input_signature=[])
+    return module
+
+
+def _inference_model(encoder: Encoder, layer: str) -> tf.keras.Model:
+    """A copy in float32 of the part of the encoder that `layer` needs, on no strategy's devices."""
+    part = tf.keras.Model(encoder.input, encoder.output[layer])
+    copy = tf.keras.models.clone_model(
+        part, clone_function=lambda old: old.from_config({**old.get_config(), 'dtype': 'float32'})
+    )
+    copy.set_weights(part.get_weights())
+    return copy
+
+
+def _check_replaceable(output_dir: str) -> None:
+    """Refuses to replace a folder that is neither empty nor a SavedModel."""
+    if not tf.io.gfile.exists(output_dir):
+        return
+    is_folder = tf.io.gfile.isdir(output_dir)
+    if is_folder and (
+        not tf.io.gfile.listdir(output_dir)
+        or tf.io.gfile.exists(tf.io.gfile.join(output_dir, _MODEL_FILE))
+    ):
+        return
+    raise errors.UserError(
+        f'{output_dir} exists and is not a SavedModel: it will not be replaced, choose another folder.'
+    )
+
+
+def _replace(output_dir: str, partial: str) -> None:
+    """Moves a finished export to its place; an older one is gone only once the new one is there."""
+    replaced = f'{output_dir}.replaced'
+    _remove(replaced)
+    if tf.io.gfile.exists(output_dir):
+        tf.io.gfile.rename(output_dir, replaced)
+    tf.io.gfile.rename(partial, output_dir)
+    _remove(replaced)
+
+
+def _remove(folder: str) -> None:
+    if tf.io.gfile.exists(folder):
+        tf.io.gfile.rmtree(folder)
 
 
 class LoadedEncoder:
-    """A SavedModel's encoder.
+    """An exported encoder.
 
     Attributes:
-      metadata: what was recorded at export; {} for a SavedModel made elsewhere.
-      cell_grid: where the cells stand. A SavedModel made elsewhere is taken to be a padded stride-8 encoder.
+      metadata: what `export` recorded: 'layer', 'channels', 'statistics', 'versions', and, if it came
+        from a training run, 'config' and 'step'.
+      cell_grid: where its feature cells lie in the frames.
     """
 
-    def __init__(self, module: Any):
-        signatures = module.signatures
-        self._module = module  # signatures do not keep their variables alive
-        self._features = signatures['features']
-        self.metadata: dict[str, Any] = {}
-        if 'metadata' in signatures:
-            self.metadata = json.loads(signatures['metadata']()['json'].numpy())
-        self.cell_grid = geometry.CellGrid(self.metadata.get('first_cell', 0.0), self.metadata.get('stride', 8))
+    def __init__(self, module: Any, metadata: Mapping[str, Any]):
+        self.metadata = dict(metadata)
+        self.cell_grid = CellGrid(**metadata['cell_grid'])
+        self._module = module  # Its functions hold its variables only weakly.
+        self._signatures = module.signatures
 
-    def features(self, frames: np.ndarray | tf.Tensor) -> tf.Tensor:
-        """Embeds frames.
+    def features(self, frames: tf.Tensor) -> tf.Tensor:
+        """Features of frames.
 
         Args:
-          frames: uint8 [batch, height, width, 3], RGB.
+          frames: uint8 [batch, height, width, 3], RGB. With padding by reflection, sides of 9
+            pixels or more.
 
         Returns:
-          float32 [batch, rows, columns, channels], unit length per cell.
+          float32 [batch, rows, columns, channels], L2-normalised.
 
         Raises:
           errors.UserError: the frames are of another type or shape.
         """
-        if frames.dtype != np.uint8 or len(frames.shape) != 4 or frames.shape[-1] != 3:
-            raise errors.UserError('Frames must be uint8 [batch, height, width, 3] in RGB; these are '
-                                   f'{np.dtype(getattr(frames.dtype, "as_numpy_dtype", frames.dtype)).name} '
-                                   f'{list(frames.shape)}.')
-        return self._features(frames=tf.convert_to_tensor(frames))['features']
+        frames = tf.convert_to_tensor(frames)
+        if frames.dtype != tf.uint8 or frames.shape.rank != 4 or frames.shape[-1] != 3:
+            raise errors.UserError(
+                'features: frames must be uint8 [batch, height, width, 3], not '
+                f'{frames.dtype.name} {frames.shape.as_list()}.'
+            )
+        return self._signatures['features'](frames=frames)['features']
+
+    def propagate(
+        self,
+        query: tf.Tensor,
+        context_features: tf.Tensor,
+        context_labels: tf.Tensor,
+        unrestricted: tf.Tensor,
+    ) -> tf.Tensor:
+        """Soft labels of a frame, as `propagation.propagate` with the settings exported."""
+        if 'propagate' not in self._signatures:
+            raise errors.UserError('This SavedModel has no signature `propagate`: export it anew.')
+        return self._signatures['propagate'](
+            query=query,
+            context_features=context_features,
+            context_labels=context_labels,
+            unrestricted=unrestricted,
+        )['labels']
 
 
 def load(path: str) -> LoadedEncoder:
-    """Loads a SavedModel that has the signature `features`.
+    """Loads an exported encoder.
+
+    A SavedModel made by other means will do if it has the signature `features` and, in
+    `METADATA_FILE`, a JSON object with `cell_grid`: {"first": pixels, "stride": pixels}.
 
     Raises:
-      errors.UserError: there is no SavedModel, it cannot be read, or it has no such signature.
+      errors.UserError: `path` holds no SavedModel, or one that lacks either.
     """
-    if not tf.saved_model.contains_saved_model(path):
-        raise errors.UserError(f'{path} is no SavedModel: give the folder that holds saved_model.pb '
-                               '(after training, MODEL_DIR/saved_model).')
+    if not tf.io.gfile.exists(tf.io.gfile.join(path, _MODEL_FILE)):
+        raise errors.UserError(
+            f'{path} holds no SavedModel ({_MODEL_FILE}). tools.export and tools.import_torch write one, '
+            'and training does at its end.'
+        )
     try:
         module = tf.saved_model.load(path)
     except (tf.errors.OpError, OSError, ValueError) as error:
-        raise errors.UserError(f'{path} cannot be read as a SavedModel: {str(error).splitlines()[0]}') from error
+        raise errors.UserError(f'{path} cannot be loaded, is it complete? {error}') from error
     if 'features' not in module.signatures:
-        raise errors.UserError(f'{path} has no signature "features" but {", ".join(module.signatures) or "none"}: '
-                               'export an encoder with tools.export or tools.import_torch.')
-    return LoadedEncoder(module)
+        raise errors.UserError(
+            f'{path} has no signature `features`, only: {", ".join(module.signatures) or "none"}. Export '
+            'the encoder with tools.export or tools.import_torch.'
+        )
+    metadata = _metadata(module, path)
+    if 'cell_grid' not in metadata:
+        raise errors.UserError(
+            f'{path} does not say where its feature cells lie. Export the encoder with tools.export or '
+            f'tools.import_torch, or give "cell_grid": {{"first": 0, "stride": 8}} in its {METADATA_FILE}.'
+        )
+    return LoadedEncoder(module, metadata)
+
+
+def _metadata(module: Any, path: str) -> dict[str, Any]:
+    if hasattr(module, 'metadata'):
+        return json.loads(module.metadata().numpy())
+    file_name = tf.io.gfile.join(path, METADATA_FILE)
+    if not tf.io.gfile.exists(file_name):
+        return {}
+    with tf.io.gfile.GFile(file_name) as file:
+        try:
+            return json.loads(file.read())
+        except ValueError as error:
+            raise errors.UserError(f'{file_name} is not JSON: {error}') from error

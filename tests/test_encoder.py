@@ -203,9 +203,10 @@ def test_checkpoint_holds_nothing_but_weights(tmp_path):
 
 
 KERAS_CV_PROGRAM = """
+import tempfile
 import numpy as np
 import tensorflow as tf
-from stfc3_tf import encoder
+from stfc3_tf import encoder, serving
 from tests.test_encoder import influence
 
 tf.keras.utils.set_random_seed(0)
@@ -220,6 +221,12 @@ for size, cell in ((256, 16), (253, 15)):
 mixed = encoder.keras_cv_backbone(head_widths=(8, 6), dtype_policy='mixed_bfloat16')
 assert mixed.get_layer('conv1_conv').compute_dtype == 'bfloat16'
 assert tf.keras.mixed_precision.global_policy().name == 'float32'
+with tempfile.TemporaryDirectory() as folder:
+    serving.export(model, folder)
+    frames = np.random.default_rng(0).integers(0, 256, (1, 40, 43, 3), np.uint8)
+    found = serving.load(folder).features(frames)
+    maps = model(encoder.normalise_frames(frames, model.statistics))['stage3']
+    assert np.abs(found - tf.math.l2_normalize(maps, -1)).max() < 1e-5
 """
 
 

@@ -1,0 +1,236 @@
+"""Exported encoders give the encoder's numbers with nothing but TensorFlow installed."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stfc3_tf import encoder
+from stfc3_tf import errors
+from stfc3_tf import propagation
+from stfc3_tf import serving
+
+SETTINGS = propagation.PropagationSettings(radius=2.0, top_k=3, temperature=0.1)
+
+
+def make_encoder(**settings):
+    model = encoder.resnet18(width=4, head_widths=(12, 6), statistics='cifar10', seed=3, **settings)
+    # Norms that have seen data, so that inference mode differs from training mode.
+    model(tf.random.stateless_normal([1, 256, 256, 3], seed=[0, 0]), training=True)
+    return model
+
+
+def random_frames(*shape):
+    return np.random.default_rng(5).integers(0, 256, (*shape, 3), np.uint8)
+
+
+def expected_features(model, frames, layer):
+    normalised = (frames / 255 - [0.4914, 0.4822, 0.4465]) / [0.2023, 0.1994, 0.2010]
+    maps = model(normalised.astype(np.float32), training=False)[layer].numpy()
+    return maps / np.sqrt((maps**2).sum(-1, keepdims=True))
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+    model = make_encoder()
+    path = str(tmp_path_factory.mktemp('serving') / 'saved_model')
+    serving.export(model, path, metadata={'step': 7, 'config': 'a = 1'}, settings=SETTINGS)
+    return model, path
+
+
+PROGRAM = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+path, inputs, outputs = sys.argv[1:]
+module = tf.saved_model.load(path)
+arrays = dict(np.load(inputs))
+features = module.signatures['features'](frames=tf.constant(arrays.pop('frames')))['features']
+labels = module.signatures['propagate'](**{k: tf.constant(v) for k, v in arrays.items()})['labels']
+np.savez(outputs, features=features, labels=labels, metadata=module.metadata().numpy().decode())
+assert not [name for name in sys.modules if name.startswith('stfc3_tf')]
+"""
+
+
+def test_reloads_with_tensorflow_alone(exported, tmp_path):
+    model, path = exported
+    frames = random_frames(3, 45, 70)
+    features = expected_features(model, frames, 'stage3')
+    labels = np.random.default_rng(0).random((2, 6, 9, 4)).astype(np.float32)
+    inputs = {
+        'query': features[2],
+        'context_features': features[:2],
+        'context_labels': labels,
+        'unrestricted': np.array([True, False]),
+    }
+    np.savez(tmp_path / 'in.npz', frames=frames, **inputs)
+    command = [sys.executable, '-c', PROGRAM, path, tmp_path / 'in.npz', tmp_path / 'out.npz']
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found = np.load(tmp_path / 'out.npz')
+    assert found['features'].dtype == np.float32 and found['features'].shape == (3, 6, 9, 16)
+    np.testing.assert_allclose(found['features'], features, atol=2e-6)
+    expected = propagation.propagate(*map(tf.constant, inputs.values()), SETTINGS)
+    np.testing.assert_allclose(found['labels'], expected, atol=1e-5)
+    assert json.loads(str(found['metadata']))['step'] == 7
+
+
+@pytest.mark.parametrize('size', [(64, 64), (57, 41), (9, 100)])
+def test_any_size_and_a_batch_as_its_frames_one_by_one(exported, size):
+    model, path = exported
+    loaded = serving.load(path)
+    frames = random_frames(2, *size)
+    features = loaded.features(frames).numpy()
+    assert features.shape == (2, -(-size[0] // 8), -(-size[1] // 8), 16)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=-1), 1, atol=1e-5)
+    for frame, expected in zip(frames, features):
+        np.testing.assert_allclose(loaded.features(frame[np.newaxis])[0], expected, atol=2e-6)
+    np.testing.assert_allclose(features, expected_features(model, frames, 'stage3'), atol=2e-6)
+
+
+def test_metadata_beside_and_inside_the_model(exported):
+    model, path = exported
+    beside = json.loads((pathlib.Path(path) / serving.METADATA_FILE).read_text())
+    loaded = serving.load(path)
+    assert loaded.metadata == beside
+    assert beside['step'] == 7 and beside['config'] == 'a = 1'
+    assert beside['layer'] == 'stage3' and beside['channels'] == 16 and beside['stride'] == 8
+    assert beside['statistics']['mean'] == [0.4914, 0.4822, 0.4465]
+    assert beside['propagate']['radius'] == 2.0
+    assert beside['versions']['tensorflow'] == tf.__version__
+    assert loaded.cell_grid == model.cell_grid['stage3']
+
+
+@pytest.mark.parametrize('layer', ['stage4', 'head'])
+def test_other_layers_without_padding_in_mixed_precision(layer, tmp_path):
+    model = make_encoder(padding='none', dtype_policy='mixed_bfloat16')
+    exact = make_encoder(padding='none')
+    exact.set_weights(model.get_weights())
+    serving.export(model, str(tmp_path / 'model'), layer=layer)
+    loaded = serving.load(str(tmp_path / 'model'))
+    frames = random_frames(1, 240, 250)
+    expected = expected_features(exact, frames, layer)
+    np.testing.assert_allclose(loaded.features(frames), expected, atol=5e-6)
+    assert loaded.cell_grid == model.cell_grid[layer] == encoder.CellGrid(113, 8)
+
+
+def test_only_the_layers_needed_are_written(exported):
+    model, path = exported
+    variables = tf.train.list_variables(f'{path}/variables/variables')
+    # Keys of the object graph and the like are strings without a shape.
+    count = sum(np.prod(shape) for _, shape in variables if shape)
+    needed = tf.keras.Model(model.input, model.output['stage3'])
+    assert count == needed.count_params() < model.count_params() / 2
+
+
+def test_replaces_an_older_export_and_nothing_else(tmp_path):
+    path = tmp_path / 'model'
+    first, second = make_encoder(), make_encoder(padding='zero')
+    serving.export(first, str(path), metadata={'step': 1})
+    serving.export(second, f'{path}/', metadata={'step': 2})
+    assert serving.load(str(path)).metadata['step'] == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ['model']
+    mine = tmp_path / 'mine'
+    mine.mkdir()
+    (mine / 'thesis.tex').write_text('x')
+    with pytest.raises(errors.UserError, match='will not be replaced'):
+        serving.export(first, str(mine))
+    assert [entry.name for entry in mine.iterdir()] == ['thesis.tex']
+
+
+def test_an_interrupted_export_leaves_the_older_one(tmp_path, monkeypatch):
+    path = tmp_path / 'model'
+    model = make_encoder()
+    serving.export(model, str(path), metadata={'step': 1})
+
+    def full_disk(*args, **kwargs):
+        raise tf.errors.ResourceExhaustedError(None, None, 'disk full')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.io.gfile, 'GFile', full_disk)
+        with pytest.raises(errors.UserError, match='disk full'):
+            serving.export(model, str(path), metadata={'step': 2})
+    assert serving.load(str(path)).metadata['step'] == 1
+    serving.export(model, str(path), metadata={'step': 3})
+    assert [entry.name for entry in tmp_path.iterdir()] == ['model']
+
+
+def test_wrong_frames_are_refused(exported):
+    loaded = serving.load(exported[1])
+    with pytest.raises(errors.UserError, match=r'must be uint8 .* not float32 \[1, 32, 32, 3\]'):
+        loaded.features(np.zeros((1, 32, 32, 3), np.float32))
+    with pytest.raises(errors.UserError, match=r'not uint8 \[32, 32, 3\]'):
+        loaded.features(np.zeros((32, 32, 3), np.uint8))
+
+
+def test_what_is_no_encoder_is_refused(tmp_path):
+    with pytest.raises(errors.UserError, match='holds no SavedModel'):
+        serving.load(str(tmp_path))
+    module = tf.Module()
+    module.other = tf.function(lambda x: x + 1, input_signature=[tf.TensorSpec([], tf.float32)])
+    path = str(tmp_path / 'other')
+    tf.saved_model.save(module, path, signatures={'other': module.other})
+    with pytest.raises(errors.UserError, match='no signature `features`, only: other'):
+        serving.load(path)
+    with pytest.raises(errors.UserError, match="layer = 'stage5'"):
+        serving.export(make_encoder(), str(tmp_path / 'model'), layer='stage5')
+
+
+def test_a_model_made_elsewhere_needs_only_its_cell_grid(tmp_path):
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, 'frames')])
+    def features(frames):
+        return {'features': tf.math.l2_normalize(tf.cast(frames, tf.float32)[:, ::4, ::4], axis=-1)}
+
+    module.features = features
+    path = tmp_path / 'foreign'
+    tf.saved_model.save(module, str(path), signatures={'features': features})
+    with pytest.raises(errors.UserError, match='cell_grid'):
+        serving.load(str(path))
+    (path / 'assets.extra').mkdir()
+    (path / serving.METADATA_FILE).write_text('{"cell_grid": {"first": 0, "stride": 4}}')
+    loaded = serving.load(str(path))
+    assert loaded.cell_grid == encoder.CellGrid(0, 4)
+    assert loaded.features(random_frames(1, 8, 8)).shape == (1, 2, 2, 3)
+    with pytest.raises(errors.UserError, match='no signature `propagate`'):
+        loaded.propagate(*[None] * 4)
+
+
+def test_saved_model_cli_shows_the_signatures(exported):
+    command = [sys.executable, '-m', 'tensorflow.python.tools.saved_model_cli', 'show', '--all']
+    result = subprocess.run([*command, '--dir', exported[1]], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    for words in ("signature_def['features']", "signature_def['propagate']", "inputs['frames']",
+                  'dtype: DT_UINT8', 'shape: (-1, -1, -1, 16)', "outputs['labels']"):
+        assert words in result.stdout
+
+
+def test_command_exports_a_training_run(tmp_path):
+    run = tmp_path / 'run'
+    model = make_encoder()
+    checkpoint = tf.train.Checkpoint(encoder=model, step=tf.Variable(7, dtype=tf.int64))
+    checkpoint.save(str(run / 'checkpoints' / 'last' / 'step'))
+    (run / 'config.gin').write_text(
+        'train.encoder = @resnet18\nresnet18.width = 4\nresnet18.head_widths = (12, 6)\n'
+        "resnet18.statistics = 'cifar10'\n"
+    )
+    root = pathlib.Path(__file__).parent.parent
+    command = [sys.executable, '-m', 'tools.export', f'--output_dir={tmp_path / "out"}']
+
+    def export(*arguments):
+        return subprocess.run([*command, *arguments], cwd=root, capture_output=True, text=True)
+
+    result = export(f'--model_dir={run}', '--layer=head')
+    assert result.returncode == 0, result.stderr
+    loaded = serving.load(str(tmp_path / 'out'))
+    assert loaded.metadata['step'] == 7 and 'resnet18.width = 4' in loaded.metadata['config']
+    frames = random_frames(1, 40, 48)
+    expected = expected_features(model, frames, 'head')
+    np.testing.assert_allclose(loaded.features(frames), expected, atol=2e-6)
+    result = export(f'--model_dir={tmp_path}')
+    assert result.returncode == 1 and 'config.gin does not exist' in result.stderr
