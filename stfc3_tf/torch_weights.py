@@ -6,6 +6,8 @@ else is refused by name. Both of PyTorch's file formats are read: the zip archiv
 the stream of pickles before it.
 """
 
+from __future__ import annotations
+
 import collections
 from collections.abc import Callable, Mapping, Sequence
 import io
@@ -14,6 +16,7 @@ import re
 from typing import Any, BinaryIO, NamedTuple
 import zipfile
 
+from absl import logging
 import numpy as np
 import tensorflow as tf
 
@@ -94,7 +97,9 @@ class _StorageType(NamedTuple):
 
 def _rebuild_tensor(storage, offset, size, stride, *_) -> np.ndarray:
     """A strided view of a storage, as `torch._utils._rebuild_tensor_v2`."""
-    extent = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if len(size) != len(stride):
+        raise ValueError(f'a tensor of size {size} and stride {stride}')
+    extent = 1 + sum((n - 1) * step for n, step in zip(size, stride))
     if min((offset, *size, *stride)) < 0 or (0 not in size and offset + extent > storage.size):
         raise ValueError(f'a tensor of size {size} and stride {stride} reaches beyond its storage')
     if 0 in size:
@@ -222,6 +227,8 @@ _VARIABLES = {
     'moving_mean': 'running_mean',
     'moving_variance': 'running_var',
 }
+# A count of training steps, which has no twin.
+_COUNTER = '.num_batches_tracked'
 
 
 def load_encoder(
@@ -243,14 +250,20 @@ def load_encoder(
       prefix: what the ResNet's names begin with; by default found by itself.
 
     Returns:
-      The encoder, and the names of weights of the checkpoint that it has no use for.
+      The encoder, and the names of arrays of the checkpoint that `layer` has no use for: the
+      ResNet's and the head's as of `resnet_weights`, others (CRW's `selfsim_fc`, an optimiser's
+      state) in full.
 
     Raises:
       errors.UserError: the checkpoint cannot be read, or does not fit.
     """
-    weights = resnet_weights(read_checkpoint(path), prefix)
+    arrays = read_checkpoint(path)
+    weights = resnet_weights(arrays, prefix)
+    if padding is None:
+        padding = 'zero' if 'fc.weight' in weights else 'reflect'
+        logging.info('%s does not say how it was padded: taken to be %r.', path, padding)
     encoder = resnet18(
-        padding=padding or ('zero' if 'fc.weight' in weights else 'reflect'),
+        padding=padding,
         width=len(weights['conv1.weight']),
         head_widths=_head_widths(weights),
         statistics=statistics,
@@ -264,7 +277,7 @@ def load_encoder(
     beyond = [name for name in unused if name not in known and name.startswith(('layer', 'head.'))]
     if any(name.startswith('layer') or layer == 'head' for name in beyond):
         raise errors.UserError(f'{path} is more than a ResNet-18: it also has {_listed(beyond)}.')
-    return encoder, unused
+    return encoder, unused + _others(arrays, weights)
 
 
 def resnet_weights(
@@ -341,8 +354,14 @@ def assign(model: tf.keras.Model, weights: Mapping[str, np.ndarray]) -> list[str
         )
     for name, array in arrays.items():
         variables[name].assign(array.astype(np.float32))
-    # Counts of training steps, which have no twin.
-    return [n for n in weights if n not in variables and not n.endswith('num_batches_tracked')]
+    return [name for name in weights if name not in variables and not name.endswith(_COUNTER)]
+
+
+def _others(arrays: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of the arrays that `weights` were not picked from."""
+    picked = {id(array) for array in weights.values()}
+    others = [name for name, array in arrays.items() if id(array) not in picked]
+    return [name for name in others if not name.endswith(_COUNTER)]
 
 
 def _variables_by_torch_name(model: tf.keras.Model) -> dict[str, tf.Variable]:

@@ -1,23 +1,31 @@
 """PyTorch checkpoints are read without PyTorch, and what they say is not run."""
 
+import hashlib
 import os
+import pathlib
 import pickle
 import struct
 import subprocess
 import sys
 import zipfile
-import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import test_encoder
 
 from stfc3_tf import encoder
 from stfc3_tf import errors
 from stfc3_tf import serving
 from stfc3_tf import torch_weights
 
-STORAGES = {'<f4': 'FloatStorage', '<f8': 'DoubleStorage', '<f2': 'HalfStorage', '<i8': 'LongStorage'}
+STORAGES = {
+    '<f4': 'FloatStorage',
+    '<f8': 'DoubleStorage',
+    '<f2': 'HalfStorage',
+    '<i8': 'LongStorage',
+    '<u2': 'BFloat16Storage',  # NumPy has no such type: its bits.
+}
 
 
 # A writer of PyTorch's formats, opcode by opcode.
@@ -84,6 +92,8 @@ def write_arrays(path, arrays, nest=lambda body: body):
 def test_reads_tensors_of_every_kind(tmp_path, legacy):
     numbers = np.arange(24, dtype='<f4')
     storages = {'7': numbers, 'b': np.array([3], '<i8'), 'c': np.array([0.5, -2], '<f2')}
+    # bfloat16 is the upper half of float32.
+    storages['d'] = (np.array([1.5, -3.140625], '<f4').view('<u4') >> 16).astype('<u2')
     view = dict(offset=4, size=(3, 2), stride=(2, 1), legacy=legacy)
     body = mapping({
         'epoch': integer(3),
@@ -94,6 +104,7 @@ def test_reads_tensors_of_every_kind(tmp_path, legacy):
             'transposed': tensor('7', numbers, size=(4, 6), stride=(1, 4), legacy=legacy),
             'steps': tensor('b', storages['b'], size=(), stride=(), legacy=legacy),
             'half': tensor('c', storages['c'], legacy=legacy),
+            'brain': tensor('d', storages['d'], legacy=legacy),
         }),
     })
     write = write_legacy if legacy else write_zip
@@ -104,10 +115,11 @@ def test_reads_tensors_of_every_kind(tmp_path, legacy):
         'model.transposed': numbers.reshape(6, 4).T,
         'model.steps': np.array(3),
         'model.half': np.array([0.5, -2]),
+        'model.brain': np.array([1.5, -3.140625]),
     }
     assert arrays.keys() == expected.keys()
     for name, array in expected.items():
-        np.testing.assert_array_equal(arrays[name], array)
+        np.testing.assert_array_equal(np.asarray(arrays[name], np.float64), array)
 
 
 class Malicious:
@@ -177,6 +189,57 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
         torch_weights.read_checkpoint(str(path))
 
 
+def norm_shapes(name, channels):
+    kinds = ('weight', 'bias', 'running_mean', 'running_var')
+    return {f'{name}.{kind}': (channels,) for kind in kinds}
+
+
+def stfc3_shapes():
+    """Shapes of ResNet-18 and of a 512-64-32 head, by the names of the golden features' weights."""
+    shapes = {'conv1.weight': (64, 3, 7, 7), **norm_shapes('bn1', 64)}
+    for stage, (inputs, width) in enumerate([(64, 64), (64, 128), (128, 256), (256, 512)], 1):
+        for block, channels in enumerate((inputs, width)):
+            name = f'layer{stage}.{block}'
+            shapes[f'{name}.conv1.weight'] = (width, channels, 3, 3)
+            shapes[f'{name}.conv2.weight'] = (width, width, 3, 3)
+            shapes.update({**norm_shapes(f'{name}.bn1', width), **norm_shapes(f'{name}.bn2', width)})
+        if inputs != width:
+            shapes[f'layer{stage}.0.downsample.0.weight'] = (width, inputs, 1, 1)
+            shapes.update(norm_shapes(f'layer{stage}.0.downsample.1', width))
+    shapes.update({'head.conv0.weight': (64, 512, 1, 1), 'head.conv0.bias': (64,)})
+    return {**shapes, **norm_shapes('head.bn', 64), 'head.conv1.weight': (32, 64, 1, 1)}
+
+
+@pytest.fixture(scope='module')
+def golden_checkpoint(tmp_path_factory):
+    """The golden features' weights as the authors' program would have saved them."""
+    head = {'conv0': 'conv1d_0_512_64', 'bn': 'bn_0', 'conv1': 'conv1d_1_64_32'}
+    arrays = {}
+    for name, shape in stfc3_shapes().items():
+        array = test_encoder.torch_array(name, shape)
+        if name.startswith('head.'):
+            _, layer, kind = name.split('.')
+            arrays[f'encoder.projector.{head[layer]}.{kind}'] = array
+        else:
+            arrays[f'encoder.backbone.{name}'] = array
+    return write_arrays(tmp_path_factory.mktemp('golden') / '0025_STFC3.pth', arrays)
+
+
+@pytest.mark.parametrize('padding', encoder.PADDINGS)
+def test_imported_weights_give_the_authors_features(golden_checkpoint, padding):
+    imported, unused = torch_weights.load_encoder(golden_checkpoint, 'head', padding)
+    assert unused == []
+    features = imported(test_encoder.golden_frames(padding), training=False)
+    for there, output in (('layer3', 'stage3'), ('layer4', 'stage4'), ('head', 'head')):
+        name = f'{test_encoder.GOLDEN_NAMES[padding]}_eval_{there}'
+        expected = test_encoder.GOLDEN[name].transpose(0, 2, 3, 1)
+        step = test_encoder.GOLDEN_LAYERS[there][1]
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(
+            features[output].numpy()[..., ::step] / scale, expected / scale, rtol=0, atol=2e-5
+        )
+
+
 def small_encoder():
     model = encoder.resnet18(width=4, head_widths=(12, 6), seed=3)
     model(tf.random.stateless_normal([2, 64, 64, 3], seed=[0, 0]), training=True)
@@ -185,8 +248,6 @@ def small_encoder():
 
 def torch_arrays(model, backbone='', head=None):
     """An encoder's weights under PyTorch's names, with the step counters PyTorch adds."""
-    kinds = {'kernel': 'weight', 'bias': 'bias', 'gamma': 'weight', 'beta': 'bias',
-             'moving_mean': 'running_mean', 'moving_variance': 'running_var'}
     head_names = {'head.conv0': 'conv1d_0_32_12', 'head.bn': 'bn_0', 'head.conv1': 'conv1d_1_12_6'}
     arrays = {}
     for layer in model.layers:
@@ -200,7 +261,7 @@ def torch_arrays(model, backbone='', head=None):
             array = variable.numpy()
             if array.ndim == 4:
                 array = np.ascontiguousarray(array.transpose(3, 2, 0, 1))
-            arrays[f'{prefix}{name}.{kinds[kind]}'] = array
+            arrays[f'{prefix}{name}.{test_encoder.TORCH_NAMES[kind]}'] = array
             if kind == 'gamma':
                 arrays[f'{prefix}{name}.num_batches_tracked'] = np.array(5, '<i8')
     return arrays
@@ -250,6 +311,16 @@ def test_a_checkpoint_without_the_later_stages_gives_stage_3(tmp_path):
         torch_weights.load_encoder(path, 'stage4')
 
 
+def test_what_lies_beside_the_encoder_is_told(tmp_path):
+    arrays = torch_arrays(small_encoder(), 'model.encoder.model.')
+    extra = {'model.selfsim_fc.0.weight': np.zeros((2, 2), '<f4'),
+             'optimizer.state.0.exp_avg': np.zeros(3, '<f4')}
+    path = write_arrays(tmp_path / 'model.pth', {**arrays, **extra})
+    assert torch_weights.load_encoder(path, 'stage4')[1] == list(extra)
+    # 2 blocks of 2 convolutions and 2 norms of 4 arrays, and the shortcut's 1 and 4.
+    assert len(torch_weights.load_encoder(path, 'stage3')[1]) == 20 + 5 + len(extra)
+
+
 def test_what_does_not_fit_is_listed(tmp_path):
     arrays = torch_arrays(small_encoder())
     path = tmp_path / 'model.pth'
@@ -274,13 +345,19 @@ def test_what_does_not_fit_is_listed(tmp_path):
 
 def test_command(tmp_path):
     model = small_encoder()
-    path = write_arrays(tmp_path / 'model.pth', torch_arrays(model, 'encoder.model.'))
+    arrays = torch_arrays(model, 'model.encoder.model.')
+    arrays['model.selfsim_fc.0.bias'] = np.zeros(2, '<f4')
+    path = write_arrays(tmp_path / 'model.pth', arrays)
     command = [sys.executable, '-m', 'tools.import_torch', f'--checkpoint={path}']
     command.append(f'--output_dir={tmp_path / "saved"}')
     root = pathlib.Path(__file__).parent.parent
     result = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    assert 'layer4.0 (15), layer4.1 (10), model.selfsim_fc (1)' in result.stderr
     loaded = serving.load(str(tmp_path / 'saved'))
+    digest = hashlib.sha256((tmp_path / 'model.pth').read_bytes()).hexdigest()
+    assert loaded.metadata['checkpoint'] == 'model.pth'
+    assert loaded.metadata['checkpoint_sha256'] == digest
     frames = np.random.default_rng(0).integers(0, 256, (1, 40, 48, 3), np.uint8)
     expected = model(encoder.normalise_frames(frames, model.statistics))['stage3']
     np.testing.assert_allclose(

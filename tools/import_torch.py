@@ -3,10 +3,14 @@
     python -m tools.import_torch --checkpoint=FILE.pth --output_dir=OUT
 """
 
+import collections
 from collections.abc import Sequence
+import hashlib
+import pathlib
 
 from absl import flags
 from absl import logging
+import tensorflow as tf
 
 from stfc3_tf import command
 from stfc3_tf import encoder
@@ -35,15 +39,27 @@ _PREFIX = flags.DEFINE_string(
 )
 
 
+def origin(path: str) -> dict[str, str]:
+    """What the export records of the checkpoint: its name and a digest to know it by."""
+    with tf.io.gfile.GFile(path, 'rb') as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    return {'checkpoint': pathlib.PurePath(path).name, 'checkpoint_sha256': digest}
+
+
+def summary(names: Sequence[str]) -> str:
+    """Names counted by their first two parts, because an optimiser's state has hundreds."""
+    groups = collections.Counter('.'.join(name.split('.')[:2]) for name in names)
+    return ', '.join(f'{group} ({count})' for group, count in groups.items())
+
+
 def main(_: Sequence[str]) -> None:
     """Reads the checkpoint, exports the encoder, says what was left over."""
     imported, unused = torch_weights.load_encoder(
         _CHECKPOINT.value, _LAYER.value, _PADDING.value, _STATISTICS.value, _PREFIX.value
     )
     if unused:
-        logging.info('Not needed for %s: %s', _LAYER.value, ', '.join(unused))
-    metadata = {'checkpoint': _CHECKPOINT.value}
-    serving.export(imported, _OUTPUT_DIR.value, _LAYER.value, metadata)
+        logging.info('Not needed for %s: %s', _LAYER.value, summary(unused))
+    serving.export(imported, _OUTPUT_DIR.value, _LAYER.value, origin(_CHECKPOINT.value))
     print(f'Wrote {_OUTPUT_DIR.value}')
 
 
