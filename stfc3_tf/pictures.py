@@ -8,7 +8,6 @@ centres at integers; matrices follow `stfc3_tf.geometry`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import posixpath
 import textwrap
 from typing import NamedTuple
 
@@ -16,7 +15,8 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf.benchmarks.files import DAVIS_PALETTE
+from stfc3_tf import palette
+from stfc3_tf import writing
 
 _WHITE = (255, 255, 255)
 # Not white, so that the edge of a white mask is seen.
@@ -127,7 +127,7 @@ def overlay_mask(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5) -> n
     Returns:
       uint8 [height, width, 3].
     """
-    colours = DAVIS_PALETTE[mask]
+    colours = palette.DAVIS[mask]
     share = np.where(_outline(mask), 1.0, opacity)[..., np.newaxis] * (mask > 0)[..., np.newaxis]
     return np.rint(image * (1 - share) + colours * share).astype(np.uint8)
 
@@ -156,7 +156,7 @@ def overlay_points(image: np.ndarray, points: np.ndarray, visible: np.ndarray | 
     visible = np.ones(len(points), bool) if visible is None else visible
     for number, (point, seen) in enumerate(zip(points, visible), 1):
         if np.all(np.isfinite(point)):
-            colour = DAVIS_PALETTE[1 + (number - 1) % 255].tolist()
+            colour = palette.DAVIS[1 + (number - 1) % 255].tolist()
             _circle(canvas, point, radius + 1, _WHITE, cv2.FILLED if seen else 1)
             _circle(canvas, point, radius, colour, cv2.FILLED if seen else 2)
     return canvas
@@ -312,7 +312,7 @@ def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, x_la
     axes = _Axes(_widened(everything[:, 0]), _widened(everything[:, 1]), *size)
     canvas = axes.frame(x_label)
     for number, (name, curve) in enumerate(points.items(), 1):
-        colour = DAVIS_PALETTE[number].tolist()
+        colour = palette.DAVIS[number].tolist()
         cv2.polylines(canvas, [axes.pixels(curve)], False, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
         _write(canvas, name, size[1] - 8 - _text_width(name), _LINE_HEIGHT * number, colour)
     return caption(canvas, title)
@@ -368,8 +368,4 @@ class _Axes(NamedTuple):
 
 def write_png(path: str, image: np.ndarray) -> None:
     """Writes uint8 [height, width, 3] as PNG through tf.io.gfile; it appears only when whole."""
-    tf.io.gfile.makedirs(posixpath.dirname(path) or '.')
-    unfinished = f'{path}.unfinished'
-    with tf.io.gfile.GFile(unfinished, 'wb') as file:
-        file.write(tf.io.encode_png(image).numpy())
-    tf.io.gfile.rename(unfinished, path, overwrite=True)
+    writing.write_bytes(path, tf.io.encode_png(image).numpy())

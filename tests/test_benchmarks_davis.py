@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from stfc3_tf import errors, propagation, tracking
+from stfc3_tf import errors, palette, propagation, tracking
 from stfc3_tf.benchmarks import codecs, davis, files, runner
 
 FRAMES = 7
@@ -111,7 +111,7 @@ def test_palette_of_davis():
         255: (224, 224, 192),
     }
     for index, colour in expected.items():
-        assert tuple(files.DAVIS_PALETTE[index]) == colour
+        assert tuple(palette.DAVIS[index]) == colour
 
 
 def test_2016_is_one_object_of_everything_that_is_not_zero(tmp_path):
@@ -154,9 +154,9 @@ def test_void_pixels_do_not_count(tmp_path):
 def test_colour_masks_are_read_by_the_palette_or_refused(tmp_path):
     path = str(tmp_path / 'mask.png')
     mask = np.maximum(square(2, 2), square(40, 20, number=2))
-    Image.fromarray(files.DAVIS_PALETTE[mask]).save(path)
+    Image.fromarray(palette.DAVIS[mask]).save(path)
     np.testing.assert_array_equal(files.read_index_mask(path), mask)
-    Image.fromarray(files.DAVIS_PALETTE[mask] + np.uint8(1)).save(path)
+    Image.fromarray(palette.DAVIS[mask] + np.uint8(1)).save(path)
     with pytest.raises(errors.UserError, match='palette'):
         files.read_index_mask(path)
 

@@ -15,6 +15,11 @@ import scipy.io
 import tensorflow as tf
 
 from stfc3_tf import errors
+from stfc3_tf import palette
+from stfc3_tf import writing
+
+# Bytes read at once where a file is only looked through.
+_PIECE = 1 << 20
 
 
 def exists(path: str) -> bool:
@@ -30,13 +35,23 @@ def read_bytes(path: str) -> bytes:
     except tf.errors.OpError as error:
         raise errors.UserError(f'{path} is missing or cannot be read: {error.message}') from error
     if not contents:
-        raise errors.UserError(f'{path} is empty; unpack the data set again.')
+        raise _empty(path)
     return contents
 
 
 def digest(path: str) -> bytes:
-    """Returns the SHA-256 of a file; raises UserError if it is missing, empty or unreadable."""
-    return hashlib.sha256(read_bytes(path)).digest()
+    """Returns the SHA-256 of a file, read in pieces; errors as of `read_bytes`."""
+    sha256, size = hashlib.sha256(), 0
+    try:
+        with tf.io.gfile.GFile(path, 'rb') as file:
+            while piece := file.read(_PIECE):
+                sha256.update(piece)
+                size += len(piece)
+    except tf.errors.OpError as error:
+        raise errors.UserError(f'{path} is missing or cannot be read: {error.message}') from error
+    if not size:
+        raise _empty(path)
+    return sha256.digest()
 
 
 def read_lines(path: str, expected: str) -> list[str]:
@@ -107,10 +122,10 @@ def read_index_mask(path: str) -> np.ndarray:
     if image.mode in ('P', 'L', '1'):
         return np.asarray(image if image.mode != '1' else image.convert('L'))
     colours = np.asarray(image.convert('RGB'), np.int64) @ [1 << 16, 1 << 8, 1]
-    palette = DAVIS_PALETTE.astype(np.int64) @ [1 << 16, 1 << 8, 1]
-    order = np.argsort(palette)
-    index = order[np.minimum(np.searchsorted(palette, colours, sorter=order), len(palette) - 1)]
-    if np.any(palette[index] != colours):
+    known = palette.DAVIS.astype(np.int64) @ [1 << 16, 1 << 8, 1]
+    order = np.argsort(known)
+    index = order[np.minimum(np.searchsorted(known, colours, sorter=order), len(known) - 1)]
+    if np.any(known[index] != colours):
         raise errors.UserError(
             f'{path} is a {image.mode} image with colours that are not in the DAVIS palette; '
             'expected a palette PNG whose indices are object numbers.'
@@ -121,10 +136,10 @@ def read_index_mask(path: str) -> np.ndarray:
 def write_palette_mask(path: str, mask: np.ndarray) -> None:
     """Writes an index mask, uint8 [height, width], as a PNG with the DAVIS palette."""
     image = Image.fromarray(mask.astype(np.uint8), mode='P')
-    image.putpalette(DAVIS_PALETTE.tobytes())
+    image.putpalette(palette.DAVIS.tobytes())
     contents = io.BytesIO()
     image.save(contents, format='PNG')
-    _write(path, contents.getvalue())
+    writing.write_bytes(path, contents.getvalue())
 
 
 def read_mat(path: str, name: str, axes: int) -> np.ndarray:
@@ -147,7 +162,11 @@ def write_mat(path: str, **arrays: Any) -> None:
     """Writes arrays as a compressed MATLAB 5 file."""
     contents = io.BytesIO()
     scipy.io.savemat(contents, arrays, do_compression=True)
-    _write(path, contents.getvalue())
+    writing.write_bytes(path, contents.getvalue())
+
+
+def _empty(path: str) -> errors.UserError:
+    return errors.UserError(f'{path} is empty; unpack the data set again.')
 
 
 def _decoded(path: str) -> Image.Image:
@@ -160,26 +179,3 @@ def _decoded(path: str) -> Image.Image:
             f'{path} is not a readable image ({error}); unpack the data set again.'
         ) from error
     return image
-
-
-def _write(path: str, contents: bytes) -> None:
-    tf.io.gfile.makedirs(posixpath.dirname(path))
-    with tf.io.gfile.GFile(path, 'wb') as file:
-        file.write(contents)
-
-
-def _davis_palette() -> np.ndarray:
-    """The 256 colours of DAVIS and PASCAL VOC: uint8 [256, 3].
-
-    Bits 0, 3, 6 of an index are the high bits of red, from the highest downwards; bits 1, 4, 7
-    those of green, bits 2, 5 those of blue.
-    """
-    index = np.arange(256)[:, np.newaxis]
-    channel = np.arange(3)
-    colours = np.zeros((256, 3), np.int64)
-    for level in range(3):
-        colours |= (index >> (3 * level + channel) & 1) << (7 - level)
-    return colours.astype(np.uint8)
-
-
-DAVIS_PALETTE = _davis_palette()
