@@ -12,14 +12,18 @@ An export carries its metadata twice: in `METADATA_FILE` beside the model, for p
 as the function `metadata` of the loaded object.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 import json
 from typing import Any
 
+from absl import logging
 import tensorflow as tf
 
 import stfc3_tf
 from stfc3_tf import errors
+from stfc3_tf import writing
 from stfc3_tf.encoder import CellGrid, Encoder, normalise_frames, OUTPUTS
 from stfc3_tf.propagation import propagate, PropagationSettings
 
@@ -57,15 +61,14 @@ def export(
     module = _module(encoder, layer, settings, described)
     signatures = {'features': module.features, 'propagate': module.propagate}
     output_dir = output_dir.rstrip('/')
-    partial = f'{output_dir}.partial'
+
+    def save(partial):
+        tf.saved_model.save(module, partial, signatures=signatures)
+        writing.write_text(tf.io.gfile.join(partial, METADATA_FILE), described + '\n')
+
     try:
         _check_replaceable(output_dir)
-        _remove(partial)
-        tf.saved_model.save(module, partial, signatures=signatures)
-        tf.io.gfile.makedirs(tf.io.gfile.join(partial, 'assets.extra'))
-        with tf.io.gfile.GFile(tf.io.gfile.join(partial, METADATA_FILE), 'w') as file:
-            file.write(described + '\n')
-        _replace(output_dir, partial)
+        writing.write_whole(output_dir, save)
     except (tf.errors.OpError, OSError) as error:
         raise errors.UserError(f'Cannot write a SavedModel to {output_dir}: {error}') from error
 
@@ -146,21 +149,6 @@ def _check_replaceable(output_dir: str) -> None:
     )
 
 
-def _replace(output_dir: str, partial: str) -> None:
-    """Moves a finished export to its place; an older one is gone only once the new one is there."""
-    replaced = f'{output_dir}.replaced'
-    _remove(replaced)
-    if tf.io.gfile.exists(output_dir):
-        tf.io.gfile.rename(output_dir, replaced)
-    tf.io.gfile.rename(partial, output_dir)
-    _remove(replaced)
-
-
-def _remove(folder: str) -> None:
-    if tf.io.gfile.exists(folder):
-        tf.io.gfile.rmtree(folder)
-
-
 class LoadedEncoder:
     """An exported encoder.
 
@@ -218,11 +206,12 @@ class LoadedEncoder:
 def load(path: str) -> LoadedEncoder:
     """Loads an exported encoder.
 
-    A SavedModel made by other means will do if it has the signature `features` and, in
-    `METADATA_FILE`, a JSON object with `cell_grid`: {"first": pixels, "stride": pixels}.
+    A SavedModel made by other means will do if it has the signature `features`. Where its cells are
+    is read from `METADATA_FILE`, a JSON object with `cell_grid`: {"first": pixels, "stride": pixels};
+    without it the stride is measured and cell 0 taken to be centred on pixel 0, with a warning.
 
     Raises:
-      errors.UserError: `path` holds no SavedModel, or one that lacks either.
+      errors.UserError: `path` holds no SavedModel, or one without usable features.
     """
     if not tf.io.gfile.exists(tf.io.gfile.join(path, _MODEL_FILE)):
         raise errors.UserError(
@@ -240,11 +229,36 @@ def load(path: str) -> LoadedEncoder:
         )
     metadata = _metadata(module, path)
     if 'cell_grid' not in metadata:
-        raise errors.UserError(
-            f'{path} does not say where its feature cells lie. Export the encoder with tools.export or '
-            f'tools.import_torch, or give "cell_grid": {{"first": 0, "stride": 8}} in its {METADATA_FILE}.'
+        grid = _measured_grid(module, path)
+        logging.warning(
+            '%s does not say where its feature cells lie: cell i is taken to be centred on pixel index '
+            '%d i. If it is not, give "cell_grid": {"first": ..., "stride": %d} in its %s.',
+            path,
+            grid.stride,
+            grid.stride,
+            METADATA_FILE,
         )
+        metadata = {**metadata, 'cell_grid': grid._asdict()}
     return LoadedEncoder(module, metadata)
+
+
+def _measured_grid(module: Any, path: str) -> CellGrid:
+    """The grid of an encoder that does not tell, from the features of a blank frame."""
+    side = 256
+    try:
+        maps = module.signatures['features'](frames=tf.zeros([1, side, side, 3], tf.uint8))['features']
+        stride = side / maps.shape[1]
+    except (tf.errors.OpError, TypeError, ValueError, KeyError, IndexError) as error:
+        raise errors.UserError(
+            f'{path}: its signature `features` does not map `frames`, uint8 [batch, height, width, 3], to '
+            f'`features`, float32 [batch, rows, columns, channels]: {error}'
+        ) from error
+    if maps.shape.rank != 4 or maps.shape[1] != maps.shape[2] or stride != round(stride):
+        raise errors.UserError(
+            f'{path}: {side}x{side} pixels give features of shape {maps.shape.as_list()}, no whole number '
+            f'of pixels a cell; give "cell_grid": {{"first": ..., "stride": ...}} in its {METADATA_FILE}.'
+        )
+    return CellGrid(0.0, round(stride))
 
 
 def _metadata(module: Any, path: str) -> dict[str, Any]:

@@ -180,25 +180,48 @@ def test_what_is_no_encoder_is_refused(tmp_path):
         serving.export(make_encoder(), str(tmp_path / 'model'), layer='stage5')
 
 
-def test_a_model_made_elsewhere_needs_only_its_cell_grid(tmp_path):
+def save_foreign(path, function, name='frames'):
     module = tf.Module()
+    spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name)
+    module.features = tf.function(function, input_signature=[spec])
+    tf.saved_model.save(module, str(path), signatures={'features': module.features})
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, 'frames')])
-    def features(frames):
-        return {'features': tf.math.l2_normalize(tf.cast(frames, tf.float32)[:, ::4, ::4], axis=-1)}
 
-    module.features = features
+def every_fourth_pixel(frames):
+    return {'features': tf.math.l2_normalize(tf.cast(frames, tf.float32)[:, ::4, ::4], axis=-1)}
+
+
+def test_a_model_made_elsewhere_is_asked_for_its_stride(tmp_path, caplog):
     path = tmp_path / 'foreign'
-    tf.saved_model.save(module, str(path), signatures={'features': features})
-    with pytest.raises(errors.UserError, match='cell_grid'):
-        serving.load(str(path))
+    save_foreign(path, every_fourth_pixel)
+    assert serving.load(str(path)).cell_grid == encoder.CellGrid(0, 4)
+    assert 'does not say where its feature cells lie' in caplog.text
+    caplog.clear()
     (path / 'assets.extra').mkdir()
-    (path / serving.METADATA_FILE).write_text('{"cell_grid": {"first": 0, "stride": 4}}')
+    (path / serving.METADATA_FILE).write_text('{"cell_grid": {"first": 1.5, "stride": 4}}')
     loaded = serving.load(str(path))
-    assert loaded.cell_grid == encoder.CellGrid(0, 4)
+    assert loaded.cell_grid == encoder.CellGrid(1.5, 4) and not caplog.text
     assert loaded.features(random_frames(1, 8, 8)).shape == (1, 2, 2, 3)
     with pytest.raises(errors.UserError, match='no signature `propagate`'):
         loaded.propagate(*[None] * 4)
+
+
+def without_margin(frames):
+    return {'features': tf.cast(frames, tf.float32)[:, 3:-3:4, 3:-3:4]}
+
+
+@pytest.mark.parametrize(
+    'function,name,problem',
+    [
+        (without_margin, 'frames', r'\[1, 63, 63, 3\], no whole number'),
+        (every_fourth_pixel, 'images', 'does not map `frames`'),
+        (lambda frames: {'maps': frames}, 'frames', 'does not map `frames`'),
+    ],
+)
+def test_features_that_are_none_are_refused(tmp_path, function, name, problem):
+    save_foreign(tmp_path / 'foreign', function, name)
+    with pytest.raises(errors.UserError, match=f'foreign.*{problem}'):
+        serving.load(str(tmp_path / 'foreign'))
 
 
 def test_saved_model_cli_shows_the_signatures(exported):
