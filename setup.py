@@ -41,7 +41,7 @@ setuptools.setup(
     name='stfc3-tf',
     version=VERSION,
     description='Video correspondence without labels: fully convolutional cycle consistency in TensorFlow',
-    long_description=(HERE / 'README.md').read_text() if (HERE / 'README.md').exists() else '',
+    long_description=(HERE / 'README.md').read_text(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.9,<3.12',

@@ -3,6 +3,7 @@
 A model folder holds
 
     config.gin              the operative configuration
+    stream.json             what the order of the clips follows from
     checkpoints/last/       the last N checkpoints, with everything needed to go on
     checkpoints/best/       the one with the best held-out score
     saved_model/            the exported encoder, written at the end
@@ -13,7 +14,9 @@ seed and i alone (see `stfc3_tf.clips.dataset`).
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 
 from absl import logging
 import gin
@@ -23,6 +26,7 @@ from stfc3_tf import errors
 from stfc3_tf.learner import Learner
 
 CONFIG_NAME = 'config.gin'
+STREAM_NAME = 'stream.json'
 _FAILURES = (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError,
              tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError)
 
@@ -55,7 +59,7 @@ class Checkpoints:
 
     def save_if_best(self, score: float) -> bool:
         """Keeps the present weights as the best if `score` is the highest yet."""
-        if score <= float(self.best_score.numpy()):
+        if not score > float(self.best_score.numpy()):  # so that NaN never is the best
             return False
         self.best_score.assign(score)
         _save(self._best, self._learner.step)
@@ -68,6 +72,7 @@ class Checkpoints:
           errors.UserError: there are checkpoints, but none fits this configuration.
         """
         failures = []
+        rate = _constant_rate(self._learner.optimizer)
         for path in reversed(self._last.checkpoints):
             try:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
@@ -75,6 +80,8 @@ class Checkpoints:
                 failures.append(f'{path}: {_first_line(error)}')
                 logging.warning('Checkpoint %s cannot be used, trying the one before it: %s', path, _first_line(error))
             else:
+                if rate is not None:  # the configuration decides, not the run so far
+                    self._learner.optimizer.learning_rate = rate
                 return self._learner.step
         if failures:
             raise errors.UserError(
@@ -84,17 +91,26 @@ class Checkpoints:
 
 
 class SaveCheckpoints(tf.keras.callbacks.Callback):
-    """Writes a checkpoint every `interval` steps."""
+    """Writes a checkpoint every `interval` steps, and where steps are slow every `minutes`."""
 
-    def __init__(self, keeper: Checkpoints, interval: int):
+    def __init__(self, keeper: Checkpoints, interval: int, minutes: float):
         super().__init__()
         self._keeper = keeper
         self._interval = interval
+        self._seconds = 60 * minutes
+        self._saved_at = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Saves where the step is a multiple of the interval."""
-        if self.model.step % self._interval == 0:
+        """Saves where it is due."""
+        if self.model.step % self._interval == 0 or time.monotonic() - self._saved_at > self._seconds:
             self._keeper.save()
+            self._saved_at = time.monotonic()
+
+
+def _constant_rate(optimizer: tf.keras.optimizers.Optimizer) -> float | None:
+    """The learning rate, or None where a schedule gives it."""
+    rate = optimizer.learning_rate
+    return float(rate.numpy()) if isinstance(rate, tf.Variable) else None
 
 
 def _save(manager: tf.train.CheckpointManager, step: int) -> str:
@@ -150,11 +166,38 @@ def bytes_needed(learner: Learner, keep: int) -> int:
 
 def write_config(model_dir: str) -> None:
     """Writes the operative configuration beside the checkpoints."""
-    path = tf.io.gfile.join(model_dir, CONFIG_NAME)
+    _write_whole(tf.io.gfile.join(model_dir, CONFIG_NAME), gin.operative_config_str())
+
+
+def _write_whole(path: str, text: str) -> None:
+    """Writes a file that is either as it was or complete."""
     partial = path + '.partial'
     with tf.io.gfile.GFile(partial, 'w') as file:
-        file.write(gin.operative_config_str())
+        file.write(text)
     tf.io.gfile.rename(partial, path, overwrite=True)
+
+
+def check_same_stream(model_dir: str, stream: dict[str, int | float], resumed: bool) -> None:
+    """Makes sure that a resumed run goes on with the clips it began with.
+
+    Args:
+      model_dir: the run's folder.
+      stream: what the order of the clips follows from, by name.
+      resumed: whether there is a run to compare with.
+
+    Raises:
+      errors.UserError: the run began with another stream.
+    """
+    path = tf.io.gfile.join(model_dir, STREAM_NAME)
+    if resumed and tf.io.gfile.exists(path):
+        with tf.io.gfile.GFile(path) as file:
+            began = json.load(file)
+        changed = [f'{name} was {began.get(name)}, is {value}' for name, value in stream.items()
+                   if began.get(name) != value]
+        if changed:
+            raise errors.UserError(f'The run in {model_dir} began with other clips ({"; ".join(changed)}): go on with '
+                                   'those, or train into another --model_dir.')
+    _write_whole(path, json.dumps(stream, indent=1))
 
 
 def restore_encoder(encoder: tf.keras.Model, model_dir: str, which: str = 'last') -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -12,26 +13,81 @@ import gin
 from stfc3_tf import errors
 
 
+_INCLUDE = re.compile(r"""include\s+(['"])(?P<path>.+?)\1\s*(#.*)?$""")
+
+
 def parse_gin(files: Sequence[str], bindings: Sequence[str]) -> None:
     """Reads gin files and bindings, later ones overriding earlier ones.
 
-    Files named by `include` are looked for beside the including file's folder as well as from the
-    working folder, so that a configuration runs from anywhere.
+    A path named by `include` is relative to the file that names it, so that a configuration means the same
+    from anywhere and beside any other.
 
     Raises:
       errors.UserError: a file does not exist, or a file or binding has a syntax error or names
         something that is not configurable.
     """
-    for file in files:
-        if not os.path.isfile(file):
-            raise errors.UserError(f'--gin_file={file}: there is no such file.')
-        gin.add_config_file_search_path(os.path.dirname(os.path.abspath(file)))
+    with gin.unlock_config():
+        for file in files:
+            _parse_file(file, f'--gin_file={file}')
+        for binding in bindings:
+            parse_text(binding, f'--gin_bindings={binding}')
+        gin.finalize()
+
+
+def _parse_file(path: str, named_by: str) -> None:
+    """Parses a file and what it includes, in order."""
+    if not os.path.isfile(path):
+        raise errors.UserError(f'{named_by}: there is no such file.')
+    with open(path) as file:
+        lines = file.read().split('\n')
+    begin = 0
+    for number, line in enumerate([*lines, None]):
+        include = line is not None and _INCLUDE.match(line)
+        if include or line is None:
+            # Empty lines in front keep the line numbers of gin's messages right.
+            parse_text('\n' * begin + '\n'.join(lines[begin:number]), path)
+            begin = number + 1
+        if include:
+            _parse_file(os.path.join(os.path.dirname(path), include['path']), f'{path}: {line}')
+
+
+def parse_text(text: str, origin: str) -> None:
+    """Reads bindings from text.
+
+    Args:
+      text: gin statements, without includes.
+      origin: where it comes from, for messages.
+
+    Raises:
+      errors.UserError: it is not valid.
+    """
     try:
-        gin.parse_config_files_and_bindings(list(files), list(bindings), print_includes_and_imports=False)
-    except (ValueError, SyntaxError, IOError, TypeError, AttributeError, RuntimeError) as error:
-        raise errors.UserError(
-            f'The configuration ({", ".join([*files, *bindings]) or "empty"}) is not valid: {error}'
-        ) from error
+        with gin.unlock_config():
+            gin.parse_config(text)
+    except (ValueError, SyntaxError, TypeError, AttributeError, RuntimeError) as error:
+        raise errors.UserError(f'{origin} is not valid: {error}') from error
+
+
+def check_bindings_used(bindings: Sequence[str]) -> None:
+    """Refuses settings without effect, once everything that reads the configuration was built.
+
+    gin knows the names of parameters, but not whether anything uses a macro or a scope: a misspelt one would be ignored.
+
+    Args:
+      bindings: those of the command line; each must have an effect. Of those in files, macros must.
+
+    Raises:
+      errors.UserError: naming what nothing uses.
+    """
+    given = {binding.split('=')[0].strip() for binding in bindings}
+    unused = _bound_names(gin.config_str()) - _bound_names(gin.operative_config_str())
+    idle = sorted(name for name in unused if name in given or '.' not in name)
+    if idle:
+        raise errors.UserError(f'Nothing uses the setting {", ".join(idle)}: is it misspelt, or overridden by another?')
+
+
+def _bound_names(configuration: str) -> set[str]:
+    return set(re.findall(r'^([\w./]+) = ?', configuration, re.MULTILINE))
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:

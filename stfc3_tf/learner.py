@@ -44,7 +44,7 @@ class Learner(tf.keras.Model):
           cycles: 'all' or 'released', see `walk.select_cycles`.
           cycle_reduction: 'sum' or 'mean' over cycles.
           accumulation_steps: the step's batch is taken in this many parts, one after the other, to
-            save memory; batch normalisation then sees one part at a time.
+            save memory; batch normalisation then sees, and averages over, one part at a time.
           seed: of the dropped edges.
         """
         super().__init__(name='learner')
@@ -57,7 +57,7 @@ class Learner(tf.keras.Model):
         self.cycle_reduction = cycle_reduction
         self.accumulation_steps = accumulation_steps
         self.seed = seed
-        self.counters = {name: self._counter(name) for name in ('step', 'clips_seen')}
+        self.counters = {name: self._counter(name) for name in ('step', 'clips_seen', 'skipped')}
         self._meters: dict[str, tf.keras.metrics.Mean] = {}
 
     @property
@@ -69,6 +69,11 @@ class Learner(tf.keras.Model):
     def clips_seen(self) -> int:
         """Clips taken from the input since the beginning of the run."""
         return int(self.counters['clips_seen'].numpy())
+
+    @property
+    def skipped(self) -> int:
+        """Batches skipped since the beginning of the run, for want of a finite gradient."""
+        return int(self.counters['skipped'].numpy())
 
     @staticmethod
     def _counter(name: str) -> tf.Variable:
@@ -82,7 +87,11 @@ class Learner(tf.keras.Model):
           optimizer: a Keras optimiser.
           clip_frames: T, for one loss meter per cycle.
           jit_compile: compile the step with XLA.
+
+        Raises:
+          errors.UserError: a setting of the walk is none of its choices, or leaves nothing to learn from.
         """
+        self._check_settings(clip_frames)
         if any(layer.compute_dtype == 'float16' for layer in self.encoder.layers):
             optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
         super().compile(optimizer=optimizer, jit_compile=jit_compile)
@@ -90,6 +99,16 @@ class Learner(tf.keras.Model):
                  'skipped_steps', *(f'loss/cycle_{k + 1}' for k in range(clip_frames - 1))]
         self._meters = {name: tf.keras.metrics.Mean(name=name) for name in names}
         self.optimizer.build(self.encoder.trainable_variables)
+
+    def _check_settings(self, clip_frames: int) -> None:
+        """Tries the walk's settings on nothing; inside the compiled step, an error would be hard to read."""
+        if clip_frames < 2:
+            raise errors.UserError(f'clip_frames = {clip_frames}: a walk needs at least 2.')
+        if self.accumulation_steps < 1:
+            raise errors.UserError(f'Learner.accumulation_steps = {self.accumulation_steps}: must be at least 1.')
+        geometry.cell_centres(self.warp_convention, 1, 8, self.encoder.cell_grid[FEATURE])
+        walk.normaliser(self.loss_normaliser, 0.0, 0.0)
+        walk.select_cycles(tf.zeros([clip_frames - 1]), self.cycles, self.cycle_reduction)
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
@@ -175,10 +194,21 @@ class Learner(tf.keras.Model):
         return self.visible_nodes(batch['view_from_frame'], *self.map_size(size), size)
 
     def map_size(self, view_size: int) -> tuple[int, int]:
-        """Rows and columns of the feature map of a square view."""
-        with tf.init_scope():
-            shapes = self.encoder.compute_output_shape([1, view_size, view_size, 3])
-        return tuple(shapes[FEATURE][1:3])
+        """Rows and columns of the feature map of a square view.
+
+        Raises:
+          errors.UserError: the view is too small to leave any.
+        """
+        try:
+            with tf.init_scope():
+                shapes = self.encoder.compute_output_shape([1, view_size, view_size, 3])
+            rows, columns = shapes[FEATURE][1:3]
+        except ValueError:
+            rows = columns = 0
+        if rows < 1 or columns < 1:
+            raise errors.UserError(f'ViewSampler.view_size = {view_size} leaves no cell of the feature map: give larger '
+                                   'views (without padding, 256 pixels leave 4 x 4 cells).')
+        return rows, columns
 
     def _node_counts(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Visible and all start nodes of the global batch."""
@@ -200,6 +230,7 @@ class Learner(tf.keras.Model):
             variable.assign(tf.where(finite, variable, before))
         self.counters['step'].assign_add(1)
         self.counters['clips_seen'].assign_add(_global_batch_size(batch))
+        self.counters['skipped'].assign_add(1 - tf.cast(finite, tf.int64))
         self._meter(sums, visible, nodes, finite)
         self._meters['gradient_norm'].update_state(norm, sample_weight=tf.cast(finite, tf.float32))
         self._meters['skipped_steps'].update_state(1 - tf.cast(finite, tf.float32))
@@ -223,14 +254,23 @@ class Learner(tf.keras.Model):
             return self._gradients({key: value[part] for key, value in parts.items()}, divisor)
 
         def add_part(part, totals):
-            return part + 1, tf.nest.map_structure(tf.add, totals, gradients_of(part))
+            # One part at a time: running parts side by side would cost the memory this is to save.
+            with tf.control_dependencies(tf.nest.flatten(totals)):
+                return part + 1, tf.nest.map_structure(tf.add, totals, gradients_of(part))
 
-        # One part at a time: running parts side by side would cost the memory this is to save.
-        _, totals = tf.while_loop(lambda part, _: part < self.accumulation_steps, add_part,
-                                  (1, gradients_of(0)), parallel_iterations=1)
-        return totals
+        state = 1, gradients_of(0)
+        if tf.distribute.get_replica_context().num_replicas_in_sync == 1:
+            return tf.while_loop(lambda part, _: part < self.accumulation_steps, add_part, state,
+                                 parallel_iterations=1)[1]
+        # Synchronised norms talk to the other replicas, which no loop of the graph may do.
+        for _ in range(1, self.accumulation_steps):
+            state = add_part(*state)
+        return state[1]
 
     def _parts(self, value: tf.Tensor) -> tf.Tensor:
+        if value.shape[0] is None:
+            raise errors.UserError('Learner.accumulation_steps needs batches of a fixed size: '
+                                   'dataset.batch(size, drop_remainder=True).')
         if value.shape[0] % self.accumulation_steps:
             raise errors.UserError(f'Learner.accumulation_steps = {self.accumulation_steps} does not divide the '
                                    f'{value.shape[0]} clips that each device gets per step.')

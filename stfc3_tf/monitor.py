@@ -23,7 +23,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import clips, pictures, progress, views, walk
+from stfc3_tf import clips, errors, pictures, progress, views, walk
 from stfc3_tf.checkpoints import Checkpoints
 from stfc3_tf.learner import Learner
 
@@ -112,25 +112,28 @@ def watch(model: Learner, *, source: clips.Source, view_sampler: views.ViewSampl
     writer = tf.summary.create_file_writer(tf.io.gfile.join(model_dir, 'tensorboard'))
     with writer.as_default(step=model.step):
         tf.summary.text('configuration', gin.markdown(gin.operative_config_str()))
-    callbacks = [Scalars(writer, log_interval, lambda: skipped.count)]
+    callbacks = [Scalars(writer, log_interval, lambda: skipped.count), SkippedSteps()]
+    if held_out_score and probe_interval:
+        callbacks.append(HeldOut(writer, probe_interval, _keeping_the_best(model, keeper, held_out_score)))
     if probe_interval or picture_interval:
-        found = fixed_clips(source, max(2, probe_videos))
-        score = _keeping_the_best(model, keeper, held_out_score) if held_out_score else None
-        callbacks += _looks(writer, model, view_sampler, found, probe_interval,
-                            picture_interval, score)
+        found = unrelated_clips(source, probe_videos)
+        callbacks += _looks(writer, model, view_sampler, found, probe_interval, picture_interval)
     return [*callbacks, progress.Progress(steps)]
 
 
-def _looks(writer, model, view_sampler, found, probe_interval, picture_interval, score):
-    """The probe and the pictures, where they are wanted and there are videos for them."""
-    if len(found) < 2:
-        logging.warning('No probe, no pictures: they need two readable videos, not %d.', len(found))
-        return []
+def unrelated_clips(source: clips.Source, count: int) -> list[np.ndarray]:
+    """Clips of different videos, see `fixed_clips`; built-in scenes stand in where there are not two videos."""
+    found = fixed_clips(source, max(2, count))
+    return found if len(found) > 1 else found + fixed_clips(clips.SyntheticScenes(), 2)
+
+
+def _looks(writer, model, view_sampler, found, probe_interval, picture_interval):
+    """The probe and the pictures, where they are wanted."""
     frames = np.stack([centre_view(clip, view_sampler.view_size) for clip in found])
     encode = tf.function(lambda images: model(images, training=False))
     looks = []
     if probe_interval:
-        looks.append(Probe(writer, probe_interval, encode, frames[:, 0], model.temperature, score))
+        looks.append(Probe(writer, probe_interval, encode, frames[:, 0], model.temperature))
     if picture_interval:
         sample = view_sampler(tf.constant(found[0]), tf.constant([0, 0]))
         sample = {name: value.numpy() for name, value in sample.items()}
@@ -240,11 +243,10 @@ class _Occasional(tf.keras.callbacks.Callback):
 
 
 class Probe(_Occasional):
-    """Writes the collapse ratio of fixed frames and, if there is one, the held-out score."""
+    """Writes the collapse ratio of fixed frames."""
 
     def __init__(self, writer: tf.summary.SummaryWriter, interval: int, encode: Encode,
-                 frames: np.ndarray, temperature: float,
-                 held_out_score: Callable[[], float] | None = None):
+                 frames: np.ndarray, temperature: float):
         """Sets what is probed.
 
         Args:
@@ -254,24 +256,67 @@ class Probe(_Occasional):
           frames: uint8 [frames, size, size, 3] of different videos; each is compared with the next
             and the last with the first. At least two.
           temperature: tau of the learner.
-          held_out_score: any figure of merit of the present encoder.
         """
         super().__init__(interval)
         self._writer = writer
         self._encode = encode
         self._frames = frames
         self._temperature = temperature
-        self._held_out_score = held_out_score
 
     def act(self, step: int) -> None:
-        """Writes the figures under `step`."""
+        """Writes the figure under `step`."""
         features = self._encode(self._frames)
         nodes = tf.reshape(features, [len(self._frames), -1, features.shape[-1]])
         ratio = collapse_ratio(nodes, tf.roll(nodes, -1, axis=0), self._temperature)
         with self._writer.as_default(step=step):
             tf.summary.scalar('probe/collapse_ratio', ratio)
-            if self._held_out_score is not None:
-                tf.summary.scalar('probe/held_out_score', self._held_out_score())
+
+
+class HeldOut(_Occasional):
+    """Writes a figure of merit of the present encoder."""
+
+    def __init__(self, writer: tf.summary.SummaryWriter, interval: int, score: Callable[[], float]):
+        """Sets where to, how often, and what."""
+        super().__init__(interval)
+        self._writer = writer
+        self._score = score
+
+    def act(self, step: int) -> None:
+        """Writes the figure under `step`."""
+        score = self._score()
+        with self._writer.as_default(step=step):
+            tf.summary.scalar('probe/held_out_score', score)
+
+
+class SkippedSteps(tf.keras.callbacks.Callback):
+    """Reports batches that were skipped; ends a run that does nothing else."""
+
+    def __init__(self, patience: int = 100):
+        """`patience`: how many steps in a row may be skipped."""
+        super().__init__()
+        self._patience = patience
+        self._in_a_row = 0
+
+    def on_train_begin(self, logs=None):
+        """Counts from here."""
+        self._known = self.model.skipped
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Warns of a skipped step.
+
+        Raises:
+          errors.UserError: there were too many in a row.
+        """
+        skipped = self.model.skipped
+        self._in_a_row = self._in_a_row + 1 if skipped > self._known else 0
+        self._known = skipped
+        if self._in_a_row:
+            logging.warning('Step %d: the gradient is not finite; the batch is skipped (%d so far).',
+                            self.model.step, skipped)
+        if self._in_a_row >= self._patience:
+            raise errors.UserError(
+                f'{self._patience} steps in a row had no finite gradient: lower the learning rate, or train in float32. '
+                'Go on from an earlier checkpoint of the model folder.')
 
 
 class Pictures(_Occasional):

@@ -13,9 +13,9 @@ from absl import logging
 import gin
 import tensorflow as tf
 
-from stfc3_tf import checkpoints, clips, errors, monitor, serving
+from stfc3_tf import checkpoints, clips, command, errors, monitor, propagation, serving
 from stfc3_tf import encoder as encoders
-from stfc3_tf.benchmarks import synthetic_scenes as _  # registers HeldOutScore for configurations
+from stfc3_tf.benchmarks import synthetic_scenes  # noqa: F401, registers HeldOutScore for configurations
 from stfc3_tf.learner import Learner
 from stfc3_tf.views import ViewSampler, add_views
 
@@ -26,31 +26,35 @@ gin.external_configurable(tf.keras.optimizers.schedules.PiecewiseConstantDecay, 
 
 
 @gin.configurable
-def train(model_dir: str, data: str | None, encoder: Callable[..., encoders.Encoder] = gin.REQUIRED,
-          learner: Callable[..., Learner] = gin.REQUIRED, view_sampler: ViewSampler = gin.REQUIRED,
-          optimizer: Callable[[], tf.keras.optimizers.Optimizer] = gin.REQUIRED, batch_size: int = gin.REQUIRED,
-          steps: int = gin.REQUIRED, clip_frames: int = 4, frame_rate: float = 8.0, clips_per_video: int = 5,
-          seed: int = 0, devices: Sequence[str] | None = None, jit_compile: bool = False,
-          checkpoint_interval: int = 500, keep_checkpoints: int = 3,
+def train(model_dir: str, data: str | None, bindings: Sequence[str] = (), *,
+          encoder: Callable[..., encoders.Encoder] = gin.REQUIRED, learner: Callable[..., Learner] = gin.REQUIRED,
+          view_sampler: ViewSampler = gin.REQUIRED, optimizer: Callable[[], tf.keras.optimizers.Optimizer] = gin.REQUIRED,
+          batch_size: int = gin.REQUIRED, steps: int = gin.REQUIRED, clip_frames: int = 4, frame_rate: float = 8.0,
+          clips_per_video: int = 5, frame_folder_rate: float = 24.0, seed: int = 0,
+          devices: Sequence[str] | None = None, jit_compile: bool = False, checkpoint_interval: int = 500,
+          checkpoint_minutes: float = 10.0, keep_checkpoints: int = 3,
           watch: Callable[..., list[tf.keras.callbacks.Callback]] = monitor.watch) -> int:
     """Trains, resuming where an earlier run in `model_dir` stopped, and exports the encoder.
 
     Args:
       model_dir: the run's folder, on any file system TensorFlow knows.
       data: where the videos are, see `clips.open_source`; None for synthetic scenes.
+      bindings: settings of the command line, which must all have an effect.
       encoder: makes the encoder; called with `synchronised_norm`.
       learner: makes the learner of an encoder.
       view_sampler: one clip -> views and matrices.
       optimizer: makes the optimiser.
-      batch_size: clips of the global batch, a multiple of the number of devices.
+      batch_size: clips of the global batch, a multiple of devices times `Learner.accumulation_steps`.
       steps: updates of the whole run.
       clip_frames: T, frames of a clip.
       frame_rate: frames per second of a clip.
       clips_per_video: clips taken from each video in an epoch.
-      seed: of everything random.
+      frame_folder_rate: frames per second at which frame folders were extracted.
+      seed: of clips and views; the encoder and the learner have their own.
       devices: device names for MirroredStrategy; None for every GPU, or the CPU.
       jit_compile: compile the step with XLA (one device).
       checkpoint_interval: steps between checkpoints.
+      checkpoint_minutes: the longest time between checkpoints.
       keep_checkpoints: how many of the last stay.
       watch: makes the callbacks that watch the run.
 
@@ -60,50 +64,89 @@ def train(model_dir: str, data: str | None, encoder: Callable[..., encoders.Enco
     Raises:
       errors.UserError: a setting, the data or the model folder is not usable; said before training.
     """
-    source = clips.open_source(data)
-    strategy = make_strategy(devices, batch_size, jit_compile)
-    tf.keras.utils.set_random_seed(seed)
-    with strategy.scope():
-        model = learner(encoder(synchronised_norm=strategy.num_replicas_in_sync > 1))
-        model.compile(optimizer=optimizer(), clip_frames=clip_frames, jit_compile=jit_compile)
-        keeper = checkpoints.Checkpoints(model, model_dir, keep_checkpoints)
-    checkpoints.check_writable(model_dir, checkpoints.bytes_needed(model, keep_checkpoints))
-    resumed = keeper.restore()
-    first_step = resumed or 0
-    logging.info('%s from step %d to %d on %d device(s); %d videos from %s.',
-                 'Resuming' if resumed else 'Training', first_step, steps, strategy.num_replicas_in_sync,
-                 len(source), data or 'built-in synthetic scenes (no --data given)')
+    _check_positive(batch_size=batch_size, steps=steps, checkpoint_interval=checkpoint_interval,
+                    keep_checkpoints=keep_checkpoints, frame_rate=frame_rate, clips_per_video=clips_per_video)
     skipped = clips.SkippedVideos()
+    with StopOnSignal() as stop:
+        source = clips.open_source(data, frame_folder_rate)
+        strategy = make_strategy(devices, jit_compile)
+        with strategy.scope():
+            model = make_learner(learner, encoder, optimizer, view_sampler, clip_frames, jit_compile)
+            keeper = checkpoints.Checkpoints(model, model_dir, keep_checkpoints)
+        check_batch(batch_size, strategy.num_replicas_in_sync, model.accumulation_steps)
+        checkpoints.check_writable(model_dir, checkpoints.bytes_needed(model, keep_checkpoints))
+        first_step = keeper.restore() or 0
+        checkpoints.check_same_stream(model_dir, resumed=first_step > 0, stream={
+            'seed': seed, 'videos': len(source), 'clips_per_video': clips_per_video})
+        logging.info('%s from step %d to %d on %d device(s); %d videos from %s.',
+                     'Resuming' if first_step else 'Training', first_step, steps, strategy.num_replicas_in_sync,
+                     len(source), data or 'built-in synthetic scenes (no --data given)')
 
-    def input_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        return batches(source, view_sampler, context.get_per_replica_batch_size(batch_size), skipped=skipped, seed=seed,
-                       clip_frames=clip_frames, frame_rate=frame_rate, clips_per_video=clips_per_video,
-                       start_index=model.clips_seen, shard_count=context.num_input_pipelines,
-                       shard_index=context.input_pipeline_id)
+        def input_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return batches(source, view_sampler, context.get_per_replica_batch_size(batch_size), skipped=skipped,
+                           seed=seed, clip_frames=clip_frames, frame_rate=frame_rate, clips_per_video=clips_per_video,
+                           start_index=model.clips_seen, shard_count=context.num_input_pipelines,
+                           shard_index=context.input_pipeline_id)
 
-    checkpoints.write_config(model_dir)
-    stop = StopOnSignal()
-    callbacks = [*watch(model, source=source, view_sampler=view_sampler, model_dir=model_dir, steps=steps,
-                        skipped=skipped, keeper=keeper), checkpoints.SaveCheckpoints(keeper, checkpoint_interval), stop]
-    if first_step < steps:
-        fit(model, strategy.distribute_datasets_from_function(input_of), steps - first_step, callbacks)
-    keeper.save()
-    if skipped.count:
-        logging.warning('%s', skipped.report())
-    if stop.signal:
-        logging.warning('Stopped by signal %d at step %d of %d; the checkpoint is written. Run the same command to go on.',
-                        stop.signal, model.step, steps)
-        return stop.signal
-    # float32 whatever the training precision: exact, and fast on any machine it is served on.
-    exported = encoder(dtype_policy='float32')
-    exported.set_weights(model.encoder.get_weights())
-    serving.export(exported, tf.io.gfile.join(model_dir, 'saved_model'),
-                   metadata={'config': gin.operative_config_str(), 'step': model.step})
+        callbacks = [*watch(model, source=source, view_sampler=view_sampler, model_dir=model_dir, steps=steps,
+                            skipped=skipped, keeper=keeper),
+                     checkpoints.SaveCheckpoints(keeper, checkpoint_interval, checkpoint_minutes), stop]
+        settings = propagation.PropagationSettings()
+        command.check_bindings_used(bindings)
+        checkpoints.write_config(model_dir)
+        if first_step < steps and not stop.signal:
+            fit(model, strategy.distribute_datasets_from_function(input_of), steps - first_step, callbacks, keeper)
+        if skipped.count:
+            logging.warning('%s', skipped.report())
+        if stop.signal:
+            logging.warning('Stopped by signal %d at step %d of %d; the checkpoint is written. Run the same command to '
+                            'go on.', stop.signal, model.step, steps)
+            return stop.signal
+        serving.export(model.encoder, tf.io.gfile.join(model_dir, 'saved_model'), settings=settings,
+                       metadata={'config': gin.operative_config_str(), 'step': model.step})
     return 0
 
 
+def make_learner(learner: Callable[..., Learner], encoder: Callable[..., encoders.Encoder],
+                 optimizer: Callable[[], tf.keras.optimizers.Optimizer], view_sampler: ViewSampler, clip_frames: int,
+                 jit_compile: bool) -> Learner:
+    """Builds and compiles the learner in the present strategy's scope.
+
+    Raises:
+      errors.UserError: the optimiser has no such argument, or the views are too small for the encoder.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    model = learner(encoder(synchronised_norm=replicas > 1))
+    try:
+        made = optimizer()
+    except TypeError as error:
+        raise errors.UserError(f'train.optimizer cannot be made: {error}') from error
+    model.compile(made, clip_frames, jit_compile)
+    model.map_size(view_sampler.view_size)
+    return model
+
+
+def check_batch(batch_size: int, devices: int, parts: int) -> None:
+    """Makes sure that the batch can be shared out evenly.
+
+    Raises:
+      errors.UserError: it cannot.
+    """
+    if batch_size % (devices * parts):
+        raise errors.UserError(f'train.batch_size = {batch_size} is not a multiple of {devices} device(s) times '
+                               f'Learner.accumulation_steps = {parts}.')
+
+
+def _check_positive(**settings: float) -> None:
+    for name, value in settings.items():
+        if value <= 0:
+            raise errors.UserError(f'train.{name} = {value}: must be above 0.')
+
+
 def encoder_of_run(model_dir: str, which: str = 'last') -> tuple[encoders.Encoder, int]:
-    """Rebuilds a run's encoder in float32, with the weights of a checkpoint and the step it was written at.
+    """Rebuilds a run's encoder with the weights of a checkpoint, and the step it was written at.
+
+    The run's configuration becomes the present one.
 
     Args:
       model_dir: the run's folder.
@@ -112,31 +155,43 @@ def encoder_of_run(model_dir: str, which: str = 'last') -> tuple[encoders.Encode
     Raises:
       errors.UserError: the folder holds no such run.
     """
-    path = tf.io.gfile.join(model_dir, checkpoints.CONFIG_NAME)
-    if not tf.io.gfile.exists(path):
-        raise errors.UserError(f'{model_dir} holds no {checkpoints.CONFIG_NAME}: is it the --model_dir of a training run?')
-    with tf.io.gfile.GFile(path) as file:
-        gin.parse_config(file.read())
+    command.parse_text(read_config(model_dir), model_dir)
     encoder = gin.get_bindings('train')['encoder'](dtype_policy='float32')
     return encoder, 0 if which == 'none' else checkpoints.restore_encoder(encoder, model_dir, which)
 
 
-def make_strategy(devices: Sequence[str] | None, batch_size: int, jit_compile: bool) -> tf.distribute.Strategy:
-    """Spreads the batch over devices with MirroredStrategy.
+def read_config(model_dir: str) -> str:
+    """The configuration that a run was started with.
 
     Raises:
-      errors.UserError: the batch cannot be spread evenly, or XLA was asked for on several devices.
+      errors.UserError: the folder holds no run.
     """
+    path = tf.io.gfile.join(model_dir, checkpoints.CONFIG_NAME)
+    if not tf.io.gfile.exists(path):
+        raise errors.UserError(f'{path} does not exist: is {model_dir} the --model_dir of a training run?')
+    with tf.io.gfile.GFile(path) as file:
+        return file.read()
+
+
+def make_strategy(devices: Sequence[str] | None, jit_compile: bool) -> tf.distribute.Strategy:
+    """MirroredStrategy over the devices; with XLA, which it does not support, the one device alone.
+
+    Raises:
+      errors.UserError: a device does not exist, or XLA was asked for on several.
+    """
+    if devices is not None:
+        known = {device.name.replace('/device:', '') for device in tf.config.list_logical_devices()}
+        unknown = [device for device in devices if device.replace('/device:', '').lstrip('/').upper() not in known]
+        if unknown:
+            raise errors.UserError(f'train.devices names {", ".join(unknown)}; there are {", ".join(sorted(known))}.')
     strategy = tf.distribute.MirroredStrategy(devices)
-    count = strategy.num_replicas_in_sync
-    if batch_size % count:
-        raise errors.UserError(f'train.batch_size = {batch_size} is not a multiple of the {count} devices.')
     if not jit_compile:
         return strategy
-    if count > 1:
-        raise errors.UserError(f'train.jit_compile = True works on one device, and there are {count}: set train.devices '
-                               'to one of them, or train.jit_compile = False.')
-    return tf.distribute.get_strategy()
+    if strategy.num_replicas_in_sync > 1:
+        raise errors.UserError(f'train.jit_compile = True works on one device, and there are '
+                               f'{strategy.num_replicas_in_sync}: set train.devices to one of them, or '
+                               'train.jit_compile = False.')
+    return tf.distribute.OneDeviceStrategy(strategy.extended.worker_devices[0])
 
 
 def batches(source: clips.Source, view_sampler: ViewSampler, batch_size: int, *, skipped: clips.SkippedVideos,
@@ -155,16 +210,26 @@ def batches(source: clips.Source, view_sampler: ViewSampler, batch_size: int, *,
     return dataset.batch(batch_size, drop_remainder=True).prefetch(2)
 
 
-def fit(model: Learner, dataset: tf.data.Dataset, steps: int, callbacks: list[tf.keras.callbacks.Callback]) -> None:
-    """Runs Keras' training loop for `steps` updates; an error that names a user's mend comes out as one."""
+def fit(model: Learner, dataset: tf.data.Dataset, steps: int, callbacks: list[tf.keras.callbacks.Callback],
+        keeper: checkpoints.Checkpoints) -> None:
+    """Runs Keras' training loop for `steps` updates and keeps what was learnt, also if it fails.
+
+    Raises:
+      errors.UserError: the input failed for a reason the user can mend.
+    """
     try:
         model.fit(dataset, steps_per_epoch=steps, epochs=1, callbacks=callbacks, verbose=0)
     except tf.errors.OpError as error:
+        keeper.save()
         raise errors.from_tensorflow(error) from error
+    keeper.save()
 
 
 class StopOnSignal(tf.keras.callbacks.Callback):
-    """Ends training after the present step on SIGTERM or SIGINT; a second signal ends it at once.
+    """Ends training after the present step on SIGTERM or SIGINT; a second signal ends the program at once.
+
+    Used as a context manager, so that a signal that comes while the run is being built or exported is
+    noted too.
 
     Attributes:
       signal: the signal that came, or 0.
@@ -175,20 +240,19 @@ class StopOnSignal(tf.keras.callbacks.Callback):
         self.signal = 0
         self._former = {}
 
-    def on_train_begin(self, logs=None):
-        """Takes over the two signals."""
+    def __enter__(self) -> 'StopOnSignal':
         for number in (signal.SIGTERM, signal.SIGINT):
             self._former[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
 
     def on_train_batch_end(self, batch, logs=None):
         """Stops the loop once a signal came."""
         if self.signal:
             self.model.stop_training = True
-
-    def on_train_end(self, logs=None):
-        """Gives the signals back."""
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
 
     def _note(self, number, frame):
         self.signal = number

@@ -77,7 +77,7 @@ def draw_dropped_edges(seeds: tf.Tensor, steps: int, nodes: int, rate: float) ->
       bool [batch, steps, nodes, nodes].
     """
     def draw(seed):
-        return tf.random.stateless_uniform([steps, nodes, nodes], seed) < rate
+        return tf.random.stateless_uniform([steps, nodes, nodes], seed, alg='philox') < rate
 
     return tf.map_fn(draw, seeds, fn_output_signature=tf.TensorSpec([steps, nodes, nodes], tf.bool))
 

@@ -6,10 +6,10 @@ import gin
 import numpy as np
 import pytest
 
-from stfc3_tf import clips, command, errors, training
+from stfc3_tf import clips, colour, command, errors, training
 
 ROOT = pathlib.Path(__file__).parent.parent
-TRAINING_FILES = sorted(p for p in (ROOT / 'gin').rglob('*.gin') if 'eval' not in p.parts)
+TRAINING_FILES = sorted(p for p in (ROOT / 'gin').rglob('*.gin') if 'eval' not in p.relative_to(ROOT).parts)
 SMALL = ['resnet18.width = 4', 'resnet18.head_widths = (8, 6)', 'train.batch_size = 1']
 
 
@@ -18,6 +18,10 @@ def fresh_configuration():
     gin.clear_config()
     yield
     gin.clear_config()
+
+
+def test_all_files_are_found():
+    assert len(TRAINING_FILES) >= 14
 
 
 def parse(path, *bindings):
@@ -69,6 +73,26 @@ def test_the_papers_settings():
 def test_a_misspelt_binding_is_named(binding, named):
     with pytest.raises(errors.UserError, match=named):
         command.parse_gin([str(ROOT / 'gin' / 'stfc3.gin')], [binding])
+
+
+def test_the_released_colours_and_the_papers_are_those_of_the_library():
+    for file, colours in (('stfc3.gin', colour.PAPER), ('stfc3_released.gin', colour.RELEASED)):
+        gin.clear_config()
+        assert parse(ROOT / 'gin' / file)['view_sampler'].colours == colours
+
+
+def test_an_include_is_relative_to_the_file_that_names_it(tmp_path, monkeypatch):
+    (tmp_path / 'stfc3.gin').write_text('train.steps = 1\n')
+    monkeypatch.chdir(tmp_path)  # a file of the same name in the working folder must not matter
+    command.parse_gin([str(tmp_path / 'stfc3.gin'), str(ROOT / 'gin' / 'fc3_zero.gin')], [])
+    assert gin.query_parameter('train.steps') > 1
+    assert gin.query_parameter('resnet18.padding') == 'zero'
+
+
+def test_a_missing_include_is_named_with_the_file_that_names_it(tmp_path):
+    (tmp_path / 'a.gin').write_text("# note\ninclude 'absent.gin'\n")
+    with pytest.raises(errors.UserError, match="a.gin: include 'absent.gin'"):
+        command.parse_gin([str(tmp_path / 'a.gin')], [])
 
 
 def test_a_missing_file_is_named():

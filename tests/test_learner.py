@@ -1,6 +1,7 @@
 """The training step against NumPy, its own parts, several devices, and bad batches."""
 
 import os
+import pathlib
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,8 @@ import tensorflow as tf
 from stfc3_tf import encoder as encoders
 from stfc3_tf import errors, geometry
 from stfc3_tf.learner import Learner
+
+ROOT = pathlib.Path(__file__).parent.parent
 
 
 def tiny_learner(optimizer=None, dtype_policy='float32', frames=3, **settings):
@@ -196,7 +199,7 @@ _DEVICES = textwrap.dedent('''
     import sys
     import numpy as np
     import tensorflow as tf
-    count, out = int(sys.argv[1]), sys.argv[2]
+    count, parts, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     cpu = tf.config.list_physical_devices('CPU')[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
     from stfc3_tf import encoder as encoders
@@ -206,22 +209,47 @@ _DEVICES = textwrap.dedent('''
     with strategy.scope():
         tf.keras.utils.set_random_seed(1)
         encoder = encoders.resnet18(padding='reflect', width=4, head_widths=(8, 6), synchronised_norm=True)
-        learner = Learner(encoder, edge_dropout=0.1, loss_normaliser='visible')
-        learner.compile(tf.keras.optimizers.SGD(0.1), clip_frames=3)
+        learner = Learner(encoder, edge_dropout=0.1, loss_normaliser='visible', accumulation_steps=parts)
+        learner.compile(tf.keras.optimizers.SGD(1e-4), clip_frames=3)  # gradients are of the order of 1,000
     data = tf.data.Dataset.from_tensors(test_learner.batch_of(4)).unbatch().repeat()
-    dataset = strategy.distribute_datasets_from_function(lambda c: data.batch(c.get_per_replica_batch_size(4)))
-    history = learner.fit(dataset, steps_per_epoch=2, verbose=0).history
+    dataset = strategy.distribute_datasets_from_function(lambda c: data.batch(c.get_per_replica_batch_size(4), drop_remainder=True))
+    history = learner.fit(dataset, steps_per_epoch=1, verbose=0).history
     np.savez(out, *[v.numpy() for v in encoder.variables], **{k: v[-1] for k, v in history.items()})
 ''')
 
 
+def update_of_devices(count, parts, folder):
+    out = folder / f'{count}_{parts}.npz'
+    subprocess.run([sys.executable, '-c', _DEVICES, str(count), str(parts), str(out)], check=True, cwd=ROOT,
+                   env={**os.environ, 'PYTHONPATH': f'{ROOT / "tests"}:{ROOT}', 'TF_CPP_MIN_LOG_LEVEL': '2'})
+    return np.load(out)
+
+
+def assert_same_update(a, b):
+    for name in a.files:
+        np.testing.assert_allclose(a[name], b[name], rtol=2e-3, atol=2e-4, err_msg=name)
+
+
 def test_devices_give_the_update_of_one(tmp_path):
-    results = {}
-    for count in (1, 2, 4):
-        out = tmp_path / f'{count}.npz'
-        subprocess.run([sys.executable, '-c', _DEVICES, str(count), str(out)], check=True,
-                       env={**os.environ, 'PYTHONPATH': 'tests:.', 'TF_CPP_MIN_LOG_LEVEL': '2'})
-        results[count] = np.load(out)
+    alone = update_of_devices(1, 1, tmp_path)
     for count in (2, 4):
-        for name in results[1].files:
-            np.testing.assert_allclose(results[count][name], results[1][name], rtol=2e-4, atol=2e-5, err_msg=name)
+        assert_same_update(alone, update_of_devices(count, 1, tmp_path))
+
+
+def test_parts_on_devices_give_a_finite_update(tmp_path):
+    """Two devices with two parts each: part p of every device together is what the norms see at a time."""
+    update = update_of_devices(2, 2, tmp_path)
+    assert np.isfinite(update['loss']) and update['skipped_steps'] == 0
+    assert update['gradient_norm'] > 0
+
+
+def test_the_compiled_step_equals_the_plain_one():
+    batch = batch_of(2)
+    results = []
+    for jit_compile in (False, True):
+        learner = tiny_learner()
+        result = tf.function(learner.train_step, jit_compile=jit_compile)(batch)
+        results.append((float(result['loss']), [v.numpy() for v in learner.encoder.trainable_variables]))
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
+    for plain, compiled in zip(results[0][1], results[1][1]):
+        np.testing.assert_allclose(plain, compiled, atol=1e-3)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from stfc3_tf import errors
 from stfc3_tf import clips, monitor, progress, views
 
 
@@ -53,7 +54,7 @@ class Toy(tf.keras.Model):
 
     def __init__(self, position=0.0):
         super().__init__()
-        self.counters = {name: tf.Variable(0, dtype=tf.int64) for name in ('step', 'clips_seen')}
+        self.counters = {name: tf.Variable(0, dtype=tf.int64) for name in ('step', 'clips_seen', 'skipped')}
         self.weight = tf.Variable(1.0)
         self.meter = tf.keras.metrics.Mean(name='loss')
         self.position = position
@@ -65,6 +66,10 @@ class Toy(tf.keras.Model):
     @property
     def clips_seen(self):
         return int(self.counters['clips_seen'].numpy())
+
+    @property
+    def skipped(self):
+        return int(self.counters['skipped'].numpy())
 
     @property
     def metrics(self):
@@ -204,8 +209,8 @@ def test_probe_sees_through_an_encoder_that_knows_where_it_is(tmp_path):
     for position in (0.0, 100.0):
         model = toy(position=position)
         writer = tf.summary.create_file_writer(str(tmp_path / str(position)))
-        probe = monitor.Probe(writer, 2, model, frames, 0.1, held_out_score=lambda: 0.25)
-        fit(model, [probe], steps=4)
+        probe = monitor.Probe(writer, 2, model, frames, 0.1)
+        fit(model, [probe, monitor.HeldOut(writer, 2, lambda: 0.25)], steps=4)
         found = events(tmp_path / str(position))
         assert sorted(found['probe/collapse_ratio']) == [0, 2, 4]
         assert float(found['probe/held_out_score'][4]) == 0.25
@@ -288,12 +293,27 @@ def test_watch_writes_everything(tmp_path):
     np.testing.assert_array_equal(found['pictures/views'][0], found['pictures/views'][4])
 
 
-def test_watch_without_videos_to_compare_still_logs(tmp_path):
+def test_watch_of_a_single_video_compares_it_with_built_in_scenes(tmp_path):
+    source = Unreadable(count=2, height=16, width=16)
+    assert len(monitor.unrelated_clips(source, 8)) == 3
     model = toy()
-    fit(model, watch(model, tmp_path, Unreadable(count=2, height=16, width=16)), steps=4)
+    fit(model, watch(model, tmp_path, source), steps=4)
     found = events(tmp_path / 'tensorboard')
     assert sorted(found['train/loss']) == [2, 4]
-    assert 'probe/collapse_ratio' not in found and 'pictures/views' not in found
+    assert sorted(found['probe/collapse_ratio']) == [0, 2, 4]
+
+
+def test_a_run_that_only_skips_is_ended(caplog):
+    model = toy()
+
+    class Skip(tf.keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if model.step != 2:
+                model.counters['skipped'].assign_add(1)
+
+    with pytest.raises(errors.UserError, match='3 steps in a row'):
+        fit(model, [Skip(), monitor.SkippedSteps(patience=3)], steps=9)
+    assert model.step == 5  # the third of the steps 3, 4, 5
 
 
 def test_view_picture_of_one_track_covers_everything():

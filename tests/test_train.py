@@ -2,15 +2,20 @@
 
 import os
 import pathlib
+import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import av
+import gin
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from stfc3_tf import errors, training
+from stfc3_tf.command import parse_gin
 
 ROOT = pathlib.Path(__file__).parent.parent
 STEPS = 12
@@ -18,9 +23,9 @@ BINDINGS = [f'train.steps = {STEPS}', 'train.batch_size = 2', 'train.clip_frames
             'resnet18.width = 4', 'resnet18.head_widths = (8, 6)', 'ViewSampler.view_size = 48']
 
 
-def command(model_dir, *more, bindings=()):
+def command(model_dir, *more, bindings=(), program=('-m', 'stfc3_tf.train')):
     settings = [f'--gin_bindings={b}' for b in (*BINDINGS, *bindings)]
-    return [sys.executable, '-m', 'stfc3_tf.train', f'--gin_file={ROOT}/gin/stfc3.gin', f'--model_dir={model_dir}',
+    return [sys.executable, *program, f'--gin_file={ROOT}/gin/stfc3.gin', f'--model_dir={model_dir}',
             *settings, *more]
 
 
@@ -28,24 +33,17 @@ def environment():
     return {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2', 'CUDA_VISIBLE_DEVICES': ''}
 
 
-def start(*arguments, **keywords):
-    return subprocess.Popen(command(*arguments, **keywords), cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True)
-
-
 def run(*arguments, **keywords):
-    process = start(*arguments, **keywords)
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
+    done = subprocess.run(command(*arguments, **keywords), cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=600)
+    return done.returncode, done.stdout
 
 
-def wait_for(path, process):
-    for _ in range(1200):
-        if path.exists():
-            return
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.1)
-    raise AssertionError(f'{path} did not appear')
+def run_until_signal(model_dir, number, step):
+    """Runs until the process sends itself a signal at the end of a step."""
+    bindings = ['train.watch = @watch_and_signal', f'watch_and_signal.number = {int(number)}',
+                f'watch_and_signal.step = {step}']
+    return run(model_dir, bindings=bindings, program=(str(ROOT / 'tests' / 'signalled_training.py'),))
 
 
 def final_values(model_dir):
@@ -84,34 +82,32 @@ def test_a_run_leaves_configuration_checkpoints_logs_and_export(unbroken):
 
 
 def test_a_killed_run_goes_on_as_if_it_never_was(unbroken, tmp_path):
-    process = start(tmp_path)
-    wait_for(tmp_path / 'checkpoints' / 'last' / 'step-4.index', process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    status, _ = run_until_signal(tmp_path, signal.SIGKILL, step=6)
+    assert status == -signal.SIGKILL
     assert not (tmp_path / 'saved_model').exists()
     status, output = run(tmp_path)
-    assert status == 0 and 'Resuming from step' in output, output
+    assert status == 0 and 'Resuming from step 4' in output, output
     assert_same_run(final_values(unbroken[0]), final_values(tmp_path))
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_saves_first_and_says_so(unbroken, tmp_path, number):
-    process = start(tmp_path, bindings=['train.checkpoint_interval = 1000'])
-    wait_for(tmp_path / 'config.gin', process)
-    time.sleep(4)  # into the first step's compilation or beyond
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + number, output
+    status, output = run_until_signal(tmp_path, number, step=6)
+    assert status == 128 + number, output
     assert 'the checkpoint is written' in output and 'Traceback' not in output
     status, output = run(tmp_path)
-    assert status == 0, output
+    assert status == 0 and 'Resuming from step 6' in output, output
     assert_same_run(final_values(unbroken[0]), final_values(tmp_path))
 
 
+def test_other_clips_are_refused_on_resuming(unbroken):
+    status, output = run(unbroken[0], bindings=['train.seed = 5'])
+    assert status == 1
+    assert 'seed was 0, is 5' in output and 'Traceback' not in output
+
+
 def test_a_truncated_checkpoint_is_passed_over(unbroken, tmp_path):
-    import shutil
     shutil.copytree(unbroken[0] / 'checkpoints', tmp_path / 'checkpoints')
-    shutil.copy(unbroken[0] / 'config.gin', tmp_path)
     data = tmp_path / 'checkpoints' / 'last' / 'step-12.data-00000-of-00001'
     data.write_bytes(data.read_bytes()[:1000])
     status, output = run(tmp_path)
@@ -144,15 +140,32 @@ def test_a_corrupt_video_is_skipped_counted_and_named(tmp_path):
     assert 'broken.mp4' in output
 
 
-@pytest.mark.parametrize('change,message', [
-    (dict(more=['--data=/nowhere/videos']), '/nowhere/videos'),
-    (dict(bindings=['Learner.temprature = 1']), 'temprature'),
-    (dict(bindings=["resnet18.padding = 'mirror'"]), 'mirror'),
-])
-def test_a_mistake_is_said_in_one_message(tmp_path, change, message):
-    status, output = run(tmp_path, *change.get('more', ()), bindings=change.get('bindings', ()))
+def test_a_mistake_is_said_in_one_message(tmp_path):
+    status, output = run(tmp_path, '--data=/nowhere/videos')
     assert status == 1
-    assert message in output and 'Traceback' not in output
+    assert '/nowhere/videos' in output and 'Traceback' not in output
+
+
+@pytest.mark.parametrize('binding,message', [
+    ('Learner.temprature = 1', 'temprature'),
+    ('LERNING_RATE = 1', 'LERNING_RATE'),
+    ('foward/ColourAugmentation.hue = 0', 'foward/ColourAugmentation.hue'),
+    ('Adam.lerning_rate = 1', 'lerning_rate'),
+    ("Learner.cycles = 'some'", "'some'"),
+    ('Learner.accumulation_steps = 4', 'accumulation_steps = 4'),
+    ("resnet18.padding = 'none'", 'view_size = 48'),
+    ("resnet18.padding = 'mirror'", 'mirror'),
+    ("train.devices = ['GPU:7']", 'GPU:7'),
+    ('train.checkpoint_interval = 0', 'checkpoint_interval = 0'),
+])
+def test_a_wrong_setting_is_named_before_training(tmp_path, binding, message):
+    gin.clear_config()
+    bindings = [*BINDINGS, binding]
+    with pytest.raises(errors.UserError, match=re.escape(message)):
+        parse_gin([f'{ROOT}/gin/stfc3.gin'], bindings)
+        training.train(str(tmp_path), None, bindings)
+    gin.clear_config()
+    assert not (tmp_path / 'config.gin').exists()
 
 
 def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path):

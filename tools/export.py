@@ -6,15 +6,10 @@
 from collections.abc import Sequence
 
 from absl import flags
-import gin
-import tensorflow as tf
-
-from stfc3_tf import checkpoints
 from stfc3_tf import command
 from stfc3_tf import encoder as encoders
-from stfc3_tf import errors
 from stfc3_tf import serving
-from stfc3_tf import training as _  # registers what a run's configuration names
+from stfc3_tf import training
 
 _MODEL_DIR = flags.DEFINE_string('model_dir', None, 'Folder of a training run.', required=True)
 _OUTPUT_DIR = flags.DEFINE_string(
@@ -26,22 +21,11 @@ _CHECKPOINT = flags.DEFINE_enum(
 )
 
 
-def read_config(model_dir: str) -> str:
-    """Returns the configuration that the run was started with."""
-    path = tf.io.gfile.join(model_dir, checkpoints.CONFIG_NAME)
-    if not tf.io.gfile.exists(path):
-        raise errors.UserError(f'{path} does not exist: is {model_dir} the --model_dir of a run?')
-    with tf.io.gfile.GFile(path) as file:
-        return file.read()
-
-
 def main(_: Sequence[str]) -> None:
     """Builds the run's encoder, restores it, exports it."""
-    config = read_config(_MODEL_DIR.value)
-    command.parse_gin([], [config])
-    encoder = gin.get_bindings('train')['encoder']()
-    step = checkpoints.restore_encoder(encoder, _MODEL_DIR.value, _CHECKPOINT.value)
-    serving.export(encoder, _OUTPUT_DIR.value, _LAYER.value, {'config': config, 'step': step})
+    encoder, step = training.encoder_of_run(_MODEL_DIR.value, _CHECKPOINT.value)
+    metadata = {'config': training.read_config(_MODEL_DIR.value), 'step': step}
+    serving.export(encoder, _OUTPUT_DIR.value, _LAYER.value, metadata)
     print(f'Wrote {_OUTPUT_DIR.value}, from step {step}')
 
 

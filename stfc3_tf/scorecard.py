@@ -1,0 +1,128 @@
+"""What a run's encoder is worth on built-in scenes it was not trained on, in numbers and pictures.
+
+No data and no labels of the user's are needed: the scenes have exact truth. The encoder is compared with
+copying the first label and with itself before training, and probed for the shortcut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from stfc3_tf import encoder as encoders
+from stfc3_tf import monitor, pictures, propagation, tracking, walk
+from stfc3_tf.benchmarks import synthetic_scenes
+from stfc3_tf.clips import synthetic
+
+Features = Callable[[np.ndarray], tf.Tensor]
+
+_HEIGHT, _WIDTH = 128, 160
+_UNRELATED = 8
+
+
+class Score(NamedTuple):
+    """A row of the card.
+
+    Attributes:
+      name: what was scored.
+      region: mean J of the objects' masks, in [0, 1].
+      position: TAP-Vid's position accuracy of the points, in [0, 1].
+      collapse: `monitor.collapse_ratio` of what the walk sees, 1 is chance; None where there are no features.
+    """
+
+    name: str
+    region: float
+    position: float
+    collapse: float | None
+
+
+def score(name: str, encoder: encoders.Encoder, temperature: float) -> tuple[Score, Score]:
+    """Scores an encoder's stage-3 features, and copying the first label, on held-out scenes.
+
+    Args:
+      name: for the row.
+      encoder: with trained weights or without.
+      temperature: of the collapse probe.
+
+    Returns:
+      The encoder's row and that of copying.
+    """
+    features = exported_features(encoder)
+    found = synthetic_scenes.held_out_score(features, encoder.cell_grid['stage3'])
+    collapse = float(monitor.collapse_ratio(*unrelated_nodes(encoder), temperature))
+    copied = Score('copying the first label', found['Copy-J-Mean'], found['Copy-Position-Accuracy'], None)
+    return Score(name, found['J-Mean'], found['Position-Accuracy'], collapse), copied
+
+
+def exported_features(encoder: encoders.Encoder) -> Features:
+    """The features that `serving.export` exports by default, as a compiled function."""
+    return tf.function(functools.partial(synthetic_scenes.stage3_features, encoder))
+
+
+def held_out_frames(time: float) -> np.ndarray:
+    """A frame of each of several unrelated scenes at `time` seconds, uint8 [scenes, height, width, 3]."""
+    seeds = range(synthetic_scenes.HELD_OUT_SEED, synthetic_scenes.HELD_OUT_SEED + _UNRELATED)
+    return np.stack([synthetic.scene(seed, _HEIGHT, _WIDTH).frame(time) for seed in seeds])
+
+
+def head_nodes(encoder: encoders.Encoder, frames: np.ndarray) -> tf.Tensor:
+    """What the walk sees: uint8 [batch, height, width, 3] -> float32 [batch, nodes, channels], unit length."""
+    maps = encoder(encoders.normalise_frames(frames, encoder.statistics), training=False)['head']
+    return tf.math.l2_normalize(tf.reshape(maps, [len(frames), -1, maps.shape[-1]]), axis=-1)
+
+
+def unrelated_nodes(encoder: encoders.Encoder) -> tuple[tf.Tensor, tf.Tensor]:
+    """Nodes of frames, and of other scenes' frames, [scenes, nodes, channels] each."""
+    nodes = head_nodes(encoder, held_out_frames(0.0))
+    return nodes, tf.roll(nodes, -1, axis=0)
+
+
+def table(rows: list[Score]) -> str:
+    """The card as text."""
+    lines = [f'{"on held-out built-in scenes":34}{"J (masks)":>10}{"points":>9}{"collapse":>10}']
+    for row in rows:
+        collapse = '' if row.collapse is None else f'{row.collapse:.1f} x'
+        lines.append(f'{row.name:34}{row.region:10.3f}{row.position:9.3f}{collapse:>10}')
+    lines.append('J: overlap with the true masks. points: share within 1 to 16 pixels (of 256), averaged. collapse: what '
+                 'unrelated\nframes put on the diagonal, against chance: 1 is good, more is the shortcut.')
+    return '\n'.join(lines)
+
+
+def draw(encoder: encoders.Encoder, temperature: float) -> dict[str, np.ndarray]:
+    """Pictures of an encoder at work on held-out scenes, uint8 [height, width, 3] each, by name."""
+    scene = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, _HEIGHT, _WIDTH)
+    times = np.arange(4) / 8
+    frames = np.stack([scene.frame(time) for time in times])
+    maps = exported_features(encoder)(frames).numpy()
+    first, later = head_nodes(encoder, frames[[0, -1]]).numpy()
+    unrelated = head_nodes(encoder, held_out_frames(0.0)[1:2]).numpy()[0]
+    return {
+        'features': monitor.feature_picture(frames, maps, pictures.pca_basis(maps)),
+        'affinity': _affinities(first, later, unrelated, temperature),
+        'masks': _masks(encoder)}
+
+
+def _affinities(first, later, unrelated, temperature) -> np.ndarray:
+    related, other = (walk.transition(first, nodes, temperature).numpy() for nodes in (later, unrelated))
+    limit = float(max(related.max(), other.max()))
+    return pictures.montage([pictures.affinity_picture(related, 'to a later frame', limit=limit),
+                             pictures.affinity_picture(other, 'to an unrelated frame', limit=limit)])
+
+
+def _masks(encoder: encoders.Encoder) -> np.ndarray:
+    """Predicted masks above true ones, every second frame of a held-out scene."""
+    benchmark = synthetic_scenes.SyntheticBenchmark(1, 9, height=_HEIGHT, width=_WIDTH)
+    extractor = synthetic_scenes.Encoder(exported_features(encoder), encoder.cell_grid['stage3'])
+    settings = propagation.PropagationSettings(context=4, radius=6.0)
+    tracker = tracking.PropagationTracker(extractor, settings, tracking.InputSize())
+    found = benchmark.sequences()[0].track(tracker)
+    scene = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, _HEIGHT, _WIDTH)
+    times = np.arange(0, 9, 2) / benchmark.frame_rate
+    drawn = [pictures.overlay_mask(scene.frame(time), label.mask) for time, label in zip(times, found[::2])]
+    true = [pictures.overlay_mask(scene.frame(time), scene.masks(time)) for time in times]
+    captions = [f'{"given" if not time else "found"}, {time:.2f} s' for time in times] + ['truth'] * len(times)
+    return pictures.montage([pictures.enlarge(p, 2) for p in drawn + true], captions, columns=len(times))
