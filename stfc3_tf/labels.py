@@ -10,6 +10,8 @@ and the peak sits on a whole cell. `gaussian_maps` and `locate` know where cells
 nothing to rounding.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -28,12 +30,6 @@ class Grid(Protocol):
 
 
 # Masks.
-
-
-def mask_identities(mask: np.ndarray) -> np.ndarray:
-    """The object numbers in a mask, ascending, without the background 0: int [objects]."""
-    identities = np.unique(mask)
-    return identities[identities != 0]
 
 
 def one_hot(mask: np.ndarray, identities: Sequence[int]) -> np.ndarray:
@@ -98,18 +94,18 @@ def labels_to_mask(
     return numbers[np.argmax(resize_bilinear(labels, size), axis=-1)]
 
 
-def minimum_to_maximum(labels: np.ndarray) -> np.ndarray:
-    """Stretches each label that occurs to [0, 1] over the image (the `norm_mask` of DINO and VFS).
-
-    They do so after enlarging, before taking the largest.
+def minimum_to_maximum(labels: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    """Stretches labels to [0, 1], the `norm_mask` of the published scripts.
 
     Args:
       labels: float [height, width, labels].
+      axis: over what: (0, 1), each label over the image (DINO and VFS, after enlarging), or 2, each
+        pixel over its labels (CRW, before enlarging).
 
     Returns:
-      The same shape; a label that is constant or nowhere positive stays as it is.
+      The same shape; what is constant or nowhere positive stays as it is.
     """
-    low, high = labels.min(axis=(0, 1)), labels.max(axis=(0, 1))
+    low, high = labels.min(axis=axis, keepdims=True), labels.max(axis=axis, keepdims=True)
     stretched = (high > low) & (high > 0)
     return np.where(stretched, (labels - low) / np.where(stretched, high - low, 1), labels)
 
@@ -171,12 +167,6 @@ def _stamp(positions, extent, sigma):
     offset = cell - (start + int(6 * sigma + 1) // 2)[:, None]
     covered = (cell >= start[:, None]) & (cell < stop[:, None])
     return np.where(covered, np.exp(-np.square(offset) / (2 * sigma**2)), 0)
-
-
-def with_background(maps: np.ndarray) -> np.ndarray:
-    """Puts a channel in front, 1 where all others are 0: [..., points] -> [..., 1 + points]."""
-    background = ~maps.any(axis=-1, keepdims=True)
-    return np.concatenate([background.astype(maps.dtype), maps], axis=-1)
 
 
 def stamp_peaks(maps: np.ndarray, count: int = 3) -> np.ndarray:

@@ -19,7 +19,10 @@ import numpy as np
 import tensorflow as tf
 
 from stfc3_tf import candidates
+from stfc3_tf import checks
 from stfc3_tf import errors
+
+_SWITCHES = ('restrict_first', 'first_among_preceding', 'repeat_first', 'keep_ties')
 
 
 @gin.configurable
@@ -54,21 +57,14 @@ class PropagationSettings:
     keep_ties: bool = False
 
     def __post_init__(self):
-        for name in ('context', 'top_k'):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise errors.UserError(
-                    f'PropagationSettings.{name} = {value}: give a whole number >= 1.'
-                )
-        for name in ('radius', 'temperature'):
-            if not getattr(self, name) > 0:
-                raise errors.UserError(
-                    f'PropagationSettings.{name} = {getattr(self, name)}: give a number > 0.'
-                )
-        if self.window not in ('disc', 'square'):
-            raise errors.UserError(
-                f"PropagationSettings.window = {self.window!r}: choose 'disc' or 'square'."
-            )
+        for check, names in (
+            (checks.whole_number, ('context', 'top_k')),
+            (checks.positive_number, ('radius', 'temperature')),
+            (checks.switch, _SWITCHES),
+        ):
+            for name in names:
+                check(f'PropagationSettings.{name}', getattr(self, name))
+        checks.one_of('PropagationSettings.window', self.window, ('disc', 'square'))
         if self.repeat_first and not self.first_among_preceding:
             raise errors.UserError(
                 'PropagationSettings.repeat_first needs first_among_preceding: copies of the first '
@@ -348,22 +344,3 @@ def propagate_stream(
     yield tf.cast(first_labels, tf.float32)
     for frame in features:
         yield propagator.step(frame)
-
-
-def normalise_labels(labels: tf.Tensor, over: str) -> tf.Tensor:
-    """Stretches soft labels to [0, 1], as some protocols do before the argmax.
-
-    Args:
-      labels: float32 [rows, columns, labels].
-      over: 'classes', each pixel over its classes (CRW's norm_mask), or 'space', each class over
-        the frame (VFS and DINO, after upsampling). A class that is nowhere stays as it is.
-
-    Returns:
-      float32 [rows, columns, labels].
-    """
-    axes = {'classes': [2], 'space': [0, 1]}
-    if over not in axes:
-        raise errors.UserError(f"normalise_labels(over={over!r}): choose 'classes' or 'space'.")
-    low = tf.reduce_min(labels, axes[over], keepdims=True)
-    high = tf.reduce_max(labels, axes[over], keepdims=True)
-    return tf.where(high > 0, tf.math.divide_no_nan(labels - low, high - low), labels)

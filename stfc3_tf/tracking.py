@@ -12,6 +12,7 @@ import cv2
 import gin
 import numpy as np
 
+from stfc3_tf import checks
 from stfc3_tf import errors
 from stfc3_tf import propagation
 
@@ -79,25 +80,28 @@ class InputSize:
     interpolation: str = 'bilinear'
 
     def __post_init__(self):
-        if self.rule not in ('native', 'short_side', 'square'):
-            raise errors.UserError(
-                f"InputSize.rule='{self.rule}' is none of native, short_side, square."
-            )
-        if self.rule != 'native' and self.size < 1:
-            raise errors.UserError(f"InputSize.rule='{self.rule}' needs InputSize.size in pixels.")
-        if self.interpolation not in _INTERPOLATIONS:
-            raise errors.UserError(
-                f"InputSize.interpolation='{self.interpolation}' is none of "
-                f"{', '.join(_INTERPOLATIONS)}."
-            )
+        checks.one_of('InputSize.rule', self.rule, ('native', 'short_side', 'square'))
+        if self.rule != 'native':
+            checks.whole_number('InputSize.size', self.size)
+        checks.whole_number('InputSize.long_side_multiple', self.long_side_multiple)
+        checks.one_of('InputSize.interpolation', self.interpolation, tuple(_INTERPOLATIONS))
 
     def of(self, height: int, width: int) -> tuple[int, int]:
-        """Returns the (height, width) at which a frame of the given size is encoded."""
+        """Returns the (height, width) at which a frame of the given size is encoded.
+
+        Raises:
+          errors.UserError: the long side is shorter than the multiple it is rounded down to.
+        """
         if self.rule == 'square':
             return self.size, self.size
         if self.rule == 'short_side':
             short = min(height, width)
             height, width = height * self.size // short, width * self.size // short
+        if max(height, width) < self.long_side_multiple:
+            raise errors.UserError(
+                f'InputSize.long_side_multiple={self.long_side_multiple}: a frame of '
+                f'{height}x{width} (height x width) has no side as long.'
+            )
         if width >= height:
             return height, width - width % self.long_side_multiple
         return height - height % self.long_side_multiple, width

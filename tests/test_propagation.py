@@ -273,23 +273,13 @@ def test_the_context_stays_as_it_was_when_a_frame_is_refused():
         {'temperature': float('nan')},
         {'window': 'circle'},
         {'first_among_preceding': False},
+        {'context': True},
+        {'radius': '12'},
+        {'temperature': None},
+        {'keep_ties': 1},
+        {'restrict_first': 'False'},
     ],
 )
 def test_refuses_settings_that_mean_nothing(changes):
     with pytest.raises(errors.UserError, match=list(changes)[0]):
         propagation.PropagationSettings(**changes)
-
-
-def test_normalised_labels_by_hand():
-    labels = np.zeros((1, 2, 3), np.float32)
-    labels[0] = [[0.2, 0.6, 0], [0.4, 0.6, 0]]
-    np.testing.assert_allclose(
-        propagation.normalise_labels(labels, 'space')[0], [[0, 0, 0], [1, 0, 0]], atol=1e-6
-    )
-    np.testing.assert_allclose(
-        propagation.normalise_labels(labels, 'classes')[0],
-        [[1 / 3, 1, 0], [2 / 3, 1, 0]],
-        atol=1e-6,
-    )
-    with pytest.raises(errors.UserError, match='time'):
-        propagation.normalise_labels(labels, 'time')

@@ -5,14 +5,9 @@ import dataclasses
 import gin
 import numpy as np
 
-from stfc3_tf import errors
+from stfc3_tf import checks
 from stfc3_tf import labels
 from stfc3_tf.tracking import Geometry
-
-
-def _one_of(setting: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise errors.UserError(f"{setting}='{value}' is none of {', '.join(choices)}.")
 
 
 @gin.configurable
@@ -22,8 +17,9 @@ class MaskCodec:
 
     Attributes:
       shrink: 'bilinear' (CRW: one-hot, then resized) or 'nearest' (VFS, DINO).
-      normalise: 'none', or 'per_label' (VFS, DINO): each label is stretched to [0, 1] over the
-        enlarged image before the largest is taken.
+      normalise: 'none'; 'per_label' (VFS, DINO): each label is stretched to [0, 1] over the
+        enlarged image before the largest is taken; or 'per_pixel' (CRW's norm_mask): each cell is
+        stretched to [0, 1] over its labels before they are enlarged.
       decide_at: 'label' (VFS: labels are enlarged to the size of the mask, then the largest is
         taken) or 'input' (CRW, DINO: at the encoder's input size, then the nearest pixel).
     """
@@ -33,9 +29,9 @@ class MaskCodec:
     decide_at: str = 'label'
 
     def __post_init__(self):
-        _one_of('MaskCodec.shrink', self.shrink, ('bilinear', 'nearest'))
-        _one_of('MaskCodec.normalise', self.normalise, ('none', 'per_label'))
-        _one_of('MaskCodec.decide_at', self.decide_at, ('label', 'input'))
+        checks.one_of('MaskCodec.shrink', self.shrink, ('bilinear', 'nearest'))
+        checks.one_of('MaskCodec.normalise', self.normalise, ('none', 'per_label', 'per_pixel'))
+        checks.one_of('MaskCodec.decide_at', self.decide_at, ('label', 'input'))
 
     def encode(self, label: np.ndarray, geometry: Geometry) -> np.ndarray:
         """Returns float32 [rows, columns, 1 + largest object number], channel 0 the background."""
@@ -46,7 +42,9 @@ class MaskCodec:
         """Returns the mask, [label height, label width] of object numbers."""
         size = geometry.label_size if self.decide_at == 'label' else geometry.input_size
         if self.normalise == 'per_label':
-            soft = labels.minimum_to_maximum(labels.resize_bilinear(soft, size))
+            soft = labels.minimum_to_maximum(labels.resize_bilinear(soft, size), (0, 1))
+        elif self.normalise == 'per_pixel':
+            soft = labels.minimum_to_maximum(soft, 2)
         mask = labels.labels_to_mask(soft, range(1, soft.shape[-1]), size)
         return labels.resize_nearest(mask, geometry.label_size)
 
@@ -70,7 +68,10 @@ class PointCodec:
     reach: int = 2
 
     def __post_init__(self):
-        _one_of('PointCodec.convention', self.convention, ('crw', 'exact'))
+        checks.one_of('PointCodec.convention', self.convention, ('crw', 'exact'))
+        checks.positive_number('PointCodec.sigma', self.sigma)
+        checks.whole_number('PointCodec.top', self.top)
+        checks.whole_number('PointCodec.reach', self.reach, least=0)
 
     def encode(self, label: np.ndarray, geometry: Geometry) -> np.ndarray:
         """Returns float32 [rows, columns, points]; a point outside the image has an empty map."""
