@@ -90,6 +90,23 @@ def test_means_run_over_objects_not_sequences(tmp_path):
     assert float(rows[2]['J-Mean']) == pytest.approx(moved, abs=5e-4)
 
 
+def test_a_subset_has_no_official_tables(tmp_path):
+    root = make_davis(tmp_path / 'data', {'a': moving(), 'b': moving(1)})
+    part = runner.evaluate(
+        davis.Davis(root), tracking.CopyFirst(), str(tmp_path / 'out'), protocol='test', only=['a']
+    )
+    assert not list((tmp_path / 'out').glob('*.csv'))
+    assert part['sequences_of'] == 2 and 'only 1 of 2 sequences' in runner.table(part)
+    whole = evaluate(root, tmp_path / 'out')
+    assert len(list((tmp_path / 'out').glob('*.csv'))) == 2
+    assert 'test, 2 sequences' in runner.table(whole)
+    # Tables of all would no longer belong to the results of some.
+    runner.evaluate(
+        davis.Davis(root), tracking.CopyFirst(), str(tmp_path / 'out'), protocol='test', only=['a']
+    )
+    assert not list((tmp_path / 'out').glob('*.csv'))
+
+
 def test_predictions_are_palette_images_under_the_official_names(tmp_path):
     two = [np.maximum(square(2, 2), square(40, 20, number=2))] * FRAMES
     evaluate(make_davis(tmp_path / 'data', {'two': two}), tmp_path / 'out')
@@ -251,6 +268,7 @@ def test_masks_follow_blocks_that_move():
         codecs.MaskCodec(),
         codecs.MaskCodec('nearest', 'per_label', 'label'),
         codecs.MaskCodec('nearest', 'per_label', 'input'),
+        codecs.MaskCodec('bilinear', 'per_pixel', 'input'),
     ],
 )
 def test_mask_codecs_return_blocks_they_were_given(codec):
@@ -259,6 +277,17 @@ def test_mask_codecs_return_blocks_they_were_given(codec):
     soft = codec.encode(mask, geometry)
     assert soft.shape == (6, 10, 4)
     np.testing.assert_array_equal(codec.decode(soft, geometry), mask)
+
+
+def test_normalising_each_cell_lets_weak_labels_reach_as_far_as_strong_ones():
+    # Two cells, background 0.9 against object 0.4: enlarged as they are, the background wins beyond
+    # the middle; each cell stretched to [0, 1], they meet in the middle.
+    soft = np.array([[[0.9, 0.1], [0.1, 0.5]]], np.float32)
+    geometry = tracking.Geometry((1, 200), (1, 200), (1, 2), BlockIdentities.cell_grid)
+    for normalise, first in (('none', 117), ('per_pixel', 100)):
+        mask = codecs.MaskCodec('bilinear', normalise, 'input').decode(soft, geometry)
+        # Between the centres, pixels 49.5 and 149.5, labels run linearly.
+        assert np.flatnonzero(mask[0])[0] == first
 
 
 @pytest.mark.parametrize(
@@ -282,7 +311,15 @@ def test_input_sizes_of_the_protocols(settings, given, expected):
     [
         (lambda: tracking.InputSize(rule='short'), "InputSize.rule='short'"),
         (lambda: tracking.InputSize(rule='square'), 'InputSize.size'),
+        (lambda: tracking.InputSize(rule='square', size=320.5), 'InputSize.size'),
+        (lambda: tracking.InputSize(long_side_multiple=0), 'InputSize.long_side_multiple'),
+        (lambda: tracking.InputSize(interpolation='cubic'), 'InputSize.interpolation'),
+        (lambda: tracking.InputSize(long_side_multiple=64).of(48, 60), 'a frame of 48x60'),
         (lambda: codecs.MaskCodec(shrink='area'), 'MaskCodec.shrink'),
+        (lambda: codecs.MaskCodec(normalise='per_class'), 'MaskCodec.normalise'),
+        (lambda: codecs.PointCodec(sigma=0), 'PointCodec.sigma'),
+        (lambda: codecs.PointCodec(top=0), 'PointCodec.top'),
+        (lambda: codecs.PointCodec(reach=1.5), 'PointCodec.reach'),
         (lambda: davis.Davis('x', year=2015), '2015'),
     ],
 )

@@ -180,7 +180,7 @@ def test_copying_the_first_landmarks_errs_by_the_motion(data, tmp_path):
 def test_errors_of_a_known_answer(data, tmp_path):
     answers = np.array([[8.0 * n, 0] for n in range(FRAMES)])[:, None] + np.zeros((68, 2))
     answers[3, :17] += (0.0, 16.0)
-    results = evaluate(faces.Faces(str(data)), Known(answers), tmp_path / 'out', only=['002'])
+    results = evaluate(faces.Faces(str(data)), Known(answers), tmp_path / 'out')
     # One of five frames has a quarter of its points 16 pixels off: mean 4, root mean square 8.
     assert results['metrics']['RMSE'] == pytest.approx(8 / 5, abs=0.01)
     assert results['metrics']['Point-to-point'] == pytest.approx(4 / 5, abs=0.01)
@@ -243,8 +243,22 @@ def test_categories_are_the_challenges():
 
 
 def test_missing_videos_of_a_category_are_named(data):
-    with pytest.raises(errors.UserError, match='114, 124.*category 1'):
-        faces.Faces(str(data), category=1).sequences()
+    with pytest.raises(errors.UserError, match='lacks the video 114; of category 1.*114, 124'):
+        evaluate(faces.Faces(str(data), category=1), tracking.CopyFirst(), data / 'out')
+
+
+def test_videos_that_are_not_asked_for_may_be_missing(data, tmp_path):
+    (data / '002').rename(data / '124')
+    benchmark = faces.Faces(str(data), category=1)
+    results = evaluate(benchmark, tracking.CopyFirst(), tmp_path / 'out', only=['124'])
+    assert list(results['sequences']) == ['124'] and results['sequences_of'] == 31
+    assert not (tmp_path / 'out' / 'cumulative_error.csv').exists()
+
+
+def test_pictures_of_different_size_are_named(data):
+    cv2.imwrite(str(data / '002' / 'frames' / '4.png'), frames()[0][:90])
+    with pytest.raises(errors.UserError, match='002: frame 4 is 128x90.*expected 128x96'):
+        faces.Faces(str(data)).sequences()[1].check()
 
 
 def test_a_folder_without_videos_is_named(tmp_path):

@@ -1,5 +1,7 @@
 """J-HMDB and BADJA on tiny data sets in their official layouts, figures by hand."""
 
+import fractions
+import io
 import json
 
 import av
@@ -67,8 +69,8 @@ def moving(step):
     return joints, masks
 
 
-def evaluate(benchmark, output):
-    return runner.evaluate(benchmark, tracking.CopyFirst(), str(output), protocol='test')
+def evaluate(benchmark, output, **named):
+    return runner.evaluate(benchmark, tracking.CopyFirst(), str(output), protocol='test', **named)
 
 
 def test_pose_of_identity_by_hand(tmp_path):
@@ -149,9 +151,38 @@ def test_the_lists_say_train_and_test(tmp_path):
     root = make_jhmdb(tmp_path / 'data', {'b': moving(0), 'a': moving(0)})
     assert [s.name for s in jhmdb.JhmdbPose(root).sequences()] == ['wave/b', 'wave/a']
     with pytest.raises(errors.UserError, match='wave/not_here'):
-        jhmdb.JhmdbPose(root, subset='train').sequences()
+        evaluate(jhmdb.JhmdbPose(root, subset='train'), tmp_path / 'out')
     with pytest.raises(errors.UserError, match='_test_split2.txt'):
         jhmdb.JhmdbPose(root, split=2).sequences()
+
+
+@pytest.mark.parametrize('kind', [jhmdb.JhmdbPose, jhmdb.JhmdbMasks])
+def test_clips_that_are_not_asked_for_may_lack_their_footage(tmp_path, kind):
+    root = make_jhmdb(tmp_path / 'data', {'a': moving(0), 'b': moving(0)})
+    (tmp_path / 'data/ReCompress_Videos/wave/b.avi').unlink()
+    results = evaluate(kind(root), tmp_path / 'out', only=['wave/a'])
+    assert list(results['sequences']) == ['wave/a'] and results['sequences_of'] == 2
+    with pytest.raises(errors.UserError, match='the frames of wave/b, or .*b.avi'):
+        evaluate(kind(root), tmp_path / 'out')
+
+
+@pytest.mark.parametrize('kind', [jhmdb.JhmdbPose, jhmdb.JhmdbMasks])
+def test_frames_are_preferred_to_videos_and_the_results_say_so(tmp_path, kind):
+    root = make_jhmdb(tmp_path / 'data', {'a': moving(0), 'b': moving(0)})
+    write_frames(tmp_path / 'data/Rename_Images/wave/a', noise())
+    results = evaluate(kind(root), tmp_path / 'out')
+    found = {name: result['footage'] for name, result in results['sequences'].items()}
+    assert found == {'wave/a': 'Rename_Images', 'wave/b': 'ReCompress_Videos'}
+    (clip, _) = kind(root).clips()
+    np.testing.assert_array_equal(np.stack(list(clip.frames(None))), noise())
+
+
+def test_a_check_decodes_every_frame_once(tmp_path, monkeypatch):
+    root = make_jhmdb(tmp_path / 'data', {'a': moving(0)}, video=False)
+    read, real = [], files.read_frame
+    monkeypatch.setattr(files, 'read_frame', lambda path: read.append(path) or real(path))
+    assert jhmdb.JhmdbPose(root).sequences()[0].check() == FRAMES
+    assert len(read) == len(set(read)) == FRAMES
 
 
 def damage_count(root):
@@ -160,6 +191,33 @@ def damage_count(root):
 
 def damage_video(root):
     (root / 'ReCompress_Videos/wave/a.avi').write_bytes(b'RIFF' + bytes(100))
+
+
+def damage_size(root):
+    """A video whose fourth frame is smaller, as motion JPEG allows."""
+    with av.open(str(root / 'ReCompress_Videos/wave/a.avi'), 'w') as container:
+        stream = container.add_stream('mjpeg', rate=30)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, 'yuvj420p'
+        for number, frame in enumerate(noise()):
+            contents = io.BytesIO()
+            size = (WIDTH // 2, HEIGHT // 2) if number == 3 else (WIDTH, HEIGHT)
+            Image.fromarray(frame).resize(size).save(contents, format='JPEG')
+            packet = av.Packet(contents.getvalue())
+            packet.pts = packet.dts = number
+            packet.time_base, packet.stream = fractions.Fraction(1, 30), stream
+            container.mux(packet)
+
+
+def damage_frame(root):
+    path = root / 'ReCompress_Videos/wave/a.avi'
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    position, size = packets[3]
+    contents = bytearray(path.read_bytes())
+    # An AVI chunk has 8 bytes of header; the start of the frame itself stays intact.
+    start = position + 8 + size // 3
+    contents[start : start + size // 2] = bytes(size // 2)
+    path.write_bytes(contents)
 
 
 def damage_mat(root):
@@ -183,6 +241,8 @@ def damage_joints(root):
     [
         (damage_count, 'a.avi: 4 frames can be read.*describes 5'),
         (damage_video, 'a.avi'),
+        (damage_size, 'a.avi: frame 4 is 32x24.*expected 64x48'),
+        (damage_frame, 'a.avi: corrupt at 0.1'),
         (damage_mat, 'joint_positions.mat is not'),
         (damage_array, "'pos_img'"),
         (damage_joints, r'\(2, 14, 5\)'),
@@ -261,6 +321,34 @@ def test_badja_names_what_is_missing(tmp_path):
     (tmp_path / 'joint_annotations/cow.json').write_text('[{"joints": []}]')
     with pytest.raises(errors.UserError, match='cow.json'):
         evaluate(benchmark, tmp_path / 'out')
+
+
+def test_badja_leaves_out_what_is_not_on_davis(tmp_path, caplog):
+    benchmark = make_badja(tmp_path)
+    annotation = json.loads((tmp_path / 'joint_annotations/cow.json').read_text())
+    for entry in annotation:
+        for key in ('image_path', 'segmentation_path'):
+            entry[key] = entry[key].replace('DAVIS/', 'extra_videos/').replace('cow', 'tiger')
+    (tmp_path / 'joint_annotations/tiger.json').write_text(json.dumps(annotation))
+    with caplog.at_level('INFO'):
+        assert [sequence.name for sequence in benchmark.sequences()] == ['cow']
+    assert 'Not on DAVIS, left out: tiger.' in caplog.text
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'threshold': 0},
+        {'threshold': '0.2'},
+        {'full_size': (1080,)},
+        {'full_size': (1080, 0)},
+        {'full_size': 1080},
+        {'frames': ''},
+    ],
+)
+def test_badja_settings_that_mean_nothing_are_named(changes):
+    with pytest.raises(errors.UserError, match=f'Badja.{list(changes)[0]}'):
+        badja.Badja('somewhere', **changes)
 
 
 # Key points to label maps and back.

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from stfc3_tf import errors, propagation, tracking
+from stfc3_tf import errors, propagation, tracking, writing
 from stfc3_tf.benchmarks import davis, runner
 
 FRAMES = 5
@@ -137,6 +137,57 @@ def test_a_killed_run_continues_and_ends_the_same(data, tmp_path):
     assert tree(tmp_path / 'killed') == tree(tmp_path / 'whole')
 
 
+def test_killed_between_predictions_and_record(data, tmp_path, monkeypatch):
+    evaluate(data, tmp_path / 'out', Tracker())
+    old = tree(tmp_path / 'out')
+    real = writing.write_text
+
+    def killed(path, text):
+        if 'sequences' in path:
+            raise KeyboardInterrupt
+        real(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, 'write_text', killed)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(data, tmp_path / 'out', Tracker(radius=0.5), only=['three'])
+    assert tree(tmp_path / 'out') != old
+    # The last sequence's predictions are of another radius: its old record must not vouch for them.
+    again = Tracker()
+    evaluate(data, tmp_path / 'out', again)
+    assert again.frames == FRAMES and tree(tmp_path / 'out') == old
+
+
+def test_other_code_runs_again(data, tmp_path, monkeypatch):
+    evaluate(data, tmp_path / 'out', Tracker())
+    monkeypatch.setattr(runner, 'code_digest', lambda: 'a mended metric')
+    again = Tracker()
+    assert evaluate(data, tmp_path / 'out', again)['versions']['code_sha256'] == 'a mended metric'
+    assert again.frames == 3 * FRAMES
+
+
+def test_the_code_digest_covers_all_that_an_evaluation_imports(monkeypatch):
+    program = """
+import sys
+from stfc3_tf import baselines
+from stfc3_tf.benchmarks import models, tasks
+print(*(module.__file__ for name, module in sys.modules.items() if name.startswith('stfc3_tf.')))
+"""
+    command = [sys.executable, '-c', program]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    imported = {pathlib.Path(path).resolve() for path in found.split()}
+    package = pathlib.Path(runner.__file__).resolve().parents[1]
+    covered = {path for pattern in runner._CODE for path in package.glob(pattern)}
+    assert imported - covered == set()
+    digest, read = runner.code_digest.__wrapped__, pathlib.Path.read_bytes
+    before = digest()
+    assert before == digest()
+    monkeypatch.setattr(
+        pathlib.Path, 'read_bytes', lambda path: read(path) + b'#' * (path.name == 'metrics.py')
+    )
+    assert digest() != before
+
+
 def test_a_rerun_computes_nothing_and_says_the_same(data, tmp_path):
     first = evaluate(data, tmp_path / 'out', Tracker())
     again = Tracker()
@@ -175,6 +226,7 @@ def test_deleted_predictions_are_made_again(data, tmp_path):
 def test_a_subset_and_later_the_rest(data, tmp_path):
     part = evaluate(data, tmp_path / 'out', Tracker(), only=['three', 'one'])
     assert list(part['sequences']) == ['three', 'one'] and part['frames'] == 2 * FRAMES
+    assert part['sequences_of'] == 3
     rest = Tracker()
     assert list(evaluate(data, tmp_path / 'out', rest)['sequences']) == ['one', 'two', 'three']
     assert rest.frames == FRAMES
@@ -217,7 +269,7 @@ def test_the_table_has_a_line_for_every_sequence_and_figure(data, tmp_path):
 
 
 def test_undefined_and_infinite_values_are_valid_json(tmp_path):
-    runner.write_text(
+    writing.write_text(
         str(tmp_path / 'x.json'),
         json.dumps(
             runner.plain(

@@ -13,16 +13,20 @@ import json
 import posixpath
 from typing import Any, ClassVar
 
+from absl import logging
 import gin
 import numpy as np
 
+from stfc3_tf import checks
 from stfc3_tf import errors
 from stfc3_tf import metrics
+from stfc3_tf import writing
 from stfc3_tf.benchmarks import codecs
 from stfc3_tf.benchmarks import files
 from stfc3_tf.benchmarks import runner
 
 _JOINTS = 37
+_DAVIS = 'DAVIS'
 _KEYS = ('image_path', 'segmentation_path', 'joints', 'visibility')
 
 
@@ -53,6 +57,19 @@ class Badja(runner.Benchmark):
 
     task: ClassVar[str] = 'badja'
 
+    def __post_init__(self):
+        checks.positive_number('Badja.threshold', self.threshold)
+        if not isinstance(self.full_size, (tuple, list)) or len(self.full_size) != 2:
+            raise errors.UserError(
+                f'Badja.full_size={self.full_size!r}: give (height, width) in pixels.'
+            )
+        for side in self.full_size:
+            checks.whole_number('Badja.full_size: a side', side)
+        if not isinstance(self.frames, str) or not self.frames:
+            raise errors.UserError(
+                f"Badja.frames={self.frames!r}: give a folder's name, such as 'Full-Resolution'."
+            )
+
     def settings(self) -> dict[str, Any]:
         """Returns every field that changes the number; where the frames lie does not."""
         fields = super().settings()
@@ -66,7 +83,11 @@ class Badja(runner.Benchmark):
             ('.json',),
             'BADJA\'s <sequence>.json',
         )
-        return [BadjaSequence(self, path) for path in paths]
+        sequences = [BadjaSequence(self, path) for path in paths]
+        others = [sequence.name for sequence in sequences if not sequence.is_davis()]
+        if others:
+            logging.info('Not on DAVIS, left out: %s.', ', '.join(others))
+        return [sequence for sequence in sequences if sequence.name not in others]
 
     def summary(self, records: Mapping[str, runner.Record]) -> dict[str, float]:
         """Returns PCK averaged over sequences, and over all joints of all sequences."""
@@ -90,6 +111,10 @@ class BadjaSequence(runner.Sequence):
         self.output = posixpath.join('joint_annotations', f'{self.name}.json')
         self._benchmark = benchmark
         self._annotation = annotation
+
+    def is_davis(self) -> bool:
+        """Whether the annotated frames are frames of DAVIS: image_path is DAVIS/JPEGImages/..."""
+        return _DAVIS in posixpath.normpath(self._entries()[0]['image_path']).split('/')
 
     def files(self) -> list[str]:
         """Returns the annotation, the frames from the first to the last annotated, the masks."""
@@ -164,7 +189,7 @@ class BadjaSequence(runner.Sequence):
             }
             for entry, points in zip(entries, predictions)
         ]
-        runner.write_text(output, json.dumps(found))
+        writing.write_text(output, json.dumps(found))
 
     def _entries(self) -> list[dict[str, Any]]:
         contents = files.read_bytes(self._annotation)
@@ -190,7 +215,7 @@ class BadjaSequence(runner.Sequence):
 
     def _folder(self, kind: str, path: str) -> str:
         """Returns the folder of frames or masks of `path`, the annotation's DAVIS/.../<name>/*."""
-        root = self._benchmark.davis_dir or posixpath.join(self._benchmark.data_dir, 'DAVIS')
+        root = self._benchmark.davis_dir or posixpath.join(self._benchmark.data_dir, _DAVIS)
         return posixpath.join(
             root, kind, self._benchmark.frames, posixpath.basename(posixpath.dirname(path))
         )

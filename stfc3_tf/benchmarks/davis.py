@@ -70,22 +70,19 @@ class Davis(runner.Benchmark):
             ]
         )
 
-    def write_reports(self, records: Mapping[str, runner.Record], folder: str) -> None:
-        """Writes the toolkit's global_results-<split>.csv and per-sequence_results-<split>.csv."""
+    def reports(self, records: Mapping[str, runner.Record]) -> dict[str, str]:
+        """Returns the toolkit's global_results-<split>.csv and per-sequence_results-<split>.csv."""
         summary = self.summary(records)
-        lines = [','.join(summary), ','.join(f'{value:.3f}' for value in summary.values())]
-        runner.write_text(
-            posixpath.join(folder, f'global_results-{self.split}.csv'), '\n'.join(lines) + '\n'
-        )
-        lines = ['Sequence,J-Mean,F-Mean'] + [
+        whole = [','.join(summary), ','.join(f'{value:.3f}' for value in summary.values())]
+        parts = ['Sequence,J-Mean,F-Mean'] + [
             f'{name}_{number},{figures["J-Mean"]:.3f},{figures["F-Mean"]:.3f}'
             for name, record in records.items()
             for number, figures in record['counts']['objects'].items()
         ]
-        runner.write_text(
-            posixpath.join(folder, f'per-sequence_results-{self.split}.csv'),
-            '\n'.join(lines) + '\n',
-        )
+        return {
+            f'global_results-{self.split}.csv': '\n'.join(whole) + '\n',
+            f'per-sequence_results-{self.split}.csv': '\n'.join(parts) + '\n',
+        }
 
     def read_mask(self, path: str) -> np.ndarray:
         """Returns an annotation's object numbers, uint8 [height, width]; 255 is void in 2017."""

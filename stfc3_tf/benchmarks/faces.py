@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from stfc3_tf import errors
 from stfc3_tf import metrics
+from stfc3_tf import writing
 from stfc3_tf.benchmarks import codecs
 from stfc3_tf.benchmarks import files
 from stfc3_tf.benchmarks import runner
@@ -80,27 +81,27 @@ class Faces(runner.Benchmark):
 
     def sequences(self) -> list['FaceSequence']:
         """Returns the videos of the category, or all in the order of their names."""
-        present = self._present()
-        if not self.category:
-            return [FaceSequence(self, name) for name in present]
-        wanted = [f'{number:03d}' for number in CATEGORIES[self.category]]
-        missing = [name for name in wanted if name not in present]
-        if missing:
-            raise errors.UserError(
-                f'{self.data_dir} lacks {", ".join(missing)} of category {self.category}; '
-                'Faces.category = 0 takes the videos there are.')
-        return [FaceSequence(self, name) for name in wanted]
+        names = self._of_category() if self.category else self._present()
+        return [FaceSequence(self, name) for name in names]
 
     def summary(self, records: Mapping[str, runner.Record]) -> dict[str, float]:
         """Returns the figures over the frames of all videos together, as the challenge counts."""
         return _figures(_pooled(records))
 
-    def write_reports(self, records: Mapping[str, runner.Record], folder: str) -> None:
-        """Writes the share of frames with at most each error, in interocular distances."""
+    def reports(self, records: Mapping[str, runner.Record]) -> dict[str, str]:
+        """Returns the share of frames with at most each error, in interocular distances."""
         pooled = _pooled(records)['interocular']
         curve = zip(_CURVE, metrics.cumulative_error(pooled, _CURVE))
         lines = ['error,share', *(f'{level:.4f},{share:.6f}' for level, share in curve)]
-        runner.write_text(posixpath.join(folder, 'cumulative_error.csv'), '\n'.join(lines) + '\n')
+        return {'cumulative_error.csv': '\n'.join(lines) + '\n'}
+
+    def missing(self) -> list[str]:
+        """Returns the names of the category's videos that `data_dir` lacks."""
+        present = set(self._present())
+        return [name for name in self._of_category() if name not in present]
+
+    def _of_category(self) -> list[str]:
+        return [f'{number:03d}' for number in CATEGORIES.get(self.category, ())]
 
     def _present(self) -> list[str]:
         names = tf.io.gfile.listdir(self.data_dir) if tf.io.gfile.isdir(self.data_dir) else []
@@ -159,6 +160,11 @@ class FaceSequence(runner.Sequence):
 
     def files(self) -> list[str]:
         """Returns the video or its frames, then the annotations."""
+        if not tf.io.gfile.isdir(self._folder):
+            raise errors.UserError(
+                f'{self._benchmark.data_dir} lacks the video {self.name}; of category '
+                f'{self._benchmark.category} it lacks {", ".join(self._benchmark.missing())}. '
+                '--sequences takes some of them, Faces.category = 0 the videos there are.')
         film = self._film()
         return [*([film] if film else self._pictures()), *self._annotations()]
 
@@ -168,12 +174,12 @@ class FaceSequence(runner.Sequence):
         if len(numbers) < 2:
             raise errors.UserError(
                 f'{self._folder}/annot holds one file; expected two annotated frames or more.')
-        sizes = [frame.shape for frame in self._frames(numbers)]
-        if len(sizes) < numbers[-1] - numbers[0] + 1:
+        count = files.check_clip(self._film() or self._folder, self._frames(numbers))
+        if count < numbers[-1] - numbers[0] + 1:
             raise errors.UserError(
                 f'{self._annotations()[-1]} annotates frame {numbers[-1]}, but {self._folder} ends '
-                f'with frame {numbers[0] - 1 + len(sizes)}; remove what annotates no frame.')
-        return len(sizes)
+                f'with frame {numbers[0] - 1 + count}; remove what annotates no frame.')
+        return count
 
     def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
         """Tracks the first frame's landmarks in the crop; errors of all later annotated frames."""
@@ -259,9 +265,7 @@ def write_landmarks(path: str, points: np.ndarray) -> None:
     """Writes points [points, 2], 0-based pixels, as a .pts file, which is 1-based."""
     coordinates = [f'{x:.3f} {y:.3f}' for x, y in points + 1]
     lines = ['version: 1', f'n_points: {len(points)}', '{', *coordinates, '}']
-    tf.io.gfile.makedirs(posixpath.dirname(path))
-    with tf.io.gfile.GFile(path, 'w') as file:
-        file.write('\n'.join(lines) + '\n')
+    writing.write_text(path, '\n'.join(lines) + '\n')
 
 
 def hold_last(tracks: np.ndarray) -> np.ndarray:

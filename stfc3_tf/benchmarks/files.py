@@ -100,6 +100,15 @@ def check_frames(paths: Iterable[str]) -> tuple[int, int]:
     return size
 
 
+def check_clip(name: str, frames: Iterable[np.ndarray]) -> int:
+    """Counts frames, [height, width, 3]; raises UserError unless all have one size."""
+    count, size = 0, None
+    for count, frame in enumerate(frames, 1):
+        size = size or frame.shape[:2]
+        check_size(f'{name}: frame {count}', frame.shape[:2], size)
+    return count
+
+
 def check_size(path: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """Raises UserError unless an image has the (height, width) expected of it."""
     if tuple(found) != tuple(expected):

@@ -3,7 +3,7 @@
 Reads the official layout,
 
     splits/<class>_test_split1.txt                        lines `<clip>.avi 2`; 2 is test, 1 train
-    ReCompress_Videos/<class>/<clip>.avi                  or Rename_Images/<class>/<clip>/00001.png
+    Rename_Images/<class>/<clip>/00001.png                or ReCompress_Videos/<class>/<clip>.avi
     joint_positions/<class>/<clip>/joint_positions.mat    pos_img, 2 x 15 x time, 1-based pixels
     puppet_mask/<class>/<clip>/puppet_mask.mat            part_mask, height x width x time
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 import dataclasses
+import functools
 import itertools
 import posixpath
 from typing import Any, ClassVar
@@ -34,44 +35,62 @@ _TEST, _TRAIN = '2', '1'
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """Where the frames of a clip are, whichever of the two official forms they have."""
+    """A clip of the lists; its frames are looked for when they are asked for.
+
+    Where both official forms lie there, the frames are read: CRW's lists name them, and videos were
+    compressed once more.
+    """
 
     name: str
-    paths: tuple[str, ...]  # one video, or the frames in order
+    data_dir: str
+
+    @functools.cached_property
+    def paths(self) -> list[str]:
+        """The frames in order, or one video; raises UserError if there is neither."""
+        folder = posixpath.join(self.data_dir, 'Rename_Images', self.name)
+        film = posixpath.join(self.data_dir, 'ReCompress_Videos', f'{self.name}.avi')
+        if files.exists(film) and not files.exists(folder):
+            return [film]
+        return files.list_files(folder, ('.png', '.jpg'), f'the frames of {self.name}, or {film}')
+
+    @property
+    def footage(self) -> str:
+        """Which of the two forms is read: 'Rename_Images' or 'ReCompress_Videos'."""
+        return 'ReCompress_Videos' if self.paths[0].endswith('.avi') else 'Rename_Images'
 
     def frames(self, count: int | None) -> Iterator[np.ndarray]:
         """Yields the first `count` frames (None: all), uint8 [height, width, 3]."""
-        is_video = self.paths[0].endswith('.avi')
-        frames = (
-            (frame for _, frame in video.frames_of_video(self.paths[0]))
-            if is_video
-            else files.read_frames(self.paths)
-        )
+        if self.footage == 'ReCompress_Videos':
+            frames = (frame for _, frame in video.frames_of_video(self.paths[0]))
+        else:
+            frames = files.read_frames(self.paths)
         return itertools.islice(frames, count)
 
-    def check(self, annotation: str, count: int) -> tuple[int, int]:
-        """Decodes the clip; returns the (height, width) of its frames.
+    def check(self, annotation: str, count: int) -> None:
+        """Decodes the clip.
 
         Raises:
           errors.UserError: unreadable, of changing size, or with fewer than the `count` frames that
             the file `annotation` speaks of.
         """
-        if not self.paths[0].endswith('.avi'):
-            files.check_frames(self.paths)
-        sizes = [frame.shape[:2] for frame in self.frames(None)]
-        if len(sizes) > count:
+        name = self.paths[0]
+        found = files.check_clip(name, self.frames(None))
+        if found > count:
             logging.warning(
                 '%s: the last %d of %d frames have no annotation and are not used.',
-                self.paths[0],
-                len(sizes) - count,
-                len(sizes),
+                name,
+                found - count,
+                found,
             )
-        if len(sizes) < count or count < 2:
+        if found < count or count < 2:
             raise errors.UserError(
-                f'{self.paths[0]}: {len(sizes)} frames can be read, {annotation} describes '
-                f'{count}; expected as many frames as annotations, and at least 2.'
+                f'{name}: {found} frames can be read, {annotation} describes {count}; expected as '
+                'many frames as annotations, and at least 2.'
             )
-        return sizes[0]
+
+    def size(self) -> tuple[int, int]:
+        """Returns the (height, width) of its frames."""
+        return next(self.frames(1)).shape[:2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,17 +126,7 @@ class _Jhmdb(runner.Benchmark):
             if mark not in (_TEST, _TRAIN, '0') or not clip.endswith('.avi'):
                 raise errors.UserError(f"{path}: '{line}' is not of the form <clip>.avi 0, 1 or 2.")
             if mark == wanted:
-                yield self._clip(f'{action}/{clip.removesuffix(".avi")}')
-
-    def _clip(self, name: str) -> Clip:
-        film = posixpath.join(self.data_dir, 'ReCompress_Videos', f'{name}.avi')
-        if files.exists(film):
-            return Clip(name, (film,))
-        folder = posixpath.join(self.data_dir, 'Rename_Images', name)
-        return Clip(
-            name,
-            tuple(files.list_files(folder, ('.png', '.jpg'), f'the frames of {name}, or {film}')),
-        )
+                yield Clip(f'{action}/{clip.removesuffix(".avi")}', self.data_dir)
 
 
 @gin.configurable
@@ -176,7 +185,7 @@ class PoseSequence(runner.Sequence):
     def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
         """Tracks the first frame's joints; PCK by CRW's rule and by the visibility of the truth."""
         truth = self._truth()
-        size = next(self._clip.frames(1)).shape[:2]
+        size = self._clip.size()
         predictions = np.stack(
             list(
                 tracker.track(self._clip.frames(len(truth)), truth[0], self._benchmark.codec, size)
@@ -193,6 +202,7 @@ class PoseSequence(runner.Sequence):
         return {
             'metrics': _pck_figures(*tallies),
             'counts': {'crw': crw, 'visible': by_visibility},
+            'footage': self._clip.footage,
         }
 
     def _truth(self) -> np.ndarray:
@@ -253,8 +263,8 @@ class MaskSequence(runner.Sequence):
     def check(self) -> int:
         """Decodes the clip and reads the masks; returns the number of annotated frames."""
         truth = self._truth()
-        size = self._clip.check(self._annotation, len(truth))
-        files.check_size(self._annotation, truth.shape[1:], size)
+        self._clip.check(self._annotation, len(truth))
+        files.check_size(self._annotation, truth.shape[1:], self._clip.size())
         if not truth[0].any():
             raise errors.UserError(
                 f'{self._annotation}: the first mask is empty; expected a person.'
@@ -278,6 +288,7 @@ class MaskSequence(runner.Sequence):
         figures = dataclasses.asdict(metrics.sequence_statistics(scores))
         return {
             'metrics': {f'J-{name.capitalize()}': value for name, value in figures.items()},
+            'footage': self._clip.footage,
             'per_frame': {'J': scores},
         }
 

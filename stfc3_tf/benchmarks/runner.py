@@ -8,6 +8,9 @@ progress, and the files that a run leaves:
     OUT/predictions/...          the benchmark's own submission format
     OUT/sequences/<name>.json    one record a finished sequence; what a rerun skips
     OUT/results.json             metrics, sequences, settings, versions
+
+A finished sequence is kept as long as settings, model, data and the code that makes the numbers are
+the same.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import functools
 import hashlib
 import json
 import math
+import pathlib
 import posixpath
 import sys
 import time
@@ -30,9 +34,30 @@ import tensorflow as tf
 
 import stfc3_tf
 from stfc3_tf import errors
+from stfc3_tf import writing
 from stfc3_tf.benchmarks import files
 
 Record = dict[str, Any]
+
+# What an evaluation consists of. Training has no part in it and may change between two runs.
+_CODE = (
+    'benchmarks/*.py',
+    'clips/*.py',
+    'baselines.py',
+    'candidates.py',
+    'checks.py',
+    'encoder.py',
+    'errors.py',
+    'geometry.py',
+    'labels.py',
+    'layers.py',
+    'metrics.py',
+    'palette.py',
+    'propagation.py',
+    'serving.py',
+    'tracking.py',
+    'writing.py',
+)
 
 
 class Tracker(Protocol):
@@ -87,7 +112,8 @@ class Sequence(abc.ABC):
 
         Returns:
           {'metrics': {name: float, NaN where undefined}, 'counts': what `Benchmark.summary` pools,
-          'per_frame': kept in the sequence's own file only}; the last two are optional.
+          'footage': which of several forms of the frames was read, 'per_frame': kept in the
+          sequence's own file only}; all but the first are optional.
         """
 
 
@@ -113,8 +139,10 @@ class Benchmark(abc.ABC):
         fields.pop('data_dir', None)
         return fields
 
-    def write_reports(self, records: Mapping[str, Record], folder: str) -> None:
-        """Writes the official toolkit's own tables, where it has any, to `folder`."""
+    def reports(self, records: Mapping[str, Record]) -> dict[str, str]:
+        """Returns the official toolkit's own tables, where it has any: file name -> contents."""
+        del records
+        return {}
 
 
 def evaluate(
@@ -142,13 +170,15 @@ def evaluate(
     Raises:
       errors.UserError: a sequence that does not exist, or data that cannot be used.
     """
-    selected = _selected(benchmark, only)
+    selected, total = _selected(benchmark, only)
     settings = plain({'task': benchmark.task, **benchmark.settings(), **tracker.settings()})
     versions = {
         'stfc3_tf': stfc3_tf.__version__,
         'tensorflow': tf.__version__,
         'numpy': np.__version__,
+        'code_sha256': code_digest(),
     }
+    logging.info('Looking through the files of %d sequences.', len(selected))
     # Sequences may share a file, which is then read once.
     digest_of = functools.cache(files.digest)
     keys = {
@@ -161,14 +191,16 @@ def evaluate(
         'protocol': protocol,
         'metrics': plain(benchmark.summary(records)),
         'sequences': {name: _in_results(record) for name, record in records.items()},
+        'sequences_of': total,
         'settings': settings,
         'saved_model': saved_model,
         'versions': versions,
         'frames': sum(record['frames'] for record in records.values()),
         'seconds': sum(record['seconds'] for record in records.values()),
     }
-    benchmark.write_reports(records, output_dir)
-    write_text(posixpath.join(output_dir, 'results.json'), json.dumps(results, indent=1) + '\n')
+    _write_reports(benchmark.reports(records), output_dir, complete=len(selected) == total)
+    text = json.dumps(results, indent=1) + '\n'
+    writing.write_text(posixpath.join(output_dir, 'results.json'), text)
     return results
 
 
@@ -185,6 +217,7 @@ def _records(
         logging.info(
             '%d of %d sequences are finished.', len(sequences) - len(waiting), len(records)
         )
+    logging.info('Checking the data of %d sequences.', len(waiting))
     frames = sum(sequence.check() for sequence in waiting)
     # In a log file a bar would be thousands of lines; there a line a sequence tells.
     verbose = 1 if sys.stdout.isatty() else 2
@@ -214,36 +247,11 @@ def table(results: Mapping[str, Any]) -> str:
                 [f'{name:<{width}}', *(_number(metrics.get(key), len(key)) for key in columns)]
             )
         )
-    lines.append(f'{results["task"]}, protocol {results["protocol"]}, {len(names)} sequences')
+    number, total = len(names), results['sequences_of']
+    extent = f'{number} sequences' if number == total else f'only {number} of {total} sequences'
+    lines.append(f'{results["task"]}, protocol {results["protocol"]}, {extent}')
     lines += [f'{name:<{width}}  {_number(value, 9)}' for name, value in results['metrics'].items()]
     return '\n'.join(lines)
-
-
-def write_text(path: str, text: str) -> None:
-    """Writes a file under a temporary name, then renames it, so that it is whole or absent."""
-    write_whole(path, lambda partial: _write(partial, text))
-
-
-def write_whole(path: str, write: Callable[[str], None]) -> None:
-    """Calls `write(temporary path)` (file or folder), then moves what it wrote to `path`."""
-    partial = f'{path}.partial'
-    _remove(partial)
-    tf.io.gfile.makedirs(posixpath.dirname(path))
-    write(partial)
-    _remove(path)
-    tf.io.gfile.rename(partial, path)
-
-
-def _write(path: str, text: str) -> None:
-    with tf.io.gfile.GFile(path, 'w') as file:
-        file.write(text)
-
-
-def _remove(path: str) -> None:
-    if tf.io.gfile.isdir(path):
-        tf.io.gfile.rmtree(path)
-    elif tf.io.gfile.exists(path):
-        tf.io.gfile.remove(path)
 
 
 class _Counted:
@@ -264,7 +272,8 @@ class _Counted:
             yield label
 
 
-def _selected(benchmark: Benchmark, only: Items[str]) -> list[Sequence]:
+def _selected(benchmark: Benchmark, only: Items[str]) -> tuple[list[Sequence], int]:
+    """Returns the sequences named, or all, and how many there are in all."""
     sequences = {sequence.name: sequence for sequence in benchmark.sequences()}
     unknown = [name for name in only if name not in sequences]
     if unknown:
@@ -272,13 +281,36 @@ def _selected(benchmark: Benchmark, only: Items[str]) -> list[Sequence]:
             f'--sequences={",".join(unknown)}: the benchmark has no such sequences; it has '
             f'{", ".join(list(sequences)[:40])}.'
         )
-    return [sequences[name] for name in dict.fromkeys(only)] or list(sequences.values())
+    selected = [sequences[name] for name in dict.fromkeys(only)] or list(sequences.values())
+    return selected, len(sequences)
+
+
+def _write_reports(reports: Mapping[str, str], folder: str, complete: bool) -> None:
+    """Writes the official tables; of a subset there are none, and older ones go."""
+    for name, text in reports.items():
+        path = posixpath.join(folder, name)
+        if complete:
+            writing.write_text(path, text)
+        else:
+            writing.remove(path)
+
+
+@functools.lru_cache(maxsize=None)
+def code_digest() -> str:
+    """Returns the SHA-256 of the modules that make the numbers: a mended metric is run again."""
+    digest = hashlib.sha256()
+    package = pathlib.Path(stfc3_tf.__file__).parent
+    for path in sorted(path for pattern in _CODE for path in package.glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _run(sequence: Sequence, tracker: _Counted, output_dir: str, key: str) -> Record:
     start = time.monotonic()
     scored = {}
-    write_whole(
+    # A record never stands beside predictions that are not its own, whenever the run is killed.
+    writing.remove(_record_path(output_dir, sequence))
+    writing.write_whole(
         _predictions_path(output_dir, sequence),
         lambda partial: scored.update(sequence.run(tracker, partial)),
     )
@@ -291,7 +323,7 @@ def _run(sequence: Sequence, tracker: _Counted, output_dir: str, key: str) -> Re
             **scored,
         }
     )
-    write_text(_record_path(output_dir, sequence), json.dumps(record, indent=1))
+    writing.write_text(_record_path(output_dir, sequence), json.dumps(record, indent=1))
     return record
 
 
@@ -304,7 +336,7 @@ def _predictions_path(output_dir: str, sequence: Sequence) -> str:
 
 
 def _finished(output_dir: str, sequence: Sequence, key: str) -> Record | None:
-    """Returns the record of a sequence finished with the same settings, model and data."""
+    """Returns the record of a sequence finished with the same settings, model, data and code."""
     path = _record_path(output_dir, sequence)
     predictions = _predictions_path(output_dir, sequence)
     if not (tf.io.gfile.exists(path) and tf.io.gfile.exists(predictions)):
@@ -313,7 +345,7 @@ def _finished(output_dir: str, sequence: Sequence, key: str) -> Record | None:
         record = json.load(file)
     if record['fingerprint'] == key:
         return record
-    logging.info('%s was made with other settings, model or data; it is made again.', path)
+    logging.info('%s: other settings, model, data or code; it is made again.', path)
     return None
 
 
@@ -332,16 +364,17 @@ def _fingerprint(
 
 
 def _in_results(record: Record) -> Record:
-    return {key: record[key] for key in ('metrics', 'counts', 'frames', 'seconds') if key in record}
+    keys = 'metrics', 'counts', 'footage', 'frames', 'seconds'
+    return {key: record[key] for key in keys if key in record}
 
 
 def plain(value: Any) -> Any:
     """Returns a JSON-ready copy: NumPy's values as Python's, NaN as None, infinity as text."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, (np.ndarray, np.generic)):
         return plain(value.tolist())
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)

@@ -32,7 +32,7 @@ def frames_of_video(path: str) -> Iterator[tuple[float, np.ndarray]]:
         first = None
         for frame in container.decode(stream):
             first = _time(path, frame) if first is None else first
-            yield _time(path, frame) - first, _upright_rgb(frame)
+            yield _time(path, frame) - first, _upright_rgb(_intact(path, frame))
         if first is None:
             raise source.UnreadableVideo(path, 'holds no frames')
 
