@@ -227,13 +227,31 @@ def test_propagation_beats_copying(tmp_path):
 # Bad input
 
 
+def png(image):
+    return cv2.imencode('.png', image)[1].tobytes()
+
+
+def pngs(position, other):
+    """The video as PNG files, one of them replaced."""
+    return [other if n == position else png(image) for n, image in enumerate(video())]
+
+
+def hidden_but(frame):
+    occluded = np.ones((4, TIME), bool)
+    occluded[:, frame] = False
+    return occluded
+
+
 @pytest.mark.parametrize('change, problem', [
     (lambda video: video.pop('occluded'), "no 'occluded'"),
     (lambda video: video.update(points=np.zeros((4, TIME, 3))), 'expected'),
     (lambda video: video.update(video=video['video'][:-1]), '6 frames, but points of 7'),
     (lambda video: video.update(video=video['video'] / 255.0), 'float64'),
     (lambda video: video.update(video=[b'x'] * TIME), 'not a readable image'),
-    (lambda video: video['occluded'].fill(True), 'ever visible'),
+    (lambda video: video.update(video=pngs(5, b'x')), 'not a readable image'),
+    (lambda video: video.update(video=pngs(5, png(np.zeros((9, 9, 3))))), 'frame 6 is 9x9'),
+    (lambda video: video.update(occluded=hidden_but(TIME - 1)), 'no point is visible'),
+    (lambda video: video['occluded'].fill(True), 'no point is visible'),
 ])
 def test_unusable_videos_are_named(tmp_path, change, problem):
     contents = entry()
@@ -241,6 +259,15 @@ def test_unusable_videos_are_named(tmp_path, change, problem):
     data = write(tmp_path / 'davis.pkl', {'goat': contents})
     with pytest.raises(errors.UserError, match=f'davis.pkl: video goat.*{problem}'):
         tapvid.TapVid(str(data)).sequences()[0].check()
+
+
+def test_a_point_seen_once_before_the_query_is_enough_for_strided(tmp_path):
+    contents = entry()
+    contents['occluded'] = hidden_but(5)
+    contents['occluded'][0, 2] = False
+    data = write(tmp_path / 'davis.pkl', {'goat': contents})
+    assert tapvid.TapVid(str(data), 'strided').sequences()[0].check() == 2 + 6
+    evaluate(tapvid.TapVid(str(data), 'strided'), Known(), tmp_path / 'out')
 
 
 def test_missing_data_and_modes_are_named(tmp_path):

@@ -10,6 +10,9 @@ A pickle can run any program when it is opened; these are opened by a reader tha
 plain values only and refuses the rest. Written is <video>.npz with arrays as in the pickle, but in
 pixels of 256x256: tracks [queries, time, 2], occluded [queries, time], query_points [queries, 3]
 (time, y, x).
+
+Points given in different frames are tracked apart, each time with all frames encoded anew: with
+'strided', a video of 100 frames is encoded 20 times.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,6 +27,7 @@ import tensorflow as tf
 
 from stfc3_tf import errors
 from stfc3_tf import metrics
+from stfc3_tf import writing
 from stfc3_tf.benchmarks import files
 from stfc3_tf.benchmarks import runner
 from stfc3_tf.benchmarks import tracks
@@ -98,7 +102,7 @@ class Shelf:
         if path != self._path:
             self._videos = {}
             contents = read_pickle(path)
-            if isinstance(contents, list | tuple):
+            if isinstance(contents, (list, tuple)):
                 contents = {f'{number:04d}': video for number, video in enumerate(contents)}
             if not isinstance(contents, dict) or not contents:
                 raise errors.UserError(f'{path} holds no dict or list of videos.')
@@ -140,6 +144,11 @@ class Annotation(NamedTuple):
             ways = [(range(frame, time),) for frame in frames]
         return [Query(*parts) for parts in zip(frames, given, ways) if len(parts[1])]
 
+    def scored(self, query: Query) -> np.ndarray:
+        """Whether the query's points are visible in the frames tracked: bool [points, frames]."""
+        frames = [frame for stretch in query.stretches for frame in stretch[1:]]
+        return ~self.occluded[np.ix_(query.points, frames)]
+
 
 class TrackSequence(runner.Sequence):
     """One video."""
@@ -157,15 +166,17 @@ class TrackSequence(runner.Sequence):
         return [self._path]
 
     def check(self) -> int:
-        """Checks shapes and types, decodes a frame; returns the number of frames to track."""
+        """Checks shapes and types, decodes every frame; returns the number of frames to track."""
         frames, truth = self._frames(), self._annotation()
         if len(frames) != truth.occluded.shape[1]:
             raise errors.UserError(
                 f'{self._where()}: {len(frames)} frames, but points of {truth.occluded.shape[1]}.')
-        _decoded(frames[0], self._where())
+        files.check_clip(self._where(), (_decoded(frame, self._where()) for frame in frames))
         queries = truth.queries(self._benchmark.query_mode)
-        if not queries:
-            raise errors.UserError(f'{self._where()}: no point is ever visible in a query frame.')
+        if not any(truth.scored(query).any() for query in queries):
+            raise errors.UserError(
+                f'{self._where()}: no point is visible in a query frame and, to be scored, in a '
+                'frame tracked from there; leave this video out.')
         return sum(len(stretch) for query in queries for stretch in query.stretches)
 
     def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
@@ -266,8 +277,7 @@ def _decoded(frame: Any, where: str) -> np.ndarray:
 def _write(path: str, arrays: Mapping[str, np.ndarray]) -> None:
     contents = io.BytesIO()
     np.savez_compressed(contents, **arrays)
-    with tf.io.gfile.GFile(path, 'wb') as file:
-        file.write(contents.getvalue())
+    writing.write_bytes(path, contents.getvalue())
 
 
 def _figures(scores: metrics.TapVidScores) -> dict[str, float]:
