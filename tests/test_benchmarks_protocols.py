@@ -54,6 +54,7 @@ def test_every_task_has_its_default(task):
         ('davis_dino.gin', ('short_side', 480), 7, 12, 5, 0.1),
         ('jhmdb_stfc3.gin', ('square', 640), 7, 10, 10, 0.05),
         ('jhmdb_crw.gin', ('square', 320), 7, 12, 10, 0.05),
+        ('300vw_paper.gin', ('native', 0), 4, 5, 10, 0.05),
     ],
 )
 def test_numbers_of_the_published_protocols(name, input_size, context, radius, top_k, temperature):
@@ -65,6 +66,14 @@ def test_numbers_of_the_published_protocols(name, input_size, context, radius, t
         top_k,
         temperature,
     )
+
+
+def test_faces_are_crops_of_320_pixels_with_the_conventions_of_the_pose_script():
+    parse('300vw_paper.gin')
+    benchmark = tasks.TASKS['300vw'].benchmark('somewhere')
+    assert (benchmark.crop_size, benchmark.category) == (320, 0)
+    codec = benchmark.codec
+    assert (codec.convention, codec.sigma, codec.top) == ('crw', 0.5, 3)
 
 
 def test_what_crw_vfs_and_dino_do_otherwise():

@@ -1,5 +1,6 @@
 """Synthetic scenes as a benchmark: the truth is perfect, a copy is not, features are between."""
 
+import dataclasses
 import json
 import pathlib
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from stfc3_tf import clips
 from stfc3_tf import command
 from stfc3_tf import errors
 from stfc3_tf import metrics
@@ -128,11 +130,45 @@ def test_held_out_score_tells_features_from_noise():
     assert bad['J-Mean'] < bad['Copy-J-Mean'] == good['Copy-J-Mean']
 
 
+def test_no_configuration_changes_the_held_out_score():
+    expected = synthetic_scenes.held_out_score(neighbourhoods, GRID, scenes=1, frames=4)
+    other = {
+        'PropagationSettings': propagation.PropagationSettings(
+            context=1, radius=2.0, window='square', top_k=1, temperature=1.0, restrict_first=True,
+            first_among_preceding=False, repeat_first=False, keep_ties=True),
+        'InputSize': tracking.InputSize('square', 64, 32, 'area'),
+        'MaskCodec': codecs.MaskCodec('nearest', 'per_label', 'input'),
+        'PointCodec': codecs.PointCodec('crw', 2.0, 1, 0),
+        'TrackCodec': tracks.TrackCodec(visible_above=0.9),
+    }
+    for name, settings in other.items():
+        for field in dataclasses.fields(settings):
+            value = getattr(settings, field.name)
+            if not dataclasses.is_dataclass(value):
+                gin.bind_parameter(f'{name}.{field.name}', value)
+    gin.bind_parameter('SyntheticBenchmark.frame_rate', 2.0)
+    assert synthetic_scenes.held_out_score(neighbourhoods, GRID, scenes=1, frames=4) == expected
+
+
 def test_held_out_scenes_are_not_those_of_training():
-    last = synthetic.scene(999_999, 32, 40).frame(0.0)
-    held_out = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, 32, 40).frame(0.0)
-    assert synthetic_scenes.HELD_OUT_SEED > 999_999
-    assert np.mean(last != held_out) > 0.5
+    training = clips.open_source(None)
+    seeds = [int(training.name(video).split()[-1]) for video in range(len(training))]
+    benchmark = synthetic_scenes.SyntheticBenchmark(scenes=3, frames=2, height=32, width=40)
+    tracked = benchmark.sequences()[2].track(tracking.CopyFirst())
+    for seed in range(synthetic_scenes.HELD_OUT_SEED, synthetic_scenes.HELD_OUT_SEED + 3):
+        assert seed not in seeds
+    expected = synthetic.scene(synthetic_scenes.HELD_OUT_SEED + 2, 32, 40).masks(0.0)
+    np.testing.assert_array_equal(tracked[0].mask, expected)
+
+
+def test_scenes_without_a_point_to_score_are_refused(monkeypatch):
+    benchmark = synthetic_scenes.SyntheticBenchmark(**SMALL)
+    assert benchmark.sequences()[0].check() == 5
+    real = synthetic.Scene.visible
+    monkeypatch.setattr(
+        synthetic.Scene, 'visible', lambda scene, time: real(scene, time) & (time == 0))
+    with pytest.raises(errors.UserError, match='scene-000.*SyntheticBenchmark.frame_rate'):
+        benchmark.sequences()[0].check()
 
 
 def test_a_benchmark_without_scenes_is_refused():

@@ -22,6 +22,7 @@ from stfc3_tf import errors
 from stfc3_tf import metrics
 from stfc3_tf import propagation
 from stfc3_tf import tracking
+from stfc3_tf import writing
 from stfc3_tf.benchmarks import codecs
 from stfc3_tf.benchmarks import files
 from stfc3_tf.benchmarks import runner
@@ -122,7 +123,12 @@ class SceneSequence(runner.Sequence):
         return []
 
     def check(self) -> int:
-        """Returns the number of frames; a scene cannot be broken."""
+        """Returns the number of frames; raises UserError if no point can be scored."""
+        later = [self._scene.visible(time)[self._seen] for time in self._times[1:]]
+        if not np.any(later):
+            raise errors.UserError(
+                f'{self.name}: no point of the first frame is seen again; raise '
+                'SyntheticBenchmark.frame_rate, height or width.')
         return len(self._times)
 
     def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
@@ -135,7 +141,7 @@ class SceneSequence(runner.Sequence):
             'tracks': np.where(np.isnan(points), -1, points)[..., :2].tolist(),
             'occluded': self._benchmark.track_codec.occluded(points).tolist(),
         }
-        runner.write_text(posixpath.join(output, 'tracks.json'), json.dumps(written))
+        writing.write_text(posixpath.join(output, 'tracks.json'), json.dumps(written))
         return {'metrics': self.score(predictions)}
 
     def track(self, tracker: runner.Tracker) -> list[SceneLabel]:
@@ -188,7 +194,10 @@ class Encoder:
 
 @gin.configurable
 class HeldOutScore:
-    """Figure of merit of a learner while it trains: 'J-Mean' of its stage-3 features, see `held_out_score`."""
+    """Figure of merit of a learner while it trains: 'J-Mean' of its stage-3 features.
+
+    See `held_out_score`.
+    """
 
     def __init__(self):
         self._encode = None
@@ -197,15 +206,18 @@ class HeldOutScore:
         """Scores a `learner.Learner`; the first call builds the graph for it."""
         if self._encode is None:
             self._encode = tf.function(functools.partial(stage3_features, learner.encoder))
-        # Keras calls back inside the strategy's scope, where the propagator's variables would be mirrored over
-        # the devices; another thread is outside of it.
+        # Keras calls back inside the strategy's scope, where the propagator's variables would be
+        # mirrored over the devices; another thread is outside of it.
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
             score = thread.submit(held_out_score, self._encode, learner.encoder.cell_grid['stage3'])
             return score.result()['J-Mean']
 
 
 def stage3_features(encoder: tf.keras.Model, frames: tf.Tensor) -> tf.Tensor:
-    """What an exported encoder gives: uint8 [batch, height, width, 3] -> unit-length stage-3 features."""
+    """What an exported encoder gives: unit-length stage-3 features of uint8 RGB frames.
+
+    [batch, height, width, 3] -> float32 [batch, rows, columns, channels].
+    """
     outputs = encoder(encoders.normalise_frames(frames, encoder.statistics), training=False)
     return tf.math.l2_normalize(outputs['stage3'], axis=-1)
 
@@ -229,16 +241,33 @@ def held_out_score(
       'J-Mean' and 'Position-Accuracy' (TAP-Vid's, over the points of the objects) in [0, 1], and
       'Copy-J-Mean' and 'Copy-Position-Accuracy' of leaving the first frame's labels where they are.
     """
-    settings = propagation.PropagationSettings(context=4, radius=6.0)
-    encoder = Encoder(features, cell_grid)
-    tracker = tracking.PropagationTracker(encoder, settings, tracking.InputSize())
-    exact = tracks.TrackCodec(codecs.PointCodec(convention='exact', sigma=0.75))
-    sequences = SyntheticBenchmark(
-        scenes, frames, height=128, width=160, track_codec=exact).sequences()
+    tracker = held_out_tracker(features, cell_grid)
+    sequences = held_out_benchmark(scenes, frames).sequences()
     found = _mean(sequence.score(sequence.track(tracker)) for sequence in sequences)
     copied = _mean(sequence.score(sequence.track(tracking.CopyFirst())) for sequence in sequences)
     names = 'J-Mean', 'Position-Accuracy'
     return {name: found[name] for name in names} | {f'Copy-{name}': copied[name] for name in names}
+
+
+def held_out_tracker(
+    features: Callable[[np.ndarray], Any], cell_grid: Any
+) -> tracking.PropagationTracker:
+    """The tracker of `held_out_score`: all values are given, so that no configuration changes it."""
+    settings = propagation.PropagationSettings(
+        context=4, radius=6.0, window='disc', top_k=10, temperature=0.05, restrict_first=False,
+        first_among_preceding=True, repeat_first=True, keep_ties=False)
+    size = tracking.InputSize(
+        rule='native', size=0, long_side_multiple=1, interpolation='bilinear')
+    return tracking.PropagationTracker(Encoder(features, cell_grid), settings, size)
+
+
+def held_out_benchmark(scenes: int, frames: int) -> SyntheticBenchmark:
+    """The scenes of `held_out_score`, likewise of no configuration."""
+    exact = codecs.PointCodec(convention='exact', sigma=0.75, top=3, reach=2)
+    return SyntheticBenchmark(
+        scenes, frames, frame_rate=8.0, height=128, width=160,
+        mask_codec=codecs.MaskCodec(shrink='bilinear', normalise='none', decide_at='label'),
+        track_codec=tracks.TrackCodec(points=exact, visible_above=0.2))
 
 
 def _mean(scores: Iterable[Mapping[str, float]]) -> dict[str, float]:
