@@ -147,23 +147,28 @@ class ImageNetFeatures:
 
 def _load(network: str, weights: str) -> tf.keras.Model:
     make = getattr(tf.keras.applications, network)
-    try:
-        if weights == 'imagenet':
+    if weights == 'imagenet':
+        try:
             return make(include_top=False, weights='imagenet')
-        model = make(include_top=False, weights=None)
-        with (
-            tf.io.gfile.GFile(weights, 'rb') as remote,
-            tempfile.NamedTemporaryFile(suffix='.h5') as local,
-        ):
-            shutil.copyfileobj(remote, local)
+        except Exception as error:  # Keras raises no other when it cannot download.
+            raise _not_loaded(network, weights, error) from error
+    model = make(include_top=False, weights=None)
+    try:
+        with tempfile.NamedTemporaryFile(suffix='.h5') as local:
+            with tf.io.gfile.GFile(weights, 'rb') as remote:
+                shutil.copyfileobj(remote, local)
             local.flush()
             model.load_weights(local.name)
-        return model
     except (OSError, ValueError, tf.errors.OpError) as error:
-        raise errors.UserError(
-            f"ImageNetFeatures.weights='{weights}' cannot be loaded into {network} ({error}); "
-            'where there is no internet give the path of its ..._notop.h5 file.'
-        ) from error
+        raise _not_loaded(network, weights, error) from error
+    return model
+
+
+def _not_loaded(network: str, weights: str, error: Exception) -> errors.UserError:
+    return errors.UserError(
+        f"ImageNetFeatures.weights='{weights}' cannot be loaded into {network} ({error}); "
+        'where there is no internet give the path of its ..._notop.h5 file.'
+    )
 
 
 def _weights_digest(model: tf.keras.Model) -> str:

@@ -74,6 +74,15 @@ def test_weights_of_another_network_are_refused(tmp_path):
         baselines.ImageNetFeatures(weights=path)
 
 
+def test_weights_that_cannot_be_downloaded_are_named(tmp_path, monkeypatch):
+    for variable in ('HOME', 'KERAS_HOME'):
+        monkeypatch.setenv(variable, str(tmp_path))
+    for variable in ('http_proxy', 'https_proxy'):
+        monkeypatch.setenv(variable, 'http://127.0.0.1:9')
+    with pytest.raises(errors.UserError, match="weights='imagenet'.*_notop.h5"):
+        baselines.ImageNetFeatures()
+
+
 @pytest.mark.parametrize(
     'settings,named', [(dict(network='LeNet'), 'LeNet'), (dict(weights='absent.h5'), 'absent.h5')]
 )
