@@ -8,8 +8,8 @@ Signatures:
                 context_labels [frames, rows, columns, labels], unrestricted bool [frames]
                 -> labels float32 [rows, columns, labels]
 
-An export carries its metadata twice: in `METADATA_FILE` beside the model, for people and scripts, and
-as the function `metadata` of the loaded object.
+An export carries its metadata twice: in `METADATA_FILE` beside the model, for people and scripts,
+and as the function `metadata` of the loaded object.
 """
 
 from __future__ import annotations
@@ -145,7 +145,8 @@ def _check_replaceable(output_dir: str) -> None:
     ):
         return
     raise errors.UserError(
-        f'{output_dir} exists and is not a SavedModel: it will not be replaced, choose another folder.'
+        f'{output_dir} exists and is not a SavedModel: it will not be replaced, choose another '
+        'folder.'
     )
 
 
@@ -153,8 +154,8 @@ class LoadedEncoder:
     """An exported encoder.
 
     Attributes:
-      metadata: what `export` recorded: 'layer', 'channels', 'statistics', 'versions', and, if it came
-        from a training run, 'config' and 'step'.
+      metadata: what `export` recorded: 'layer', 'channels', 'statistics', 'versions', and, if it
+        came from a training run, 'config' and 'step'.
       cell_grid: where its feature cells lie in the frames.
     """
 
@@ -207,16 +208,17 @@ def load(path: str) -> LoadedEncoder:
     """Loads an exported encoder.
 
     A SavedModel made by other means will do if it has the signature `features`. Where its cells are
-    is read from `METADATA_FILE`, a JSON object with `cell_grid`: {"first": pixels, "stride": pixels};
-    without it the stride is measured and cell 0 taken to be centred on pixel 0, with a warning.
+    is read from `METADATA_FILE`, a JSON object with `cell_grid`: {"first": pixels, "stride":
+    pixels}; without it the stride is measured and cell 0 taken to be centred on pixel 0, with a
+    warning.
 
     Raises:
       errors.UserError: `path` holds no SavedModel, or one without usable features.
     """
     if not tf.io.gfile.exists(tf.io.gfile.join(path, _MODEL_FILE)):
         raise errors.UserError(
-            f'{path} holds no SavedModel ({_MODEL_FILE}). tools.export and tools.import_torch write one, '
-            'and training does at its end.'
+            f'{path} holds no SavedModel ({_MODEL_FILE}). tools.export and tools.import_torch '
+            'write one, and training does at its end.'
         )
     try:
         module = tf.saved_model.load(path)
@@ -224,15 +226,15 @@ def load(path: str) -> LoadedEncoder:
         raise errors.UserError(f'{path} cannot be loaded, is it complete? {error}') from error
     if 'features' not in module.signatures:
         raise errors.UserError(
-            f'{path} has no signature `features`, only: {", ".join(module.signatures) or "none"}. Export '
-            'the encoder with tools.export or tools.import_torch.'
+            f'{path} has no signature `features`, only: {", ".join(module.signatures) or "none"}. '
+            'Export the encoder with tools.export or tools.import_torch.'
         )
     metadata = _metadata(module, path)
     if 'cell_grid' not in metadata:
         grid = _measured_grid(module, path)
         logging.warning(
-            '%s does not say where its feature cells lie: cell i is taken to be centred on pixel index '
-            '%d i. If it is not, give "cell_grid": {"first": ..., "stride": %d} in its %s.',
+            '%s does not say where its feature cells lie: cell i is taken to be centred on pixel '
+            'index %d i. If it is not, give "cell_grid": {"first": ..., "stride": %d} in its %s.',
             path,
             grid.stride,
             grid.stride,
@@ -245,18 +247,20 @@ def load(path: str) -> LoadedEncoder:
 def _measured_grid(module: Any, path: str) -> CellGrid:
     """The grid of an encoder that does not tell, from the features of a blank frame."""
     side = 256
+    frames = tf.zeros([1, side, side, 3], tf.uint8)
     try:
-        maps = module.signatures['features'](frames=tf.zeros([1, side, side, 3], tf.uint8))['features']
+        maps = module.signatures['features'](frames=frames)['features']
         stride = side / maps.shape[1]
     except (tf.errors.OpError, TypeError, ValueError, KeyError, IndexError) as error:
         raise errors.UserError(
-            f'{path}: its signature `features` does not map `frames`, uint8 [batch, height, width, 3], to '
-            f'`features`, float32 [batch, rows, columns, channels]: {error}'
+            f'{path}: its signature `features` does not map `frames`, uint8 [batch, height, width, '
+            f'3], to `features`, float32 [batch, rows, columns, channels]: {error}'
         ) from error
     if maps.shape.rank != 4 or maps.shape[1] != maps.shape[2] or stride != round(stride):
         raise errors.UserError(
-            f'{path}: {side}x{side} pixels give features of shape {maps.shape.as_list()}, no whole number '
-            f'of pixels a cell; give "cell_grid": {{"first": ..., "stride": ...}} in its {METADATA_FILE}.'
+            f'{path}: {side}x{side} pixels give features of shape {maps.shape.as_list()}, no whole '
+            'number of pixels a cell; give "cell_grid": {"first": ..., "stride": ...} in its '
+            f'{METADATA_FILE}.'
         )
     return CellGrid(0.0, round(stride))
 

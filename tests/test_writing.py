@@ -1,4 +1,4 @@
-"""Nothing half-written is left looking finished, and nothing is lost before its successor is there."""
+"""Nothing half-written looks finished, and nothing is lost before its successor is there."""
 
 import pytest
 

@@ -34,8 +34,8 @@ class SavedEncoder:
         return tf.math.l2_normalize(self._encoder.features(frames), axis=-1).numpy()
 
     def settings(self) -> dict[str, Any]:
-        """Returns the digest of the model's files, wherever they lie."""
-        return {'saved_model_sha256': self._digest}
+        """Returns the digest of the model's files, wherever they lie, and where its cells are."""
+        return {'saved_model_sha256': self._digest, 'cell_grid': self.cell_grid._asdict()}
 
 
 def _saved_model_digest(path: str) -> str:
