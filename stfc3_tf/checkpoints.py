@@ -27,8 +27,9 @@ from stfc3_tf.learner import Learner
 
 CONFIG_NAME = 'config.gin'
 STREAM_NAME = 'stream.json'
+# What TensorFlow raises of a checkpoint that is cut short, garbled, missing in part, or of another model.
 _FAILURES = (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError,
-             tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError)
+             tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError, AssertionError, IndexError, ValueError)
 
 
 class Checkpoints:
@@ -76,7 +77,7 @@ class Checkpoints:
         for path in reversed(self._last.checkpoints):
             try:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
-            except (*_FAILURES, AssertionError, ValueError) as error:
+            except _FAILURES as error:
                 failures.append(f'{path}: {_first_line(error)}')
                 logging.warning('Checkpoint %s cannot be used, trying the one before it: %s', path, _first_line(error))
             else:
@@ -221,7 +222,7 @@ def restore_encoder(encoder: tf.keras.Model, model_dir: str, which: str = 'last'
     try:
         status = tf.train.Checkpoint(encoder=encoder, step=step).restore(path)
         status.assert_existing_objects_matched().expect_partial()
-    except (*_FAILURES, AssertionError, ValueError) as error:
+    except _FAILURES as error:
         raise errors.UserError(f'{path} does not fit the encoder of {model_dir}/{CONFIG_NAME}: '
                                f'{_first_line(error)}') from error
     return int(step)
