@@ -1,7 +1,8 @@
 """Frames in, labels out: an encoder, label propagation and the protocol's resizing, joined.
 
-The benchmarks and `tools.propagate` both track through here. A tracker is streaming: one frame is
-held besides the propagator's bounded context, and every frame is encoded once.
+All benchmarks track through here. A tracker is streaming: one frame is held besides the
+propagator's bounded context, and a call of `track` encodes every frame once. Nothing is kept from
+call to call: benchmarks that track one video from several frames encode it as often.
 """
 
 from collections.abc import Iterable, Iterator

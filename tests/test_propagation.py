@@ -2,6 +2,8 @@
 
 import dataclasses
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -260,6 +262,38 @@ def test_the_context_stays_as_it_was_when_a_frame_is_refused():
     expected = list(propagation.propagate_stream(features, labels, CRW))
     np.testing.assert_array_equal(first, expected[1])
     np.testing.assert_array_equal(propagator.step(features[2]), expected[2])
+
+
+FLAT = """
+import numpy as np
+from stfc3_tf import propagation
+
+def resident_mib():
+    with open('/proc/self/status') as status:
+        return int(next(line.split()[1] for line in status if line.startswith('VmRSS:'))) / 1024
+
+maps = np.random.default_rng(0).standard_normal((16, 24, 24, 128)).astype(np.float32)
+maps /= np.linalg.norm(maps, axis=-1, keepdims=True)
+settings = propagation.PropagationSettings(context=4, radius=3.0, top_k=5)
+propagator = propagation.Propagator(settings)
+propagator.start(maps[0], np.ones((24, 24, 16), np.float32))
+seen = []
+for frame in range(1, 301):
+    propagator.step(maps[frame % 16])
+    if frame in (60, 300):
+        seen.append(resident_mib())
+print(*seen)
+"""
+
+
+@pytest.mark.skipif(not pathlib.Path('/proc/self/status').exists(), reason='reads /proc')
+def test_memory_does_not_grow_with_the_video():
+    command = [sys.executable, '-c', FLAT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    early, late = map(float, done.stdout.split())
+    # Features of the 240 frames between are 68 MiB, their labels 8 MiB.
+    assert late - early < 30
 
 
 @pytest.mark.parametrize(
