@@ -1,6 +1,7 @@
 """DAVIS on tiny data sets in its official layouts: figures by hand, files as the toolkit wants."""
 
 import csv
+import hashlib
 import json
 
 import numpy as np
@@ -176,6 +177,20 @@ def test_colour_masks_are_read_by_the_palette_or_refused(tmp_path):
     Image.fromarray(palette.DAVIS[mask] + np.uint8(1)).save(path)
     with pytest.raises(errors.UserError, match='palette'):
         files.read_index_mask(path)
+
+
+def test_digests_are_taken_piece_by_piece(tmp_path, monkeypatch):
+    contents = np.random.default_rng(0).bytes(10_007)
+    path = tmp_path / 'shard'
+    path.write_bytes(contents)
+    monkeypatch.setattr(files, '_PIECE', 1000)
+    # A file larger than memory cannot be read whole.
+    monkeypatch.setattr(files, 'read_bytes', None)
+    assert files.digest(str(path)) == hashlib.sha256(contents).digest()
+    path.write_bytes(b'')
+    for name, problem in ((path, 'is empty'), (tmp_path / 'absent', 'missing')):
+        with pytest.raises(errors.UserError, match=f'{name.name}.*{problem}'):
+            files.digest(str(name))
 
 
 def damage_missing_mask(root):

@@ -223,6 +223,21 @@ def test_deleted_predictions_are_made_again(data, tmp_path):
     assert len(list((tmp_path / 'out/predictions/three').iterdir())) == FRAMES
 
 
+def test_what_takes_long_is_announced_before_it_begins(data, tmp_path, caplog, monkeypatch):
+    said = []
+    real_digest, real_check = runner.files.digest, davis.DavisSequence.check
+    monkeypatch.setattr(
+        runner.files, 'digest', lambda path: said.append(caplog.text) or real_digest(path)
+    )
+    monkeypatch.setattr(
+        davis.DavisSequence, 'check', lambda self: said.append(caplog.text) or real_check(self)
+    )
+    with caplog.at_level('INFO'):
+        evaluate(data, tmp_path / 'out', Tracker())
+    assert 'Looking through the files of 3 sequences' in said[0]
+    assert 'Checking the data' not in said[0] and 'Checking the data of 3 sequences' in said[-1]
+
+
 def test_a_subset_and_later_the_rest(data, tmp_path):
     part = evaluate(data, tmp_path / 'out', Tracker(), only=['three', 'one'])
     assert list(part['sequences']) == ['three', 'one'] and part['frames'] == 2 * FRAMES
