@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from stfc3_tf import encoder as encoders
-from stfc3_tf import monitor, pictures, propagation, tracking, walk
+from stfc3_tf import monitor, pictures, propagation, tracking
 from stfc3_tf.benchmarks import synthetic_scenes
 from stfc3_tf.clips import synthetic
 
@@ -69,15 +69,16 @@ def held_out_frames(time: float) -> np.ndarray:
     return np.stack([synthetic.scene(seed, _HEIGHT, _WIDTH).frame(time) for seed in seeds])
 
 
-def head_nodes(encoder: encoders.Encoder, frames: np.ndarray) -> tf.Tensor:
-    """What the walk sees: uint8 [batch, height, width, 3] -> float32 [batch, nodes, channels], unit length."""
+def walked_features(encoder: encoders.Encoder, frames: np.ndarray) -> tf.Tensor:
+    """What the walk sees: uint8 [batch, height, width, 3] -> float32 [batch, rows, columns, channels], unit length."""
     maps = encoder(encoders.normalise_frames(frames, encoder.statistics), training=False)['head']
-    return tf.math.l2_normalize(tf.reshape(maps, [len(frames), -1, maps.shape[-1]]), axis=-1)
+    return tf.math.l2_normalize(maps, axis=-1)
 
 
 def unrelated_nodes(encoder: encoders.Encoder) -> tuple[tf.Tensor, tf.Tensor]:
     """Nodes of frames, and of other scenes' frames, [scenes, nodes, channels] each."""
-    nodes = head_nodes(encoder, held_out_frames(0.0))
+    maps = walked_features(encoder, held_out_frames(0.0))
+    nodes = tf.reshape(maps, [len(maps), -1, maps.shape[-1]])
     return nodes, tf.roll(nodes, -1, axis=0)
 
 
@@ -98,19 +99,12 @@ def draw(encoder: encoders.Encoder, temperature: float) -> dict[str, np.ndarray]
     times = np.arange(4) / 8
     frames = np.stack([scene.frame(time) for time in times])
     maps = exported_features(encoder)(frames).numpy()
-    first, later = head_nodes(encoder, frames[[0, -1]]).numpy()
-    unrelated = head_nodes(encoder, held_out_frames(0.0)[1:2]).numpy()[0]
+    first, later = walked_features(encoder, frames[[0, -1]]).numpy()
+    unrelated = walked_features(encoder, held_out_frames(0.0)[1:2]).numpy()[0]
     return {
         'features': monitor.feature_picture(frames, maps, pictures.pca_basis(maps)),
-        'affinity': _affinities(first, later, unrelated, temperature),
+        'affinity': monitor.affinity_picture(first, later, unrelated, temperature),
         'masks': _masks(encoder)}
-
-
-def _affinities(first, later, unrelated, temperature) -> np.ndarray:
-    related, other = (walk.transition(first, nodes, temperature).numpy() for nodes in (later, unrelated))
-    limit = float(max(related.max(), other.max()))
-    return pictures.montage([pictures.affinity_picture(related, 'to a later frame', limit=limit),
-                             pictures.affinity_picture(other, 'to an unrelated frame', limit=limit)])
 
 
 def _masks(encoder: encoders.Encoder) -> np.ndarray:
