@@ -12,7 +12,6 @@ import tensorflow as tf
 from stfc3_tf import encoder
 from stfc3_tf import errors
 from stfc3_tf import geometry
-from stfc3_tf import tracking
 
 _STRIDE = 8
 # Each family's own preprocessing is part of the network.

@@ -5,6 +5,8 @@ therefore carries `cell_grid`, the pixel each cell of each of its outputs is cen
 `statistics`, the colour statistics its frames are normalised with.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import types

@@ -217,6 +217,7 @@ def propagation_against_brute_force(
     import tensorflow as tf
 
     from stfc3_tf import propagation as engine
+    from stfc3_tf import reference
     settings = crw_settings()
     maps = smooth_maps(rows, columns, channels, frames)
     rng = np.random.default_rng(1)
@@ -226,8 +227,8 @@ def propagation_against_brute_force(
     fast = tf.function(lambda *given: engine.propagate(*given, settings))
     arguments = [tf.constant(a) for a in (maps[-1], context, context_labels, unrestricted)]
     ours, _ = seconds_per_call(lambda: fast(*arguments).numpy(), 5)
-    brute, _ = seconds_per_call(lambda: brute_force(*arguments, settings), 1)
-    a, b = fast(*arguments).numpy(), brute_force(*arguments, settings)
+    brute, _ = seconds_per_call(lambda: reference.brute_force(*arguments, settings), 1)
+    a, b = fast(*arguments).numpy(), reference.brute_force(*arguments, settings)
     return {
         'seconds_per_frame': ours,
         'brute_force_seconds_per_frame': brute,
@@ -235,40 +236,6 @@ def propagation_against_brute_force(
         'largest_difference': float(np.abs(a - b).max()),
         'iou': overlap(a.argmax(-1), b.argmax(-1)),
     }
-
-
-def brute_force(
-    query: Any, context: Any, labels: Any, unrestricted: Any, settings: Any, chunk: int = 256
-) -> np.ndarray:
-    """The definition of propagation, as the reference scripts compute it.
-
-    Every cell is compared with every cell of all context frames; then masks, sorts and gathers.
-
-    Args:
-      query, context, labels, unrestricted, settings: as of `propagation.propagate`; the window is a
-        disc and ties are cut.
-      chunk: cells of the query at a time, which bounds memory.
-
-    Returns:
-      float32 [rows, columns, labels].
-    """
-    import tensorflow as tf
-    frames, rows, columns, channels = context.shape
-    y, x = np.divmod(np.arange(rows * columns), columns)
-    queries = tf.reshape(query, [-1, channels])
-    keys = tf.reshape(context, [-1, channels])
-    flat_labels = tf.reshape(labels, [-1, labels.shape[-1]])
-    everywhere = np.asarray(unrestricted)[None, :, None]
-    result = []
-    for start in range(0, rows * columns, chunk):
-        part = slice(start, start + chunk)
-        near = np.hypot(y[part, None] - y, x[part, None] - x) < settings.radius
-        allowed = (near[:, None] | everywhere).reshape(len(near), -1)
-        similarity = tf.matmul(queries[part], keys, transpose_b=True)
-        values, cells = tf.math.top_k(tf.where(allowed, similarity, -np.inf), settings.top_k)
-        weights = tf.nn.softmax(values / settings.temperature)
-        result.append(tf.einsum('qk,qkl->ql', weights, tf.gather(flat_labels, cells)).numpy())
-    return np.concatenate(result).reshape(rows, columns, -1)
 
 
 def whole_loop(height: int = 480, width: int = 854, frames: int = 40) -> Figures:
@@ -294,7 +261,7 @@ def whole_loop_against_brute_force(
       frames: in the loop.
       compared: numbers of the frames on which brute force is run.
     """
-    from stfc3_tf import baselines
+    from stfc3_tf import baselines, reference
     plain = baselines.RandomFeatures()
     encoder, codec = _RecordedEncoder(plain), _RecordedCodec(_mask_codec())
     shown, first = _scene(height, width, frames)
@@ -307,7 +274,8 @@ def whole_loop_against_brute_force(
         labels = np.stack([codec.labels[n] for n in before])
         unrestricted = np.arange(len(before)) == 0
         start = time.perf_counter()
-        soft = brute_force(encoder.maps[frame], maps, labels, unrestricted, crw_settings())
+        soft = reference.brute_force(
+            encoder.maps[frame], maps, labels, unrestricted, crw_settings())
         spent.append(time.perf_counter() - start)
         differences.append(np.abs(soft - codec.labels[frame]).max())
         overlaps.append(overlap(_mask_codec().decode(soft, codec.geometry), masks[frame]))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stfc3_tf import encoder, learner, propagation, speed
+from stfc3_tf import encoder, learner, propagation, reference, speed
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -75,7 +75,7 @@ def random_context(seed, rows, columns):
 def test_brute_force_is_the_definition_in_chunks_of_any_size(chunk):
     settings = propagation.PropagationSettings(radius=3.0, top_k=4, temperature=0.1)
     given = random_context(0, 6, 5)
-    found = speed.brute_force(*given, settings, chunk=chunk)
+    found = reference.brute_force(*given, settings, chunk=chunk)
     query, context, labels, unrestricted = given
     for row, column in np.ndindex(6, 5):
         candidates = [
