@@ -200,3 +200,30 @@ def test_open_source_says_what_is_missing(tmp_path):
         clips.open_source(str(tmp_path))
     with pytest.raises(errors.UserError, match='frame_folder_rate'):
         clips.open_source(str(tmp_path), frame_folder_rate=0.0)
+
+
+def _damaged(change):
+    example = tf.train.SequenceExample.FromString(_record(range(8), 8.0))
+    change(example)
+    return example.SerializeToString()
+
+
+def _without_picture(example):
+    example.feature_lists.feature_list['image/encoded'].feature[3].bytes_list.value.pop()
+
+
+def _without_time(example):
+    example.feature_lists.feature_list['image/timestamp'].feature[3].int64_list.value.pop()
+    example.context.feature['image/frame_rate'].float_list.value[:] = []
+
+
+def _out_of_order(example):
+    example.feature_lists.feature_list['image/timestamp'].feature[3].int64_list.value[0] = 0
+
+
+@pytest.mark.parametrize('change', [_without_picture, _without_time, _out_of_order])
+def test_a_damaged_record_is_an_unreadable_video(tmp_path, change):
+    path = str(tmp_path / 'a.tfrecord')
+    shards.write_shard(path, [_damaged(change)])
+    with pytest.raises(clips.UnreadableVideo, match='record 0'):
+        shards.Shards([path]).read(0, 0.0, 8, 8.0)

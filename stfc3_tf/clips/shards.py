@@ -69,11 +69,11 @@ class Shards(source.Source):
         times = source.clip_times(
             self.name(video), shown[0], shown[-1], position, count, frame_rate
         )
-        chosen = [pictures[k].bytes_list.value[0] for k in source.nearest(shown, times)]
+        chosen = source.nearest(shown, times)
         try:
             with tf.device('/cpu:0'):
-                return np.stack([_decode(picture) for picture in chosen])
-        except (tf.errors.OpError, ValueError) as error:
+                return np.stack([_decode(pictures[k].bytes_list.value[0]) for k in chosen])
+        except (tf.errors.OpError, ValueError, IndexError) as error:
             raise source.UnreadableVideo(self.name(video), str(error), everywhere=False) from error
 
     def _example(self, video: int) -> tf.train.SequenceExample:
@@ -91,10 +91,13 @@ class Shards(source.Source):
     def _times(self, video: int, example: tf.train.SequenceExample, frames: int) -> np.ndarray:
         """Seconds of each frame, ascending."""
         stamps = example.feature_lists.feature_list['image/timestamp'].feature
-        if len(stamps) == frames:
-            return np.array([stamp.int64_list.value[0] for stamp in stamps]) / 1e6
+        values = [value for stamp in stamps for value in stamp.int64_list.value]
+        if len(values) == frames:
+            if np.any(np.diff(values) <= 0):
+                raise source.UnreadableVideo(self.name(video), 'image/timestamp does not ascend')
+            return np.array(values) / 1e6
         rates = example.context.feature['image/frame_rate'].float_list.value
-        if stamps or not rates:
+        if stamps or not rates or not rates[0] > 0:
             raise source.UnreadableVideo(
                 self.name(video),
                 f'{len(stamps)} image/timestamp for {frames} frames, and no image/frame_rate',
