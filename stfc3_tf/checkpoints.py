@@ -22,14 +22,22 @@ from absl import logging
 import gin
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import errors, writing
 from stfc3_tf.learner import Learner
 
 CONFIG_NAME = 'config.gin'
 STREAM_NAME = 'stream.json'
 # What TensorFlow raises of a checkpoint that is cut short, garbled, missing in part, or of another model.
-_FAILURES = (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError,
-             tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError, AssertionError, IndexError, ValueError)
+_FAILURES = (
+    tf.errors.DataLossError,
+    tf.errors.OutOfRangeError,
+    tf.errors.NotFoundError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.FailedPreconditionError,
+    AssertionError,
+    IndexError,
+    ValueError,
+)
 
 
 class Checkpoints:
@@ -43,16 +51,25 @@ class Checkpoints:
           model_dir: the run's folder, on any file system TensorFlow knows.
           keep: how many of the last checkpoints stay.
         """
-        self.best_score = tf.Variable(-float('inf'), trainable=False, name='best_score',
-                                      aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+        self.best_score = tf.Variable(
+            -float('inf'),
+            trainable=False,
+            name='best_score',
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
         self._learner = learner
         self._checkpoint = tf.train.Checkpoint(
-            encoder=learner.encoder, optimizer=learner.optimizer, **learner.counters,
-            best_score=self.best_score)
+            encoder=learner.encoder,
+            optimizer=learner.optimizer,
+            **learner.counters,
+            best_score=self.best_score,
+        )
         self._last = tf.train.CheckpointManager(
-            self._checkpoint, _folder(model_dir, 'last'), max_to_keep=keep, checkpoint_name='step')
+            self._checkpoint, _folder(model_dir, 'last'), max_to_keep=keep, checkpoint_name='step'
+        )
         self._best = tf.train.CheckpointManager(
-            self._checkpoint, _folder(model_dir, 'best'), max_to_keep=1, checkpoint_name='step')
+            self._checkpoint, _folder(model_dir, 'best'), max_to_keep=1, checkpoint_name='step'
+        )
 
     def save(self) -> str:
         """Writes a checkpoint named after the step; a half-written one is never referred to."""
@@ -79,7 +96,11 @@ class Checkpoints:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
             except _FAILURES as error:
                 failures.append(f'{path}: {_first_line(error)}')
-                logging.warning('Checkpoint %s cannot be used, trying the one before it: %s', path, _first_line(error))
+                logging.warning(
+                    'Checkpoint %s cannot be used, trying the one before it: %s',
+                    path,
+                    _first_line(error),
+                )
             else:
                 if rate is not None:  # the configuration decides, not the run so far
                     self._learner.optimizer.learning_rate = rate
@@ -87,7 +108,8 @@ class Checkpoints:
         if failures:
             raise errors.UserError(
                 'No checkpoint can be restored. Train into another --model_dir, or restore the configuration that '
-                'these were written with:\n' + '\n'.join(failures))
+                'these were written with:\n' + '\n'.join(failures)
+            )
         return None
 
 
@@ -103,7 +125,10 @@ class SaveCheckpoints(tf.keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Saves where it is due."""
-        if self.model.step % self._interval == 0 or time.monotonic() - self._saved_at > self._seconds:
+        if (
+            self.model.step % self._interval == 0
+            or time.monotonic() - self._saved_at > self._seconds
+        ):
             self._keeper.save()
             self._saved_at = time.monotonic()
 
@@ -120,7 +145,8 @@ def _save(manager: tf.train.CheckpointManager, step: int) -> str:
     except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError, OSError) as error:
         raise errors.UserError(
             f'Cannot write a checkpoint into {manager.directory}: {_first_line(error)}. Make room there and run the '
-            'same command again: training goes on from the last checkpoint.') from error
+            'same command again: training goes on from the last checkpoint.'
+        ) from error
 
 
 def _folder(model_dir: str, kind: str) -> str:
@@ -148,37 +174,32 @@ def check_writable(model_dir: str, needed_bytes: int) -> None:
             file.write('x')
         tf.io.gfile.remove(probe)
     except (tf.errors.OpError, OSError) as error:
-        raise errors.UserError(f'--model_dir={model_dir} cannot be written: {_first_line(error)}. '
-                               'Choose a folder you may write to.') from error
+        raise errors.UserError(
+            f'--model_dir={model_dir} cannot be written: {_first_line(error)}. '
+            'Choose a folder you may write to.'
+        ) from error
     if '://' not in model_dir:
         free = shutil.disk_usage(model_dir).free
         if free < needed_bytes:
             raise errors.UserError(
                 f'--model_dir={model_dir}: its disk has {free / 1e9:.2f} GB left, and the checkpoints of this run need '
-                f'{needed_bytes / 1e9:.2f} GB. Make room or choose another folder.')
+                f'{needed_bytes / 1e9:.2f} GB. Make room or choose another folder.'
+            )
 
 
 def bytes_needed(learner: Learner, keep: int) -> int:
     """What the checkpoints of a run take: `keep` of the last, the best, and the one being written."""
     variables = [*learner.encoder.variables, *learner.optimizer.variables]
     one = sum(v.shape.num_elements() * v.dtype.size for v in variables)
-    return one * (keep + 2) + 64 * 2 ** 20
+    return one * (keep + 2) + 64 * 2**20
 
 
 def write_config(model_dir: str) -> None:
     """Writes the operative configuration beside the checkpoints."""
-    _write_whole(tf.io.gfile.join(model_dir, CONFIG_NAME), gin.operative_config_str())
+    writing.write_text(tf.io.gfile.join(model_dir, CONFIG_NAME), gin.operative_config_str())
 
 
-def _write_whole(path: str, text: str) -> None:
-    """Writes a file that is either as it was or complete."""
-    partial = path + '.partial'
-    with tf.io.gfile.GFile(partial, 'w') as file:
-        file.write(text)
-    tf.io.gfile.rename(partial, path, overwrite=True)
-
-
-def check_same_stream(model_dir: str, stream: dict[str, int | float], resumed: bool) -> None:
+def check_same_stream(model_dir: str, stream: dict[str, int], resumed: bool) -> None:
     """Makes sure that a resumed run goes on with the clips it began with.
 
     Args:
@@ -193,12 +214,17 @@ def check_same_stream(model_dir: str, stream: dict[str, int | float], resumed: b
     if resumed and tf.io.gfile.exists(path):
         with tf.io.gfile.GFile(path) as file:
             began = json.load(file)
-        changed = [f'{name} was {began.get(name)}, is {value}' for name, value in stream.items()
-                   if began.get(name) != value]
+        changed = [
+            f'{name} was {began.get(name)}, is {value}'
+            for name, value in stream.items()
+            if began.get(name) != value
+        ]
         if changed:
-            raise errors.UserError(f'The run in {model_dir} began with other clips ({"; ".join(changed)}): go on with '
-                                   'those, or train into another --model_dir.')
-    _write_whole(path, json.dumps(stream, indent=1))
+            raise errors.UserError(
+                f'The run in {model_dir} began with other clips ({"; ".join(changed)}): go on with '
+                'those, or train into another --model_dir.'
+            )
+    writing.write_text(path, json.dumps(stream, indent=1))
 
 
 def restore_encoder(encoder: tf.keras.Model, model_dir: str, which: str = 'last') -> int:
@@ -217,12 +243,16 @@ def restore_encoder(encoder: tf.keras.Model, model_dir: str, which: str = 'last'
     """
     path = tf.train.latest_checkpoint(_folder(model_dir, which))
     if path is None:
-        raise errors.UserError(f"{model_dir} holds no '{which}' checkpoint: is it the --model_dir of a training run?")
+        raise errors.UserError(
+            f"{model_dir} holds no '{which}' checkpoint: is it the --model_dir of a training run?"
+        )
     step = tf.Variable(0, dtype=tf.int64)
     try:
         status = tf.train.Checkpoint(encoder=encoder, step=step).restore(path)
         status.assert_existing_objects_matched().expect_partial()
     except _FAILURES as error:
-        raise errors.UserError(f'{path} does not fit the encoder of {model_dir}/{CONFIG_NAME}: '
-                               f'{_first_line(error)}') from error
+        raise errors.UserError(
+            f'{path} does not fit the encoder of {model_dir}/{CONFIG_NAME}: '
+            f'{_first_line(error)}'
+        ) from error
     return int(step)

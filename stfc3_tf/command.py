@@ -12,7 +12,6 @@ import gin
 
 from stfc3_tf import errors
 
-
 _INCLUDE = re.compile(r"""include\s+(['"])(?P<path>.+?)\1\s*(#.*)?$""")
 
 
@@ -83,7 +82,9 @@ def check_bindings_used(bindings: Sequence[str]) -> None:
     unused = _bound_names(gin.config_str()) - _bound_names(gin.operative_config_str())
     idle = sorted(name for name in unused if name in given or '.' not in name)
     if idle:
-        raise errors.UserError(f'Nothing uses the setting {", ".join(idle)}: is it misspelt, or overridden by another?')
+        raise errors.UserError(
+            f'Nothing uses the setting {", ".join(idle)}: is it misspelt, or overridden by another?'
+        )
 
 
 def _bound_names(configuration: str) -> set[str]:

@@ -144,9 +144,7 @@ def _stages(
     return outputs
 
 
-def _head(
-    make: layers.LayerMaker, x: tf.Tensor, widths: tuple[int, int], order: str
-) -> tf.Tensor:
+def _head(make: layers.LayerMaker, x: tf.Tensor, widths: tuple[int, int], order: str) -> tf.Tensor:
     """The projection head: two 1x1 convolutions with a norm and an activation between them."""
     hidden, embedding = widths
     if order == 'activation_first':

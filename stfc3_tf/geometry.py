@@ -65,7 +65,8 @@ def cell_centres(convention: str, count: int, image_size: int, grid: CellGrid) -
         return corner_aligned_centres(count)
     raise errors.UserError(
         f"warp_convention = '{convention}': choose '{EXACT}' (cells at their receptive-field "
-        f"centres) or '{RELEASED}' (the authors' align_corners grid).")
+        f"centres) or '{RELEASED}' (the authors' align_corners grid)."
+    )
 
 
 def view_from_frame(box: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
@@ -81,10 +82,14 @@ def view_from_frame(box: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
     left, top, right, bottom = tf.unstack(tf.cast(box, tf.float32), axis=-1)
     x_scale = tf.where(flip, -2.0, 2.0) / (right - left)
     y_scale = 2.0 / (bottom - top)
-    return axis_aligned(x_scale, y_scale, -x_scale * (left + right) / 2, -y_scale * (top + bottom) / 2)
+    return axis_aligned(
+        x_scale, y_scale, -x_scale * (left + right) / 2, -y_scale * (top + bottom) / 2
+    )
 
 
-def axis_aligned(x_scale: tf.Tensor, y_scale: tf.Tensor, x_shift: tf.Tensor, y_shift: tf.Tensor) -> tf.Tensor:
+def axis_aligned(
+    x_scale: tf.Tensor, y_scale: tf.Tensor, x_shift: tf.Tensor, y_shift: tf.Tensor
+) -> tf.Tensor:
     """Assembles matrices [..., 3, 3] that scale, then shift; the arguments are [...]."""
     zero, one = tf.zeros_like(x_scale), tf.ones_like(x_scale)
     entries = [x_scale, zero, x_shift, zero, y_scale, y_shift, zero, zero, one]
@@ -94,10 +99,14 @@ def axis_aligned(x_scale: tf.Tensor, y_scale: tf.Tensor, x_shift: tf.Tensor, y_s
 def inverse(matrix: tf.Tensor) -> tf.Tensor:
     """Inverts axis-aligned matrices [..., 3, 3] in closed form (exact, and compiled by XLA)."""
     x_scale, y_scale = matrix[..., 0, 0], matrix[..., 1, 1]
-    return axis_aligned(1 / x_scale, 1 / y_scale, -matrix[..., 0, 2] / x_scale, -matrix[..., 1, 2] / y_scale)
+    return axis_aligned(
+        1 / x_scale, 1 / y_scale, -matrix[..., 0, 2] / x_scale, -matrix[..., 1, 2] / y_scale
+    )
 
 
-def backward_from_forward(backward_from_frame: tf.Tensor, forward_from_frame: tf.Tensor) -> tf.Tensor:
+def backward_from_forward(
+    backward_from_frame: tf.Tensor, forward_from_frame: tf.Tensor
+) -> tf.Tensor:
     """B_fb = B_b B_f^-1 (section 3.3): forward-view to backward-view coordinates, [..., 3, 3]."""
     return tf.matmul(backward_from_frame, inverse(forward_from_frame))
 
@@ -130,8 +139,9 @@ def _axis_weights(source_from_target: tf.Tensor, rows: CellCentres, columns: Cel
     return _interpolation_weights(y, rows.count), _interpolation_weights(x, columns.count)
 
 
-def warp(features: tf.Tensor, source_from_target: tf.Tensor, rows: CellCentres,
-         columns: CellCentres) -> tf.Tensor:
+def warp(
+    features: tf.Tensor, source_from_target: tf.Tensor, rows: CellCentres, columns: CellCentres
+) -> tf.Tensor:
     """Reads each target cell's feature bilinearly from the source map, T_B(F) of equation (9).
 
     Args:
@@ -150,8 +160,9 @@ def warp(features: tf.Tensor, source_from_target: tf.Tensor, rows: CellCentres,
     return tf.matmul(column_weights[:, tf.newaxis], lines)
 
 
-def visibility(source_from_target: tf.Tensor, rows: CellCentres, columns: CellCentres,
-               threshold: float = 0.5) -> tf.Tensor:
+def visibility(
+    source_from_target: tf.Tensor, rows: CellCentres, columns: CellCentres, threshold: float = 0.5
+) -> tf.Tensor:
     """Says which target cells exist in the source view, M_b of equation (11): warp(1) > threshold.
 
     Returns:
@@ -163,8 +174,9 @@ def visibility(source_from_target: tf.Tensor, rows: CellCentres, columns: CellCe
     return row_mass[:, :, tf.newaxis] * column_mass[:, tf.newaxis, :] > threshold
 
 
-def warp_affine(features: tf.Tensor, source_from_target: tf.Tensor, rows: CellCentres,
-                columns: CellCentres) -> tf.Tensor:
+def warp_affine(
+    features: tf.Tensor, source_from_target: tf.Tensor, rows: CellCentres, columns: CellCentres
+) -> tf.Tensor:
     """Does what `warp` does for any affine matrix (rotation, shear), by gathering four neighbours.
 
     Shapes are those of `warp`. The sampler is a custom op: float32 only, not compiled by XLA.
@@ -181,6 +193,7 @@ def warp_affine(features: tf.Tensor, source_from_target: tf.Tensor, rows: CellCe
 def _tensorflow_addons():
     """Imports TensorFlow Addons without its end-of-life notice."""
     import warnings
+
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         import tensorflow_addons

@@ -80,7 +80,9 @@ class LayerMaker:
         if kernel_size == 1 and stride > 1:
             # The same numbers as a strided convolution, whose weight gradient on the CPU (oneDNN, below
             # 16 channels) writes outside its memory.
-            pool = tf.keras.layers.AveragePooling2D(1, stride, dtype=self.dtype_policy, name=f'{name}.pick')
+            pool = tf.keras.layers.AveragePooling2D(
+                1, stride, dtype=self.dtype_policy, name=f'{name}.pick'
+            )
             x, stride = pool(x), 1
         keras_padding = 'valid'
         if self.padding == 'zero' and stride == 1:

@@ -30,9 +30,18 @@ class Learner(tf.keras.Model):
     the same view, nothing is warped, every node counts.
     """
 
-    def __init__(self, encoder: tf.keras.Model, temperature: float = 0.05, edge_dropout: float = 0.1,
-                 warp_convention: str = geometry.EXACT, loss_normaliser: str = 'nodes', cycles: str = 'all',
-                 cycle_reduction: str = 'sum', accumulation_steps: int = 1, seed: int = 0):
+    def __init__(
+        self,
+        encoder: tf.keras.Model,
+        temperature: float = 0.05,
+        edge_dropout: float = 0.1,
+        warp_convention: str = geometry.EXACT,
+        loss_normaliser: str = 'nodes',
+        cycles: str = 'all',
+        cycle_reduction: str = 'sum',
+        accumulation_steps: int = 1,
+        seed: int = 0,
+    ):
         """Joins an encoder with the settings of the walk.
 
         Args:
@@ -77,10 +86,17 @@ class Learner(tf.keras.Model):
 
     @staticmethod
     def _counter(name: str) -> tf.Variable:
-        return tf.Variable(0, dtype=tf.int64, trainable=False, name=name,
-                           aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+        return tf.Variable(
+            0,
+            dtype=tf.int64,
+            trainable=False,
+            name=name,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
 
-    def compile(self, optimizer: tf.keras.optimizers.Optimizer, clip_frames: int, jit_compile: bool = False) -> None:
+    def compile(
+        self, optimizer: tf.keras.optimizers.Optimizer, clip_frames: int, jit_compile: bool = False
+    ) -> None:
         """Sets the optimiser and makes the meters; mixed float16 gets dynamic loss scaling.
 
         Args:
@@ -95,8 +111,15 @@ class Learner(tf.keras.Model):
         if any(layer.compute_dtype == 'float16' for layer in self.encoder.layers):
             optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
         super().compile(optimizer=optimizer, jit_compile=jit_compile)
-        names = ['loss', 'cycle_accuracy', 'return_probability', 'visible_fraction', 'gradient_norm',
-                 'skipped_steps', *(f'loss/cycle_{k + 1}' for k in range(clip_frames - 1))]
+        names = [
+            'loss',
+            'cycle_accuracy',
+            'return_probability',
+            'visible_fraction',
+            'gradient_norm',
+            'skipped_steps',
+            *(f'loss/cycle_{k + 1}' for k in range(clip_frames - 1)),
+        ]
         self._meters = {name: tf.keras.metrics.Mean(name=name) for name in names}
         self.optimizer.build(self.encoder.trainable_variables)
 
@@ -105,7 +128,9 @@ class Learner(tf.keras.Model):
         if clip_frames < 2:
             raise errors.UserError(f'clip_frames = {clip_frames}: a walk needs at least 2.')
         if self.accumulation_steps < 1:
-            raise errors.UserError(f'Learner.accumulation_steps = {self.accumulation_steps}: must be at least 1.')
+            raise errors.UserError(
+                f'Learner.accumulation_steps = {self.accumulation_steps}: must be at least 1.'
+            )
         geometry.cell_centres(self.warp_convention, 1, 8, self.encoder.cell_grid[FEATURE])
         walk.normaliser(self.loss_normaliser, 0.0, 0.0)
         walk.select_cycles(tf.zeros([clip_frames - 1]), self.cycles, self.cycle_reduction)
@@ -117,7 +142,9 @@ class Learner(tf.keras.Model):
 
     def call(self, frames: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Embeds frames: uint8 [batch, height, width, 3] -> float32 [batch, rows, columns, channels], unit length."""
-        outputs = self.encoder(encoders.normalise_frames(frames, self.encoder.statistics), training=training)
+        outputs = self.encoder(
+            encoders.normalise_frames(frames, self.encoder.statistics), training=training
+        )
         return tf.math.l2_normalize(tf.cast(outputs[FEATURE], tf.float32), axis=-1)
 
     def track_features(self, views: tf.Tensor, training: bool) -> tf.Tensor:
@@ -127,9 +154,13 @@ class Learner(tf.keras.Model):
 
     def cell_centres(self, cells: int, view_size: int) -> geometry.CellCentres:
         """Where the cells of a view stand, along either axis, under the warp convention."""
-        return geometry.cell_centres(self.warp_convention, cells, view_size, self.encoder.cell_grid[FEATURE])
+        return geometry.cell_centres(
+            self.warp_convention, cells, view_size, self.encoder.cell_grid[FEATURE]
+        )
 
-    def start_features(self, forward: tf.Tensor, forward_from_backward: tf.Tensor, view_size: int) -> tf.Tensor:
+    def start_features(
+        self, forward: tf.Tensor, forward_from_backward: tf.Tensor, view_size: int
+    ) -> tf.Tensor:
         """Warps frames 1 .. T-1 of the forward track onto the backward grid, F_k^fb of equation (9).
 
         Args:
@@ -142,17 +173,27 @@ class Learner(tf.keras.Model):
         """
         steps, rows, columns, channels = forward.shape[1] - 1, *forward.shape[2:]
         flat = tf.reshape(forward[:, :-1], [-1, rows, columns, channels])
-        warped = geometry.warp(flat, tf.repeat(forward_from_backward, steps, axis=0),
-                               self.cell_centres(rows, view_size), self.cell_centres(columns, view_size))
-        return tf.reshape(tf.math.l2_normalize(warped, axis=-1), [-1, steps, rows, columns, channels])
+        warped = geometry.warp(
+            flat,
+            tf.repeat(forward_from_backward, steps, axis=0),
+            self.cell_centres(rows, view_size),
+            self.cell_centres(columns, view_size),
+        )
+        return tf.reshape(
+            tf.math.l2_normalize(warped, axis=-1), [-1, steps, rows, columns, channels]
+        )
 
-    def visible_nodes(self, view_from_frame: tf.Tensor, rows: int, columns: int, view_size: int) -> tf.Tensor:
+    def visible_nodes(
+        self, view_from_frame: tf.Tensor, rows: int, columns: int, view_size: int
+    ) -> tf.Tensor:
         """M_b: float32 [batch, nodes], 1 where the start node exists in the forward view."""
         if view_from_frame.shape[1] == 1:
             return tf.ones([tf.shape(view_from_frame)[0], rows * columns])
         visible = geometry.visibility(
             _forward_from_backward(view_from_frame),
-            self.cell_centres(rows, view_size), self.cell_centres(columns, view_size))
+            self.cell_centres(rows, view_size),
+            self.cell_centres(columns, view_size),
+        )
         return tf.cast(tf.reshape(visible, [-1, rows * columns]), tf.float32)
 
     def palindromes(self, batch: Batch, training: bool) -> walk.Cycles:
@@ -162,10 +203,17 @@ class Learner(tf.keras.Model):
         if features.shape[1] == 1:
             start = forward[:, :-1]
         else:
-            start = self.start_features(forward, _forward_from_backward(batch['view_from_frame']), batch['views'].shape[3])
+            start = self.start_features(
+                forward, _forward_from_backward(batch['view_from_frame']), batch['views'].shape[3]
+            )
         start, forward, backward = (_as_nodes(track) for track in (start, forward, backward))
-        return walk.palindromes(start, forward, backward, self.temperature,
-                                self._dropped(batch['index'], forward) if training else None)
+        return walk.palindromes(
+            start,
+            forward,
+            backward,
+            self.temperature,
+            self._dropped(batch['index'], forward) if training else None,
+        )
 
     def _dropped(self, index: tf.Tensor, forward: tf.Tensor) -> tf.Tensor | None:
         if not self.edge_dropout:
@@ -174,7 +222,9 @@ class Learner(tf.keras.Model):
         steps = walk.transition_count(forward.shape[1])
         return walk.draw_dropped_edges(seeds, steps, forward.shape[2], self.edge_dropout)
 
-    def _sums(self, batch: Batch, divisor: tf.Tensor, training: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def _sums(
+        self, batch: Batch, divisor: tf.Tensor, training: bool
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """This replica's share of the global loss, and the sums its meters are made of."""
         cycles = self.palindromes(batch, training)
         visible = self._batch_visibility(batch)
@@ -183,10 +233,13 @@ class Learner(tf.keras.Model):
         sampled = tf.gather(visible, cycles.sampled, axis=1)[:, tf.newaxis]
         count = tf.cast(cycles.return_probability.shape[1], tf.float32)
         sums = {
-            'loss': loss, 'cycle_losses': losses,
-            'probability': tf.reduce_sum(cycles.return_probability * visible[:, tf.newaxis]) / count,
+            'loss': loss,
+            'cycle_losses': losses,
+            'probability': tf.reduce_sum(cycles.return_probability * visible[:, tf.newaxis])
+            / count,
             'returned': tf.reduce_sum(cycles.returned * sampled) / count,
-            'sampled': tf.reduce_sum(sampled)}
+            'sampled': tf.reduce_sum(sampled),
+        }
         return loss, sums
 
     def _batch_visibility(self, batch: Batch) -> tf.Tensor:
@@ -206,8 +259,10 @@ class Learner(tf.keras.Model):
         except ValueError:
             rows = columns = 0
         if rows < 1 or columns < 1:
-            raise errors.UserError(f'ViewSampler.view_size = {view_size} leaves no cell of the feature map: give larger '
-                                   'views (without padding, 256 pixels leave 4 x 4 cells).')
+            raise errors.UserError(
+                f'ViewSampler.view_size = {view_size} leaves no cell of the feature map: give larger '
+                'views (without padding, 256 pixels leave 4 x 4 cells).'
+            )
         return rows, columns
 
     def _node_counts(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
@@ -260,8 +315,12 @@ class Learner(tf.keras.Model):
 
         state = 1, gradients_of(0)
         if tf.distribute.get_replica_context().num_replicas_in_sync == 1:
-            return tf.while_loop(lambda part, _: part < self.accumulation_steps, add_part, state,
-                                 parallel_iterations=1)[1]
+            return tf.while_loop(
+                lambda part, _: part < self.accumulation_steps,
+                add_part,
+                state,
+                parallel_iterations=1,
+            )[1]
         # Synchronised norms talk to the other replicas, which no loop of the graph may do.
         for _ in range(1, self.accumulation_steps):
             state = add_part(*state)
@@ -269,11 +328,15 @@ class Learner(tf.keras.Model):
 
     def _parts(self, value: tf.Tensor) -> tf.Tensor:
         if value.shape[0] is None:
-            raise errors.UserError('Learner.accumulation_steps needs batches of a fixed size: '
-                                   'dataset.batch(size, drop_remainder=True).')
+            raise errors.UserError(
+                'Learner.accumulation_steps needs batches of a fixed size: '
+                'dataset.batch(size, drop_remainder=True).'
+            )
         if value.shape[0] % self.accumulation_steps:
-            raise errors.UserError(f'Learner.accumulation_steps = {self.accumulation_steps} does not divide the '
-                                   f'{value.shape[0]} clips that each device gets per step.')
+            raise errors.UserError(
+                f'Learner.accumulation_steps = {self.accumulation_steps} does not divide the '
+                f'{value.shape[0]} clips that each device gets per step.'
+            )
         return tf.reshape(value, [self.accumulation_steps, -1, *value.shape[1:]])
 
     def _gradients(self, batch: Batch, divisor: tf.Tensor):
@@ -295,15 +358,23 @@ class Learner(tf.keras.Model):
         variables = self.encoder.trainable_variables
         if self._scales_loss:
             # It skips by itself, and has to see the overflow to lower its scale.
-            self.optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
+            self.optimizer.apply_gradients(
+                zip(gradients, variables), skip_gradients_aggregation=True
+            )
             return
 
         def update(*replica_gradients):
-            self.optimizer.apply_gradients(zip(replica_gradients, variables), skip_gradients_aggregation=True)
+            self.optimizer.apply_gradients(
+                zip(replica_gradients, variables), skip_gradients_aggregation=True
+            )
 
         def across(strategy, finite, *all_gradients):
             here = strategy.experimental_local_results(finite)[0]
-            tf.cond(here, lambda: strategy.extended.call_for_each_replica(update, args=all_gradients), lambda: None)
+            tf.cond(
+                here,
+                lambda: strategy.extended.call_for_each_replica(update, args=all_gradients),
+                lambda: None,
+            )
 
         tf.distribute.get_replica_context().merge_call(across, args=(finite, *gradients))
 
@@ -313,8 +384,12 @@ class Learner(tf.keras.Model):
         weight = tf.cast(finite, tf.float32)
         probability = tf.math.divide_no_nan(totals['probability'], visible)
         accuracy = tf.math.divide_no_nan(totals['returned'], totals['sampled'])
-        figures = {'loss': totals['loss'], 'return_probability': probability, 'cycle_accuracy': accuracy,
-                   'visible_fraction': visible / nodes}
+        figures = {
+            'loss': totals['loss'],
+            'return_probability': probability,
+            'cycle_accuracy': accuracy,
+            'visible_fraction': visible / nodes,
+        }
         for k, loss in enumerate(tf.unstack(totals['cycle_losses'])):
             figures[f'loss/cycle_{k + 1}'] = loss
         for name, figure in figures.items():

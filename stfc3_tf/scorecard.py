@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from stfc3_tf import encoder as encoders
-from stfc3_tf import monitor, pictures, propagation, tracking
+from stfc3_tf import monitor, pictures
 from stfc3_tf.benchmarks import synthetic_scenes
 from stfc3_tf.clips import synthetic
 
@@ -54,7 +54,9 @@ def score(name: str, encoder: encoders.Encoder, temperature: float) -> tuple[Sco
     features = exported_features(encoder)
     found = synthetic_scenes.held_out_score(features, encoder.cell_grid['stage3'])
     collapse = float(monitor.collapse_ratio(*unrelated_nodes(encoder), temperature))
-    copied = Score('copying the first label', found['Copy-J-Mean'], found['Copy-Position-Accuracy'], None)
+    copied = Score(
+        'copying the first label', found['Copy-J-Mean'], found['Copy-Position-Accuracy'], None
+    )
     return Score(name, found['J-Mean'], found['Position-Accuracy'], collapse), copied
 
 
@@ -88,8 +90,10 @@ def table(rows: list[Score]) -> str:
     for row in rows:
         collapse = '' if row.collapse is None else f'{row.collapse:.1f} x'
         lines.append(f'{row.name:34}{row.region:10.3f}{row.position:9.3f}{collapse:>10}')
-    lines.append('J: overlap with the true masks. points: share within 1 to 16 pixels (of 256), averaged. collapse: what '
-                 'unrelated\nframes put on the diagonal, against chance: 1 is good, more is the shortcut.')
+    lines.append(
+        'J: overlap with the true masks. points: share within 1 to 16 pixels (of 256), averaged. collapse: what '
+        'unrelated\nframes put on the diagonal, against chance: 1 is good, more is the shortcut.'
+    )
     return '\n'.join(lines)
 
 
@@ -104,19 +108,25 @@ def draw(encoder: encoders.Encoder, temperature: float) -> dict[str, np.ndarray]
     return {
         'features': monitor.feature_picture(frames, maps, pictures.pca_basis(maps)),
         'affinity': monitor.affinity_picture(first, later, unrelated, temperature),
-        'masks': _masks(encoder)}
+        'masks': _masks(encoder),
+    }
 
 
 def _masks(encoder: encoders.Encoder) -> np.ndarray:
     """Predicted masks above true ones, every second frame of a held-out scene."""
-    benchmark = synthetic_scenes.SyntheticBenchmark(1, 9, height=_HEIGHT, width=_WIDTH)
-    extractor = synthetic_scenes.Encoder(exported_features(encoder), encoder.cell_grid['stage3'])
-    settings = propagation.PropagationSettings(context=4, radius=6.0)
-    tracker = tracking.PropagationTracker(extractor, settings, tracking.InputSize())
+    benchmark = synthetic_scenes.held_out_benchmark(1, 9)
+    features = exported_features(encoder)
+    tracker = synthetic_scenes.held_out_tracker(features, encoder.cell_grid['stage3'])
     found = benchmark.sequences()[0].track(tracker)
     scene = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, _HEIGHT, _WIDTH)
     times = np.arange(0, 9, 2) / benchmark.frame_rate
-    drawn = [pictures.overlay_mask(scene.frame(time), label.mask) for time, label in zip(times, found[::2])]
+    drawn = [
+        pictures.overlay_mask(scene.frame(time), label.mask)
+        for time, label in zip(times, found[::2])
+    ]
     true = [pictures.overlay_mask(scene.frame(time), scene.masks(time)) for time in times]
-    captions = [f'{"given" if not time else "found"}, {time:.2f} s' for time in times] + ['truth'] * len(times)
-    return pictures.montage([pictures.enlarge(p, 2) for p in drawn + true], captions, columns=len(times))
+    captions = [f'{"given" if not time else "found"}, {time:.2f} s' for time in times]
+    captions += ['truth'] * len(times)
+    return pictures.montage(
+        [pictures.enlarge(p, 2) for p in drawn + true], captions, columns=len(times)
+    )

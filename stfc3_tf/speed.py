@@ -50,7 +50,7 @@ def _peak_gib() -> float | None:
         return None
     with open('/proc/self/status') as status:
         kib = next(line.split()[1] for line in status if line.startswith('VmHWM:'))
-    return round(int(kib) / 2 ** 20, 3)
+    return round(int(kib) / 2**20, 3)
 
 
 def seconds_per_call(function: Callable[[], Any], repeats: int) -> tuple[float, float]:
@@ -69,6 +69,7 @@ def convolution_rate(dtype: str, repeats: int = 10) -> Figures:
     The bulk of a training step is such convolutions.
     """
     import tensorflow as tf
+
     images = tf.cast(tf.random.stateless_normal([8, 32, 32, 256], [0, 1]), dtype)
     kernel = tf.cast(tf.random.stateless_normal([3, 3, 256, 256], [0, 2]), dtype)
 
@@ -89,6 +90,7 @@ def training_step(view_size: int, batch: int, precision: str, repeats: int = 3) 
     import tensorflow as tf
 
     from stfc3_tf import encoder, learner
+
     dtype = 'bfloat16' if precision == 'mixed_bfloat16' else 'float32'
     model = learner.Learner(encoder.resnet18(dtype_policy=precision))
     model.compile(tf.keras.optimizers.Adam(1e-4), clip_frames=4)
@@ -124,13 +126,14 @@ def clip_gflop(model: Any, view_size: int, frames: int = 4) -> float:
     convolutions = convolution_gflop(model.encoder, view_size, view_size)
     rows, columns = model.map_size(view_size)
     nodes, channels = rows * columns, model.encoder.output['head'].shape[-1]
-    walk = 2 * nodes ** 2 * (3 * (frames - 1) * channels + (2 * frames - 3) * nodes)
+    walk = 2 * nodes**2 * (3 * (frames - 1) * channels + (2 * frames - 3) * nodes)
     return 3 * (2 * frames * convolutions + walk / 1e9)
 
 
 def convolution_gflop(model: Any, height: int, width: int) -> float:
     """GFLOP of a Keras model's convolutions on one frame; a multiplication and sum are two."""
     import tensorflow as tf
+
     work = 0
     for layer in model.layers:
         if isinstance(layer, tf.keras.layers.Conv2D):
@@ -148,10 +151,11 @@ def input_pipeline(
 
     from stfc3_tf import colour, views
     from stfc3_tf.clips import synthetic
+
     scene = synthetic.scene(0, height, width)
     frames = tf.constant(np.stack([scene.frame(t / 8) for t in range(4)]))
     sampler = views.ViewSampler(view_size=view_size, colours=colour.PAPER)
-    numbers = tf.data.Dataset.range(10 ** 6)
+    numbers = tf.data.Dataset.range(10**6)
     stream = numbers.map(lambda i: {'frames': frames, 'index': i, 'video': i})
     stream = iter(views.add_views(stream, sampler, 0))
     _, per_clip = seconds_per_call(lambda: next(stream)['views'].numpy(), clips)
@@ -169,6 +173,7 @@ def features(height: int = 480, width: int = 854, repeats: int = 5) -> Figures:
     import tensorflow as tf
 
     from stfc3_tf import encoder
+
     network = encoder.resnet18(head_widths=(8, 8))
     stage3 = tf.keras.Model(network.input, network.output['stage3'])
     frame = tf.random.stateless_normal([1, height, width, 3], [0, 0])
@@ -188,6 +193,7 @@ def propagation(
 ) -> Figures:
     """Seconds a frame of propagation at DAVIS 480p once the context is full."""
     from stfc3_tf import propagation as engine
+
     maps, first = smooth_maps(rows, columns, channels, frames), first_label(rows, columns, labels)
     propagator = engine.Propagator(crw_settings())
     propagator.start(maps[0], first)
@@ -205,9 +211,18 @@ def propagation(
 def crw_settings() -> Any:
     """CRW's protocol on DAVIS (m 20, r 12, k 10), whatever is configured."""
     from stfc3_tf import propagation as engine
+
     return engine.PropagationSettings(
-        context=20, radius=12.0, window='disc', top_k=10, temperature=0.05, restrict_first=False,
-        first_among_preceding=True, repeat_first=True, keep_ties=False)
+        context=20,
+        radius=12.0,
+        window='disc',
+        top_k=10,
+        temperature=0.05,
+        restrict_first=False,
+        first_among_preceding=True,
+        repeat_first=True,
+        keep_ties=False,
+    )
 
 
 def propagation_against_brute_force(
@@ -218,6 +233,7 @@ def propagation_against_brute_force(
 
     from stfc3_tf import propagation as engine
     from stfc3_tf import reference
+
     settings = crw_settings()
     maps = smooth_maps(rows, columns, channels, frames)
     rng = np.random.default_rng(1)
@@ -241,6 +257,7 @@ def propagation_against_brute_force(
 def whole_loop(height: int = 480, width: int = 854, frames: int = 40) -> Figures:
     """Seconds a frame from uint8 frames to masks, by the tracker of `tools.evaluate`."""
     from stfc3_tf import baselines
+
     encoder, codec = baselines.RandomFeatures(), _mask_codec()
     shown, first = _scene(height, width, frames)
     _timed_loop(encoder, shown[:2], first, codec)
@@ -262,6 +279,7 @@ def whole_loop_against_brute_force(
       compared: numbers of the frames on which brute force is run.
     """
     from stfc3_tf import baselines, reference
+
     plain = baselines.RandomFeatures()
     encoder, codec = _RecordedEncoder(plain), _RecordedCodec(_mask_codec())
     shown, first = _scene(height, width, frames)
@@ -275,7 +293,8 @@ def whole_loop_against_brute_force(
         unrestricted = np.arange(len(before)) == 0
         start = time.perf_counter()
         soft = reference.brute_force(
-            encoder.maps[frame], maps, labels, unrestricted, crw_settings())
+            encoder.maps[frame], maps, labels, unrestricted, crw_settings()
+        )
         spent.append(time.perf_counter() - start)
         differences.append(np.abs(soft - codec.labels[frame]).max())
         overlaps.append(overlap(_mask_codec().decode(soft, codec.geometry), masks[frame]))
@@ -293,6 +312,7 @@ def whole_loop_against_brute_force(
 def _scene(height: int, width: int, frames: int) -> tuple[list[np.ndarray], np.ndarray]:
     """Frames of a built-in scene, and the mask of its objects in the first."""
     from stfc3_tf.clips import synthetic
+
     scene = synthetic.scene(0, height, width)
     return [scene.frame(number / 24) for number in range(frames)], scene.masks(0.0)
 
@@ -300,6 +320,7 @@ def _scene(height: int, width: int, frames: int) -> tuple[list[np.ndarray], np.n
 def _mask_codec() -> Any:
     """CRW's, whatever is configured."""
     from stfc3_tf.benchmarks import codecs
+
     return codecs.MaskCodec(shrink='bilinear', normalise='none', decide_at='input')
 
 
@@ -308,8 +329,8 @@ def _timed_loop(
 ) -> tuple[float, list[np.ndarray]]:
     """Seconds a frame of tracking, and the masks."""
     from stfc3_tf import tracking
-    size = tracking.InputSize(
-        rule='native', size=0, long_side_multiple=1, interpolation='bilinear')
+
+    size = tracking.InputSize(rule='native', size=0, long_side_multiple=1, interpolation='bilinear')
     tracker = tracking.PropagationTracker(encoder, crw_settings(), size)
     start = time.perf_counter()
     masks = list(tracker.track(frames, first, codec, first.shape))
@@ -352,6 +373,7 @@ class _RecordedCodec:
 def overlap(mask: np.ndarray, other: np.ndarray) -> float:
     """The smallest intersection over union of the objects 1, 2, ... of two masks; 1 without any."""
     from stfc3_tf import metrics
+
     objects = range(1, 1 + int(max(mask.max(), other.max())))
     return min((metrics.region_similarity(mask == n, other == n) for n in objects), default=1.0)
 
@@ -359,12 +381,13 @@ def overlap(mask: np.ndarray, other: np.ndarray) -> float:
 def smooth_maps(rows: int, columns: int, channels: int, frames: int) -> np.ndarray:
     """Unit-length feature maps [frames, rows, columns, channels], smooth in space and time."""
     import cv2
+
     rng = np.random.default_rng(0)
     coarse = rng.standard_normal((channels, rows // 4 + 8, columns // 4 + 8)).astype('f4')
     enlarged = [cv2.resize(c, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC) for c in coarse]
     picture = np.stack(enlarged, -1)
     shifts = np.arange(frames) % 16
-    maps = np.stack([picture[s:s + rows, s:s + columns] for s in shifts])
+    maps = np.stack([picture[s : s + rows, s : s + columns] for s in shifts])
     maps += 0.2 * rng.standard_normal(maps.shape).astype('f4')
     return maps / np.linalg.norm(maps, axis=-1, keepdims=True)
 

@@ -298,7 +298,9 @@ def resnet_weights(
     """
     prefix = _find_prefix(arrays, prefix)
     weights = {
-        name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
     }
     beside = re.sub(r'[^.]+\.$', '', prefix)
     for name, array in arrays.items():

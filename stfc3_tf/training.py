@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import signal
+from typing import NamedTuple
 
 from absl import logging
 import gin
@@ -15,25 +16,44 @@ import tensorflow as tf
 
 from stfc3_tf import checkpoints, clips, command, errors, monitor, propagation, serving
 from stfc3_tf import encoder as encoders
-from stfc3_tf.benchmarks import synthetic_scenes  # noqa: F401, registers HeldOutScore for configurations
+from stfc3_tf.benchmarks import (
+    synthetic_scenes,
+)  # noqa: F401, registers HeldOutScore for configurations
 from stfc3_tf.learner import Learner
 from stfc3_tf.views import ViewSampler, add_views
 
 gin.external_configurable(tf.keras.optimizers.Adam, 'Adam')
 gin.external_configurable(tf.keras.optimizers.SGD, 'SGD')
 gin.external_configurable(tf.keras.optimizers.schedules.CosineDecay, 'CosineDecay')
-gin.external_configurable(tf.keras.optimizers.schedules.PiecewiseConstantDecay, 'PiecewiseConstantDecay')
+gin.external_configurable(
+    tf.keras.optimizers.schedules.PiecewiseConstantDecay, 'PiecewiseConstantDecay'
+)
 
 
 @gin.configurable
-def train(model_dir: str, data: str | None, bindings: Sequence[str] = (), *,
-          encoder: Callable[..., encoders.Encoder] = gin.REQUIRED, learner: Callable[..., Learner] = gin.REQUIRED,
-          view_sampler: ViewSampler = gin.REQUIRED, optimizer: Callable[[], tf.keras.optimizers.Optimizer] = gin.REQUIRED,
-          batch_size: int = gin.REQUIRED, steps: int = gin.REQUIRED, clip_frames: int = 4, frame_rate: float = 8.0,
-          clips_per_video: int = 5, frame_folder_rate: float = 24.0, seed: int = 0,
-          devices: Sequence[str] | None = None, jit_compile: bool = False, checkpoint_interval: int = 500,
-          checkpoint_minutes: float = 10.0, keep_checkpoints: int = 3,
-          watch: Callable[..., list[tf.keras.callbacks.Callback]] = monitor.watch) -> int:
+def train(
+    model_dir: str,
+    data: str | None,
+    bindings: Sequence[str] = (),
+    *,
+    encoder: Callable[..., encoders.Encoder] = gin.REQUIRED,
+    learner: Callable[..., Learner] = gin.REQUIRED,
+    view_sampler: ViewSampler = gin.REQUIRED,
+    optimizer: Callable[[], tf.keras.optimizers.Optimizer] = gin.REQUIRED,
+    batch_size: int = gin.REQUIRED,
+    steps: int = gin.REQUIRED,
+    clip_frames: int = 4,
+    frame_rate: float = 8.0,
+    clips_per_video: int = 5,
+    frame_folder_rate: float = 24.0,
+    seed: int = 0,
+    devices: Sequence[str] | None = None,
+    jit_compile: bool = False,
+    checkpoint_interval: int = 500,
+    checkpoint_minutes: float = 10.0,
+    keep_checkpoints: int = 3,
+    watch: Callable[..., list[tf.keras.callbacks.Callback]] = monitor.watch,
+) -> int:
     """Trains, resuming where an earlier run in `model_dir` stopped, and exports the encoder.
 
     Args:
@@ -64,9 +84,15 @@ def train(model_dir: str, data: str | None, bindings: Sequence[str] = (), *,
     Raises:
       errors.UserError: a setting, the data or the model folder is not usable; said before training.
     """
-    _check_positive(batch_size=batch_size, steps=steps, checkpoint_interval=checkpoint_interval,
-                    keep_checkpoints=keep_checkpoints, frame_rate=frame_rate, clips_per_video=clips_per_video)
-    skipped = clips.SkippedVideos()
+    _check_positive(
+        batch_size=batch_size,
+        steps=steps,
+        checkpoint_interval=checkpoint_interval,
+        keep_checkpoints=keep_checkpoints,
+        frame_rate=frame_rate,
+        clips_per_video=clips_per_video,
+    )
+    stream = ClipStream(clip_frames, frame_rate, clips_per_video, seed, clips.SkippedVideos())
     with StopOnSignal() as stop:
         source = clips.open_source(data, frame_folder_rate)
         strategy = make_strategy(devices, jit_compile)
@@ -76,40 +102,59 @@ def train(model_dir: str, data: str | None, bindings: Sequence[str] = (), *,
         check_batch(batch_size, strategy.num_replicas_in_sync, model.accumulation_steps)
         checkpoints.check_writable(model_dir, checkpoints.bytes_needed(model, keep_checkpoints))
         first_step = keeper.restore() or 0
-        checkpoints.check_same_stream(model_dir, resumed=first_step > 0, stream={
-            'seed': seed, 'videos': len(source), 'clips_per_video': clips_per_video})
-        logging.info('%s from step %d to %d on %d device(s); %d videos from %s.',
-                     'Resuming' if first_step else 'Training', first_step, steps, strategy.num_replicas_in_sync,
-                     len(source), data or 'built-in synthetic scenes (no --data given)')
-
-        def input_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            return batches(source, view_sampler, context.get_per_replica_batch_size(batch_size), skipped=skipped,
-                           seed=seed, clip_frames=clip_frames, frame_rate=frame_rate, clips_per_video=clips_per_video,
-                           start_index=model.clips_seen, shard_count=context.num_input_pipelines,
-                           shard_index=context.input_pipeline_id)
-
-        callbacks = [*watch(model, source=source, view_sampler=view_sampler, model_dir=model_dir, steps=steps,
-                            skipped=skipped, keeper=keeper),
-                     checkpoints.SaveCheckpoints(keeper, checkpoint_interval, checkpoint_minutes), stop]
+        checkpoints.check_same_stream(model_dir, stream.identity(source), resumed=first_step > 0)
+        logging.info(
+            '%s from step %d to %d on %d device(s); %d videos from %s.',
+            'Resuming' if first_step else 'Training',
+            first_step,
+            steps,
+            strategy.num_replicas_in_sync,
+            len(source),
+            data or 'built-in synthetic scenes (no --data given)',
+        )
+        callbacks = watch(
+            model,
+            source=source,
+            view_sampler=view_sampler,
+            model_dir=model_dir,
+            steps=steps,
+            skipped=stream.skipped,
+            keeper=keeper,
+        )
+        saving = checkpoints.SaveCheckpoints(keeper, checkpoint_interval, checkpoint_minutes)
         settings = propagation.PropagationSettings()
         command.check_bindings_used(bindings)
         checkpoints.write_config(model_dir)
         if first_step < steps and not stop.signal:
-            fit(model, strategy.distribute_datasets_from_function(input_of), steps - first_step, callbacks, keeper)
-        if skipped.count:
-            logging.warning('%s', skipped.report())
+            dataset = strategy.distribute_datasets_from_function(
+                lambda context: stream.batches(source, view_sampler, batch_size, model.clips_seen, context)
+            )
+            fit(model, dataset, steps - first_step, [*callbacks, saving, stop], keeper)
+        if stream.skipped.count:
+            logging.warning('%s', stream.skipped.report())
         if stop.signal:
-            logging.warning('Stopped by signal %d at step %d of %d; the checkpoint is written. Run the same command to '
-                            'go on.', stop.signal, model.step, steps)
+            logging.warning(
+                'Stopped by signal %d at step %d of %d; the checkpoint is written. '
+                'Run the same command to go on.',
+                stop.signal,
+                model.step,
+                steps,
+            )
             return stop.signal
-        serving.export(model.encoder, tf.io.gfile.join(model_dir, 'saved_model'), settings=settings,
-                       metadata={'config': gin.operative_config_str(), 'step': model.step})
+        metadata = {'config': gin.operative_config_str(), 'step': model.step}
+        exported = tf.io.gfile.join(model_dir, 'saved_model')
+        serving.export(model.encoder, exported, metadata=metadata, settings=settings)
     return 0
 
 
-def make_learner(learner: Callable[..., Learner], encoder: Callable[..., encoders.Encoder],
-                 optimizer: Callable[[], tf.keras.optimizers.Optimizer], view_sampler: ViewSampler, clip_frames: int,
-                 jit_compile: bool) -> Learner:
+def make_learner(
+    learner: Callable[..., Learner],
+    encoder: Callable[..., encoders.Encoder],
+    optimizer: Callable[[], tf.keras.optimizers.Optimizer],
+    view_sampler: ViewSampler,
+    clip_frames: int,
+    jit_compile: bool,
+) -> Learner:
     """Builds and compiles the learner in the present strategy's scope.
 
     Raises:
@@ -133,8 +178,10 @@ def check_batch(batch_size: int, devices: int, parts: int) -> None:
       errors.UserError: it cannot.
     """
     if batch_size % (devices * parts):
-        raise errors.UserError(f'train.batch_size = {batch_size} is not a multiple of {devices} device(s) times '
-                               f'Learner.accumulation_steps = {parts}.')
+        raise errors.UserError(
+            f'train.batch_size = {batch_size} is not a multiple of {devices} device(s) times '
+            f'Learner.accumulation_steps = {parts}.'
+        )
 
 
 def _check_positive(**settings: float) -> None:
@@ -168,7 +215,9 @@ def read_config(model_dir: str) -> str:
     """
     path = tf.io.gfile.join(model_dir, checkpoints.CONFIG_NAME)
     if not tf.io.gfile.exists(path):
-        raise errors.UserError(f'{path} does not exist: is {model_dir} the --model_dir of a training run?')
+        raise errors.UserError(
+            f'{path} does not exist: is {model_dir} the --model_dir of a training run?'
+        )
     with tf.io.gfile.GFile(path) as file:
         return file.read()
 
@@ -181,37 +230,97 @@ def make_strategy(devices: Sequence[str] | None, jit_compile: bool) -> tf.distri
     """
     if devices is not None:
         known = {device.name.replace('/device:', '') for device in tf.config.list_logical_devices()}
-        unknown = [device for device in devices if device.replace('/device:', '').lstrip('/').upper() not in known]
+        unknown = [
+            device
+            for device in devices
+            if device.replace('/device:', '').lstrip('/').upper() not in known
+        ]
         if unknown:
-            raise errors.UserError(f'train.devices names {", ".join(unknown)}; there are {", ".join(sorted(known))}.')
+            raise errors.UserError(
+                f'train.devices names {", ".join(unknown)}; there are {", ".join(sorted(known))}.'
+            )
     strategy = tf.distribute.MirroredStrategy(devices)
     if not jit_compile:
         return strategy
     if strategy.num_replicas_in_sync > 1:
-        raise errors.UserError(f'train.jit_compile = True works on one device, and there are '
-                               f'{strategy.num_replicas_in_sync}: set train.devices to one of them, or '
-                               'train.jit_compile = False.')
+        raise errors.UserError(
+            f'train.jit_compile = True works on one device, and there are '
+            f'{strategy.num_replicas_in_sync}: set train.devices to one of them, or '
+            'train.jit_compile = False.'
+        )
     return tf.distribute.OneDeviceStrategy(strategy.extended.worker_devices[0])
 
 
-def batches(source: clips.Source, view_sampler: ViewSampler, batch_size: int, *, skipped: clips.SkippedVideos,
-            seed: int, clip_frames: int, frame_rate: float, clips_per_video: int, start_index: int,
-            shard_count: int = 1, shard_index: int = 0) -> tf.data.Dataset:
-    """Joins clips, views and batches: what one input pipeline feeds to its devices.
+class ClipStream(NamedTuple):
+    """Which clips a run sees, in which order.
 
-    Returns:
-      An endless dataset of {'views': uint8 [batch, tracks, time, size, size, 3], 'view_from_frame': float32
-      [batch, tracks, 3, 3], 'index': int64 [batch], 'video': int64 [batch]}.
+    Attributes:
+      clip_frames: T, frames of a clip.
+      frame_rate: frames per second of a clip.
+      clips_per_video: clips taken from each video in an epoch.
+      seed: of clips and views.
+      skipped: where unreadable videos are registered.
     """
-    dataset = clips.clip_dataset(
-        source, frames=clip_frames, frame_rate=frame_rate, clips_per_video=clips_per_video, seed=seed,
-        start_index=start_index, shard_count=shard_count, shard_index=shard_index, skipped=skipped)
-    dataset = add_views(dataset, view_sampler, seed)
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+
+    clip_frames: int
+    frame_rate: float
+    clips_per_video: int
+    seed: int
+    skipped: clips.SkippedVideos
+
+    def identity(self, source: clips.Source) -> dict[str, int]:
+        """What the order of the clips follows from, by name."""
+        return {
+            'seed': self.seed,
+            'videos': len(source),
+            'clips_per_video': self.clips_per_video,
+        }
+
+    def batches(
+        self,
+        source: clips.Source,
+        view_sampler: ViewSampler,
+        batch_size: int,
+        start_index: int,
+        context: tf.distribute.InputContext,
+    ) -> tf.data.Dataset:
+        """Joins clips, views and batches: what one input pipeline feeds to its devices.
+
+        Args:
+          source: the videos.
+          view_sampler: one clip -> views and matrices.
+          batch_size: clips of the global batch.
+          start_index: clips before this one were seen.
+          context: which of how many pipelines this is, and how many devices they feed.
+
+        Returns:
+          An endless dataset of {'views': uint8 [batch, tracks, time, size, size, 3],
+          'view_from_frame': float32 [batch, tracks, 3, 3], 'index': int64 [batch], 'video': int64
+          [batch]}, batches being those of one device.
+        """
+        dataset = clips.clip_dataset(
+            source,
+            frames=self.clip_frames,
+            frame_rate=self.frame_rate,
+            clips_per_video=self.clips_per_video,
+            seed=self.seed,
+            start_index=start_index,
+            shard_count=context.num_input_pipelines,
+            shard_index=context.input_pipeline_id,
+            skipped=self.skipped,
+        )
+        dataset = add_views(dataset, view_sampler, self.seed)
+        size = context.get_per_replica_batch_size(batch_size)
+        return dataset.batch(size, drop_remainder=True).prefetch(2)
 
 
-def fit(model: Learner, dataset: tf.data.Dataset, steps: int, callbacks: list[tf.keras.callbacks.Callback],
-        keeper: checkpoints.Checkpoints) -> None:
+def fit(
+    model: Learner,
+    dataset: tf.data.Dataset,
+    steps: int,
+    callbacks: list[tf.keras.callbacks.Callback],
+    keeper: checkpoints.Checkpoints,
+) -> None:
     """Runs Keras' training loop for `steps` updates and keeps what was learnt, also if it fails.
 
     Raises:

@@ -43,8 +43,9 @@ class Cycles(NamedTuple):
     sampled: tf.Tensor
 
 
-def transition(source: tf.Tensor, target: tf.Tensor, temperature: float,
-               dropped: tf.Tensor | None = None) -> tf.Tensor:
+def transition(
+    source: tf.Tensor, target: tf.Tensor, temperature: float, dropped: tf.Tensor | None = None
+) -> tf.Tensor:
     """Probability of stepping from each source node to each target node, equation (7).
 
     Args:
@@ -76,6 +77,7 @@ def draw_dropped_edges(seeds: tf.Tensor, steps: int, nodes: int, rate: float) ->
     Returns:
       bool [batch, steps, nodes, nodes].
     """
+
     def draw(seed):
         return tf.random.stateless_uniform([steps, nodes, nodes], seed, alg='philox') < rate
 
@@ -87,8 +89,14 @@ def transition_count(frames: int) -> int:
     return 3 * (frames - 1)
 
 
-def palindromes(start: tf.Tensor, forward: tf.Tensor, backward: tf.Tensor, temperature: float,
-                dropped: tf.Tensor | None = None, sampled_nodes: int = 64) -> Cycles:
+def palindromes(
+    start: tf.Tensor,
+    forward: tf.Tensor,
+    backward: tf.Tensor,
+    temperature: float,
+    dropped: tf.Tensor | None = None,
+    sampled_nodes: int = 64,
+) -> Cycles:
     """Walks every palindrome S_w^k = [F_k^fb, F_{k+1}^f .. F_T^f, F_T^b .. F_k^b], k = 1 .. T-1.
 
     Only the diagonal of A_k = W_k Q_k is formed, as the row sums of W_k * transpose(Q_k), where W_k leaves the
@@ -134,7 +142,9 @@ def _transitions(start, forward, backward, temperature, dropped):
     """
     steps = forward.shape[1] - 1
     sources = tf.concat([start, forward[:, 1:], backward[:, 1:]], axis=1)
-    targets = tf.concat([forward[:, 1:], forward[:, 2:], backward[:, -1:], backward[:, :-1]], axis=1)
+    targets = tf.concat(
+        [forward[:, 1:], forward[:, 2:], backward[:, -1:], backward[:, :-1]], axis=1
+    )
     return tf.split(transition(sources, targets, temperature, dropped), [steps] * 3, axis=1)
 
 
@@ -144,8 +154,9 @@ def _returns(leaving, rest, sampled):
     return tf.cast(tf.argmax(ends, axis=-1, output_type=tf.int32) == sampled, tf.float32)
 
 
-def cycle_losses(return_probability: tf.Tensor, visible: tf.Tensor, normaliser: tf.Tensor,
-                 epsilon: float = 1e-7) -> tf.Tensor:
+def cycle_losses(
+    return_probability: tf.Tensor, visible: tf.Tensor, normaliser: tf.Tensor, epsilon: float = 1e-7
+) -> tf.Tensor:
     """Masked cross-entropy of each cycle against the identity, equation (13).
 
     Args:
@@ -176,8 +187,10 @@ def normaliser(kind: str, visible_nodes: tf.Tensor, all_nodes: tf.Tensor) -> tf.
         return all_nodes
     if kind == 'visible':
         return visible_nodes + 1e-5
-    raise errors.UserError(f"loss_normaliser = '{kind}': choose 'nodes' (the paper's 1/N) or "
-                           "'visible' (the authors' code: the visible nodes of the batch).")
+    raise errors.UserError(
+        f"loss_normaliser = '{kind}': choose 'nodes' (the paper's 1/N) or "
+        "'visible' (the authors' code: the visible nodes of the batch)."
+    )
 
 
 def select_cycles(losses: tf.Tensor, subset: str, reduction: str) -> tf.Tensor:
@@ -195,8 +208,10 @@ def select_cycles(losses: tf.Tensor, subset: str, reduction: str) -> tf.Tensor:
         raise errors.UserError(f"cycles = '{subset}': choose 'all' or 'released'.")
     chosen = losses if subset == 'all' else losses[:-1]
     if chosen.shape[0] == 0:
-        raise errors.UserError("cycles = 'released' leaves out the shortest cycle, and clips of 2 frames "
-                               'have no other: use longer clips or cycles = \'all\'.')
+        raise errors.UserError(
+            "cycles = 'released' leaves out the shortest cycle, and clips of 2 frames "
+            'have no other: use longer clips or cycles = \'all\'.'
+        )
     if reduction == 'sum':
         return tf.reduce_sum(chosen)
     if reduction == 'mean':

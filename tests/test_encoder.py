@@ -105,7 +105,8 @@ def influence(model, output, size, row, column):
 
 @pytest.mark.parametrize('padding', encoder.PADDINGS)
 @pytest.mark.parametrize(
-    'stage_strides, output', [((1, 2, 1, 1), 'stage3'), ((1, 2, 1, 1), 'head'), ((1, 2, 2, 1), 'stage3')]
+    'stage_strides, output',
+    [((1, 2, 1, 1), 'stage3'), ((1, 2, 1, 1), 'head'), ((1, 2, 2, 1), 'stage3')],
 )
 def test_cells_stand_in_the_middle_of_the_pixels_they_see(padding, stage_strides, output):
     model = encoder.resnet18(padding, width=2, stage_strides=stage_strides, head_widths=(8, 4))
@@ -198,7 +199,9 @@ def test_an_unknown_choice_is_named_with_the_known_ones(setting):
 def test_checkpoint_holds_nothing_but_weights(tmp_path):
     model = encoder.resnet18(width=2, head_widths=(4, 6))
     path = tf.train.Checkpoint(encoder=model).save(str(tmp_path / 'model'))
-    saved = sum(np.prod(shape) for name, shape in tf.train.list_variables(path) if 'encoder' in name)
+    saved = sum(
+        np.prod(shape) for name, shape in tf.train.list_variables(path) if 'encoder' in name
+    )
     assert saved == model.count_params()
 
 

@@ -127,7 +127,11 @@ def test_another_place_of_the_cells_is_another_model(tmp_path):
         (['--data_dir=x', '--baseline=identity', '--saved_model=x'], '--saved_model or --baseline'),
         (['--baseline=identity'], '--data_dir'),
         (
-            ['--data_dir=x', '--baseline=identity', f'--gin_file={ROOT / "gin/eval/jhmdb_crw.gin"}'],
+            [
+                '--data_dir=x',
+                '--baseline=identity',
+                f'--gin_file={ROOT / "gin/eval/jhmdb_crw.gin"}',
+            ],
             "'jhmdb'",
         ),
     ],

@@ -52,7 +52,12 @@ def warp_by_loops(features, source_from_target, rows, columns):
 @pytest.mark.parametrize('kind', ['crop', 'flip', 'identity'])
 def test_warp_equals_the_authors_align_feat(kind):
     data = golden('align_feat')
-    warped = geometry.warp(channels_last(data['feat']), homogeneous(data[f'affine_{kind}']), corner_grid(6), corner_grid(6))
+    warped = geometry.warp(
+        channels_last(data['feat']),
+        homogeneous(data[f'affine_{kind}']),
+        corner_grid(6),
+        corner_grid(6),
+    )
     np.testing.assert_allclose(warped, channels_last(data[f'aligned_{kind}']), atol=2e-6)
 
 
@@ -60,7 +65,11 @@ def test_warp_equals_the_authors_align_feat(kind):
 def test_general_warp_equals_the_authors_align_feat(kind):
     data = golden('align_feat')
     warped = geometry.warp_affine(
-        channels_last(data['feat']), homogeneous(data[f'affine_{kind}']), corner_grid(6), corner_grid(6))
+        channels_last(data['feat']),
+        homogeneous(data[f'affine_{kind}']),
+        corner_grid(6),
+        corner_grid(6),
+    )
     np.testing.assert_allclose(warped, channels_last(data[f'aligned_{kind}']), atol=2e-6)
 
 
@@ -78,7 +87,10 @@ def test_visibility_equals_the_authors_mask(size):
     matrices = homogeneous(data['affine'])
     soft = data[f'soft{size}']
     np.testing.assert_allclose(
-        geometry.warp_affine(tf.ones([7, size, size, 1]), matrices, grid, grid)[..., 0], soft, atol=1e-4)
+        geometry.warp_affine(tf.ones([7, size, size, 1]), matrices, grid, grid)[..., 0],
+        soft,
+        atol=1e-4,
+    )
     straight = (matrices[:, 0, 1] == 0) & (matrices[:, 1, 0] == 0)
     assert straight.sum() >= 4
     mask = geometry.visibility(matrices[straight], grid, grid, float(data['threshold']))
@@ -105,14 +117,21 @@ def test_feature_masks_of_all_pairs_equal_the_authors():
     data = golden('affine')
     pairs = homogeneous(data['f2b'].reshape(-1, 2, 3))
     mask = geometry.visibility(pairs, corner_grid(8), corner_grid(8))
-    assert_equal_off_ties(np.reshape(mask, [10, 10, 64]), data['feature_mask_b'] > 0,
-                          data['feature_mask'].reshape(10, 10, 64))
+    assert_equal_off_ties(
+        np.reshape(mask, [10, 10, 64]),
+        data['feature_mask_b'] > 0,
+        data['feature_mask'].reshape(10, 10, 64),
+    )
 
 
 def test_warped_picture_equals_the_other_view():
     data = golden('f2b_picture')
-    warped = geometry.warp(channels_last(data['view_forward']), homogeneous(data['f2b'][np.newaxis]),
-                           corner_grid(64), corner_grid(64))
+    warped = geometry.warp(
+        channels_last(data['view_forward']),
+        homogeneous(data['f2b'][np.newaxis]),
+        corner_grid(64),
+        corner_grid(64),
+    )
     np.testing.assert_allclose(warped, channels_last(data['forward_aligned']), atol=2e-4)
 
 
@@ -126,19 +145,26 @@ def test_matrix_by_hand():
 
 def random_matrices(rng, count):
     corners = np.sort(rng.uniform(-1, 1, (count, 2, 2)), axis=1) + [[[-0.1, -0.1], [0.1, 0.1]]]
-    return geometry.view_from_frame(tf.constant(corners.reshape(count, 4), tf.float32),
-                                    tf.constant(rng.random(count) < 0.5))
+    return geometry.view_from_frame(
+        tf.constant(corners.reshape(count, 4), tf.float32), tf.constant(rng.random(count) < 0.5)
+    )
 
 
 def test_inverse_and_transform_points():
     rng = np.random.default_rng(0)
     matrices = random_matrices(rng, 20)
-    np.testing.assert_allclose(geometry.inverse(matrices), np.linalg.inv(matrices), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        geometry.inverse(matrices), np.linalg.inv(matrices), rtol=1e-4, atol=1e-5
+    )
     points = rng.uniform(-1, 1, (20, 5, 2)).astype(np.float32)
     there = geometry.transform_points(matrices, points)
-    expected = np.einsum('bij,bpj->bpi', matrices, np.concatenate([points, np.ones((20, 5, 1))], -1))[..., :2]
+    expected = np.einsum(
+        'bij,bpj->bpi', matrices, np.concatenate([points, np.ones((20, 5, 1))], -1)
+    )[..., :2]
     np.testing.assert_allclose(there, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(geometry.transform_points(geometry.inverse(matrices), there), points, atol=1e-5)
+    np.testing.assert_allclose(
+        geometry.transform_points(geometry.inverse(matrices), there), points, atol=1e-5
+    )
 
 
 def test_exact_centres_are_receptive_field_centres():
@@ -157,8 +183,12 @@ def test_separable_and_general_warp_equal_the_definition(convention):
     matrices = geometry.backward_from_forward(random_matrices(rng, 4), random_matrices(rng, 4))
     features = rng.standard_normal((4, 5, 7, 3)).astype(np.float32)
     expected = warp_by_loops(features, matrices.numpy(), rows, columns)
-    np.testing.assert_allclose(geometry.warp(features, matrices, rows, columns), expected, atol=1e-4)
-    np.testing.assert_allclose(geometry.warp_affine(features, matrices, rows, columns), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        geometry.warp(features, matrices, rows, columns), expected, atol=1e-4
+    )
+    np.testing.assert_allclose(
+        geometry.warp_affine(features, matrices, rows, columns), expected, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize('flip', [False, True])
@@ -170,14 +200,22 @@ def test_exact_warp_finds_the_pixel_a_cell_was_centred_on(flip):
     centres = geometry.receptive_field_centres(32, 256, grid)
     axis = centres.first + centres.step * np.arange(32, dtype=np.float32)
     cells = np.stack(np.meshgrid(axis, axis), -1)[np.newaxis]
-    coordinates = {name: np.reshape(geometry.transform_points(geometry.inverse(m), cells.reshape(1, -1, 2)), [1, 32, 32, 2])
-                   for name, m in {'forward': forward, 'backward': backward}.items()}
+    coordinates = {
+        name: np.reshape(
+            geometry.transform_points(geometry.inverse(m), cells.reshape(1, -1, 2)), [1, 32, 32, 2]
+        )
+        for name, m in {'forward': forward, 'backward': backward}.items()
+    }
     forward_from_backward = geometry.backward_from_forward(forward, backward)
     worst = {}
     for convention in ('exact', 'released'):
         c = geometry.cell_centres(convention, 32, 256, grid)
-        warped = geometry.warp(coordinates['forward'].astype(np.float32), forward_from_backward, c, c)
-        worst[convention] = np.abs(warped - coordinates['backward']).max() * 16  # frame cells of 16 half-widths
+        warped = geometry.warp(
+            coordinates['forward'].astype(np.float32), forward_from_backward, c, c
+        )
+        worst[convention] = (
+            np.abs(warped - coordinates['backward']).max() * 16
+        )  # frame cells of 16 half-widths
     assert worst['exact'] < 1e-4
     assert worst['released'] > (0.5 if flip else 0.2)
 
@@ -185,8 +223,12 @@ def test_exact_warp_finds_the_pixel_a_cell_was_centred_on(flip):
 def test_identity_warp_changes_nothing_and_all_is_visible():
     features = np.random.default_rng(2).standard_normal((2, 6, 9, 4)).astype(np.float32)
     identity = tf.eye(3, batch_shape=[2])
-    rows, columns = (geometry.receptive_field_centres(n, 8 * n, geometry.CellGrid(0.0, 8)) for n in (6, 9))
-    np.testing.assert_allclose(geometry.warp(features, identity, rows, columns), features, atol=1e-5)
+    rows, columns = (
+        geometry.receptive_field_centres(n, 8 * n, geometry.CellGrid(0.0, 8)) for n in (6, 9)
+    )
+    np.testing.assert_allclose(
+        geometry.warp(features, identity, rows, columns), features, atol=1e-5
+    )
     assert np.all(geometry.visibility(identity, rows, columns))
 
 
@@ -195,7 +237,9 @@ def test_flipping_twice_returns_the_picture():
     flip = geometry.view_from_frame(tf.constant([[-1.0, -1, 1, 1]]), tf.constant([True]))
     once = geometry.warp(picture, flip, pixel_grid(5), pixel_grid(8))
     np.testing.assert_allclose(once, picture[:, :, ::-1], atol=1e-5)
-    np.testing.assert_allclose(geometry.warp(once, flip, pixel_grid(5), pixel_grid(8)), picture, atol=1e-5)
+    np.testing.assert_allclose(
+        geometry.warp(once, flip, pixel_grid(5), pixel_grid(8)), picture, atol=1e-5
+    )
 
 
 def test_crops_without_overlap_leave_nothing_visible():
@@ -214,7 +258,10 @@ def test_warp_gradient_against_finite_differences():
     features = tf.constant(rng.standard_normal((1, 5, 5, 2)), tf.float32)
     weight = tf.constant(rng.standard_normal((1, 5, 5, 2)), tf.float32)
     theory, numeric = tf.test.compute_gradient(
-        lambda f: tf.reduce_sum(weight * geometry.warp(f, matrix, grid, grid)), [features], delta=1e-1)
+        lambda f: tf.reduce_sum(weight * geometry.warp(f, matrix, grid, grid)),
+        [features],
+        delta=1e-1,
+    )
     np.testing.assert_allclose(theory[0], numeric[0], atol=2e-4)
 
 
@@ -223,7 +270,9 @@ def test_warp_is_the_same_inside_a_compiled_function():
     matrix = random_matrices(np.random.default_rng(6), 2)
     grid = geometry.receptive_field_centres(6, 48, geometry.CellGrid(0.0, 8))
     eager = geometry.warp(features, matrix, grid, grid)
-    compiled = tf.function(lambda f, m: geometry.warp(f, m, grid, grid), jit_compile=True)(features, matrix)
+    compiled = tf.function(lambda f, m: geometry.warp(f, m, grid, grid), jit_compile=True)(
+        features, matrix
+    )
     np.testing.assert_allclose(compiled, eager, atol=1e-5)
 
 

@@ -5,11 +5,14 @@ import pathlib
 import gin
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from stfc3_tf import clips, colour, command, errors, training
 
 ROOT = pathlib.Path(__file__).parent.parent
-TRAINING_FILES = sorted(p for p in (ROOT / 'gin').rglob('*.gin') if 'eval' not in p.relative_to(ROOT).parts)
+TRAINING_FILES = sorted(
+    p for p in (ROOT / 'gin').rglob('*.gin') if 'eval' not in p.relative_to(ROOT).parts
+)
 SMALL = ['resnet18.width = 4', 'resnet18.head_widths = (8, 6)', 'train.batch_size = 1']
 
 
@@ -39,10 +42,17 @@ def test_configuration_builds_and_steps_once(path):
     settings = parse(path, f'ViewSampler.view_size = {view_size(path)}')
     learner = settings['learner'](settings['encoder']())
     learner.compile(settings['optimizer'](), settings['clip_frames'])
-    batch = next(iter(training.batches(
-        clips.open_source(None), settings['view_sampler'], 1, skipped=clips.SkippedVideos(), seed=0,
-        clip_frames=settings['clip_frames'], frame_rate=settings['frame_rate'],
-        clips_per_video=settings['clips_per_video'], start_index=0)))
+    stream = training.ClipStream(
+        settings['clip_frames'],
+        settings['frame_rate'],
+        settings['clips_per_video'],
+        settings['seed'],
+        clips.SkippedVideos(),
+    )
+    dataset = stream.batches(
+        clips.open_source(None), settings['view_sampler'], 1, 0, tf.distribute.InputContext()
+    )
+    batch = next(iter(dataset))
     before = [v.numpy() for v in learner.encoder.trainable_variables]
     result = learner.train_step(batch)
     assert np.isfinite(float(result['loss'])) and float(result['skipped_steps']) == 0
@@ -68,8 +78,14 @@ def test_the_papers_settings():
     assert gin.query_parameter('%CROP_AREA') == (0.08, 1.0)
 
 
-@pytest.mark.parametrize('binding,named', [
-    ('Learner.temprature = 0.1', 'temprature'), ('Lerner.temperature = 0.1', 'Lerner'), ('train.steps = ', 'train.steps')])
+@pytest.mark.parametrize(
+    'binding,named',
+    [
+        ('Learner.temprature = 0.1', 'temprature'),
+        ('Lerner.temperature = 0.1', 'Lerner'),
+        ('train.steps = ', 'train.steps'),
+    ],
+)
 def test_a_misspelt_binding_is_named(binding, named):
     with pytest.raises(errors.UserError, match=named):
         command.parse_gin([str(ROOT / 'gin' / 'stfc3.gin')], [binding])

@@ -19,7 +19,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 def tiny_learner(optimizer=None, dtype_policy='float32', frames=3, **settings):
     tf.keras.utils.set_random_seed(1)
-    encoder = encoders.resnet18(padding='reflect', width=4, head_widths=(8, 6), dtype_policy=dtype_policy)
+    encoder = encoders.resnet18(
+        padding='reflect', width=4, head_widths=(8, 6), dtype_policy=dtype_policy
+    )
     learner = Learner(encoder, **{'edge_dropout': 0.0, **settings})
     learner.compile(optimizer or tf.keras.optimizers.SGD(0.1), clip_frames=frames)
     return learner
@@ -28,12 +30,25 @@ def tiny_learner(optimizer=None, dtype_policy='float32', frames=3, **settings):
 def batch_of(clips, tracks=2, frames=3, size=32, seed=0):
     rng = np.random.default_rng(seed)
     # Smooth pictures, so that neighbouring cells resemble each other as in real frames.
-    views = rng.integers(0, 256, (clips, tracks, frames, 4, 4, 3)).repeat(size // 4, 3).repeat(size // 4, 4)
-    corners = np.sort(rng.uniform(-1, 1, (clips, tracks, 2, 2)), axis=2) + [[-0.2, -0.2], [0.2, 0.2]]
-    matrices = geometry.view_from_frame(tf.constant(corners.reshape(clips, tracks, 4), tf.float32),
-                                        tf.constant(rng.random((clips, tracks)) < 0.5))
-    return {'views': tf.constant(views, tf.uint8), 'view_from_frame': matrices,
-            'index': tf.range(clips, dtype=tf.int64), 'video': tf.range(clips, dtype=tf.int64)}
+    views = (
+        rng.integers(0, 256, (clips, tracks, frames, 4, 4, 3))
+        .repeat(size // 4, 3)
+        .repeat(size // 4, 4)
+    )
+    corners = np.sort(rng.uniform(-1, 1, (clips, tracks, 2, 2)), axis=2) + [
+        [-0.2, -0.2],
+        [0.2, 0.2],
+    ]
+    matrices = geometry.view_from_frame(
+        tf.constant(corners.reshape(clips, tracks, 4), tf.float32),
+        tf.constant(rng.random((clips, tracks)) < 0.5),
+    )
+    return {
+        'views': tf.constant(views, tf.uint8),
+        'view_from_frame': matrices,
+        'index': tf.range(clips, dtype=tf.int64),
+        'video': tf.range(clips, dtype=tf.int64),
+    }
 
 
 def softmax(x):
@@ -104,7 +119,9 @@ def test_loss_is_the_sum_of_its_cycles_and_falls_with_training():
     batch = batch_of(2)
     step = tf.function(learner.train_step)
     first = {k: float(v) for k, v in step(batch).items()}
-    np.testing.assert_allclose(first['loss'], first['loss/cycle_1'] + first['loss/cycle_2'], rtol=1e-5)
+    np.testing.assert_allclose(
+        first['loss'], first['loss/cycle_1'] + first['loss/cycle_2'], rtol=1e-5
+    )
     for _ in range(15):
         learner.reset_metrics()
         last = step(batch)
@@ -114,7 +131,9 @@ def test_loss_is_the_sum_of_its_cycles_and_falls_with_training():
 
 def test_clips_without_overlap_contribute_nothing():
     batch = batch_of(2)
-    apart = geometry.view_from_frame(tf.constant([[-1.0, -1, -0.5, 1], [0.5, -1, 1, 1]]), tf.constant([False, True]))
+    apart = geometry.view_from_frame(
+        tf.constant([[-1.0, -1, -0.5, 1], [0.5, -1, 1, 1]]), tf.constant([False, True])
+    )
     batch['view_from_frame'] = tf.stack([apart, apart])
     learner = tiny_learner()
     before = [v.numpy() for v in learner.encoder.trainable_variables]
@@ -143,7 +162,9 @@ def test_parts_add_up_to_the_whole_step():
 
 
 def test_parts_must_divide_the_batch():
-    with pytest.raises(errors.UserError, match='accumulation_steps = 2 does not divide the 3 clips'):
+    with pytest.raises(
+        errors.UserError, match='accumulation_steps = 2 does not divide the 3 clips'
+    ):
         tiny_learner(accumulation_steps=2).train_step(batch_of(3))
 
 
@@ -220,8 +241,12 @@ _DEVICES = textwrap.dedent('''
 
 def update_of_devices(count, parts, folder):
     out = folder / f'{count}_{parts}.npz'
-    subprocess.run([sys.executable, '-c', _DEVICES, str(count), str(parts), str(out)], check=True, cwd=ROOT,
-                   env={**os.environ, 'PYTHONPATH': f'{ROOT / "tests"}:{ROOT}', 'TF_CPP_MIN_LOG_LEVEL': '2'})
+    subprocess.run(
+        [sys.executable, '-c', _DEVICES, str(count), str(parts), str(out)],
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': f'{ROOT / "tests"}:{ROOT}', 'TF_CPP_MIN_LOG_LEVEL': '2'},
+    )
     return np.load(out)
 
 
@@ -249,7 +274,9 @@ def test_the_compiled_step_equals_the_plain_one():
     for jit_compile in (False, True):
         learner = tiny_learner()
         result = tf.function(learner.train_step, jit_compile=jit_compile)(batch)
-        results.append((float(result['loss']), [v.numpy() for v in learner.encoder.trainable_variables]))
+        results.append(
+            (float(result['loss']), [v.numpy() for v in learner.encoder.trainable_variables])
+        )
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
     for plain, compiled in zip(results[0][1], results[1][1]):
         np.testing.assert_allclose(plain, compiled, atol=1e-3)

@@ -54,7 +54,9 @@ class Toy(tf.keras.Model):
 
     def __init__(self, position=0.0):
         super().__init__()
-        self.counters = {name: tf.Variable(0, dtype=tf.int64) for name in ('step', 'clips_seen', 'skipped')}
+        self.counters = {
+            name: tf.Variable(0, dtype=tf.int64) for name in ('step', 'clips_seen', 'skipped')
+        }
         self.weight = tf.Variable(1.0)
         self.meter = tf.keras.metrics.Mean(name='loss')
         self.position = position
@@ -84,7 +86,7 @@ class Toy(tf.keras.Model):
 
     def train_step(self, batch):
         with tf.GradientTape() as tape:
-            loss = self.weight ** 2
+            loss = self.weight**2
         self.optimizer.minimize(loss, [self.weight], tape)
         step = self.counters['step'].assign_add(1, read_value=True)
         self.counters['clips_seen'].assign_add(tf.shape(batch, tf.int64)[0])
@@ -105,7 +107,8 @@ def batches(pause=0.0, size=3):
         return np.zeros(size, np.float32)
 
     return tf.data.Dataset.range(1000).map(
-        lambda i: tf.ensure_shape(tf.numpy_function(clip, [i], tf.float32), [size]))
+        lambda i: tf.ensure_shape(tf.numpy_function(clip, [i], tf.float32), [size])
+    )
 
 
 def fit(model, callbacks, steps, dataset=None):
@@ -143,7 +146,12 @@ def test_a_resumed_run_goes_on_counting(tmp_path):
     for steps in (3, 4):
         fit(model, [monitor.Scalars(writer, 2, skipped_videos=lambda: 0)], steps)
     assert {step: float(value) for step, value in events(tmp_path)['train/loss'].items()} == {
-        2: 15.0, 3: 30.0, 4: 40.0, 6: 55.0, 7: 70.0}
+        2: 15.0,
+        3: 30.0,
+        4: 40.0,
+        6: 55.0,
+        7: 70.0,
+    }
 
 
 def test_speed_leaves_out_the_step_that_traces(tmp_path):
@@ -269,16 +277,27 @@ class Keeper:
 def watch(model, tmp_path, source, keeper=None, **settings):
     sampler = views.ViewSampler(view_size=32, colours=(None, None))
     return monitor.watch(
-        model, source=source, view_sampler=sampler, model_dir=str(tmp_path), steps=4,
-        skipped=clips.SkippedVideos(), keeper=keeper, log_interval=2, probe_interval=2,
-        picture_interval=4, probe_videos=3, **settings)
+        model,
+        source=source,
+        view_sampler=sampler,
+        model_dir=str(tmp_path),
+        steps=4,
+        skipped=clips.SkippedVideos(),
+        keeper=keeper,
+        log_interval=2,
+        probe_interval=2,
+        picture_interval=4,
+        probe_videos=3,
+        **settings,
+    )
 
 
 def test_watch_writes_everything(tmp_path):
     model, keeper = toy(), Keeper()
     source = clips.SyntheticScenes(count=9, height=40, width=56)
     callbacks = watch(
-        model, tmp_path, source, keeper, held_out_score=lambda learner: float(learner.step))
+        model, tmp_path, source, keeper, held_out_score=lambda learner: float(learner.step)
+    )
     fit(model, callbacks, steps=4)
     found = events(tmp_path / 'tensorboard')
     assert sorted(found['train/loss']) == [2, 4]
@@ -320,7 +339,7 @@ def test_view_picture_of_one_track_covers_everything():
     view = np.full((1, 2, 16, 16, 3), 90, np.uint8)
     matrix = np.diag([-2.0, 2.0, 1.0])[np.newaxis]
     picture = monitor.view_picture({'views': view, 'view_from_frame': matrix})
-    panels = [picture[-128:, left:left + 128] for left in (0, 132, 264, 396)]
+    panels = [picture[-128:, left : left + 128] for left in (0, 132, 264, 396)]
     assert all((panel == 90).all() for panel in panels[:3]) and (panels[3] == 255).all()
 
 
@@ -331,7 +350,8 @@ def test_view_picture_lays_the_same_content_over_itself():
         sample = sampler(tf.constant(frames), tf.constant([seed, 1]))
         picture = monitor.view_picture({name: value.numpy() for name, value in sample.items()})
         _, backward, mixed, mask = (
-            picture[-128:, 132 * panel:132 * panel + 128].astype(float) for panel in range(4))
+            picture[-128:, 132 * panel : 132 * panel + 128].astype(float) for panel in range(4)
+        )
         visible = mask[..., 0] > 0
         assert visible.mean() > 0.2
         # Half of what differs shows; wrong matrices (swapped, equal) give 18 to 30.
@@ -341,7 +361,7 @@ def test_view_picture_lays_the_same_content_over_itself():
 def test_affinity_picture_shows_a_diagonal_only_where_there_is_one():
     position = np.eye(16).reshape(4, 4, 16)
     picture = monitor.affinity_picture(position, position, np.roll(position, 5, axis=-1), 0.05)
-    left, right = (picture[-256:, start:start + 256].astype(int) for start in (0, 260))
+    left, right = (picture[-256:, start : start + 256].astype(int) for start in (0, 260))
     bright, dark = left[0, 0].sum(), left[0, 255].sum()
     assert bright > 2 * dark
     assert all(left[16 * i, 16 * i].sum() == bright for i in range(16))
@@ -388,11 +408,22 @@ def test_estimate_of_the_time_left():
     model.counters['step'].assign(110)
     model.counters['clips_seen'].assign(440)
     assert line.line(150.0, {'loss': 1.0}) == (
-        'step 110 of 1,000  loss 1.0000  8.0 clips/s  7 min left')
+        'step 110 of 1,000  loss 1.0000  8.0 clips/s  7 min left'
+    )
 
 
-@pytest.mark.parametrize('seconds, text', [
-    (0.4, '0 s'), (59.4, '59 s'), (59.6, '1 min'), (3569, '59 min'), (3599, '1 h 0 min'),
-    (12000, '3 h 20 min'), (86390, '1 d 0 h'), (190800, '2 d 5 h')])
+@pytest.mark.parametrize(
+    'seconds, text',
+    [
+        (0.4, '0 s'),
+        (59.4, '59 s'),
+        (59.6, '1 min'),
+        (3569, '59 min'),
+        (3599, '1 h 0 min'),
+        (12000, '3 h 20 min'),
+        (86390, '1 d 0 h'),
+        (190800, '2 d 5 h'),
+    ],
+)
 def test_durations(seconds, text):
     assert progress.duration(seconds) == text

@@ -95,18 +95,22 @@ def test_reads_tensors_of_every_kind(tmp_path, legacy):
     # bfloat16 is the upper half of float32.
     storages['d'] = (np.array([1.5, -3.140625], '<f4').view('<u4') >> 16).astype('<u2')
     view = dict(offset=4, size=(3, 2), stride=(2, 1), legacy=legacy)
-    body = mapping({
-        'epoch': integer(3),
-        'args': b'cargparse\nNamespace\n)\x81' + mapping({'lr': integer(1)}) + b'b',
-        'model': mapping({
-            'whole': tensor('7', numbers.reshape(2, 3, 4), legacy=legacy),
-            'view': tensor('7', numbers, **view),
-            'transposed': tensor('7', numbers, size=(4, 6), stride=(1, 4), legacy=legacy),
-            'steps': tensor('b', storages['b'], size=(), stride=(), legacy=legacy),
-            'half': tensor('c', storages['c'], legacy=legacy),
-            'brain': tensor('d', storages['d'], legacy=legacy),
-        }),
-    })
+    body = mapping(
+        {
+            'epoch': integer(3),
+            'args': b'cargparse\nNamespace\n)\x81' + mapping({'lr': integer(1)}) + b'b',
+            'model': mapping(
+                {
+                    'whole': tensor('7', numbers.reshape(2, 3, 4), legacy=legacy),
+                    'view': tensor('7', numbers, **view),
+                    'transposed': tensor('7', numbers, size=(4, 6), stride=(1, 4), legacy=legacy),
+                    'steps': tensor('b', storages['b'], size=(), stride=(), legacy=legacy),
+                    'half': tensor('c', storages['c'], legacy=legacy),
+                    'brain': tensor('d', storages['d'], legacy=legacy),
+                }
+            ),
+        }
+    )
     write = write_legacy if legacy else write_zip
     arrays = torch_weights.read_checkpoint(write(tmp_path / 'model.pth', body, storages))
     expected = {
@@ -144,7 +148,9 @@ def test_a_malicious_checkpoint_is_refused_by_name_and_not_run(tmp_path, legacy)
     assert trap.exists()
 
 
-@pytest.mark.parametrize('name', ['builtins eval', 'builtins getattr', 'torch load', 'collections abc'])
+@pytest.mark.parametrize(
+    'name', ['builtins eval', 'builtins getattr', 'torch load', 'collections abc']
+)
 def test_no_other_global_may_be_named(tmp_path, name):
     module, attribute = name.split()
     path = write_zip(tmp_path / 'model.pth', f'c{module}\n{attribute}\n'.encode(), {})
@@ -202,7 +208,9 @@ def stfc3_shapes():
             name = f'layer{stage}.{block}'
             shapes[f'{name}.conv1.weight'] = (width, channels, 3, 3)
             shapes[f'{name}.conv2.weight'] = (width, width, 3, 3)
-            shapes.update({**norm_shapes(f'{name}.bn1', width), **norm_shapes(f'{name}.bn2', width)})
+            shapes.update(
+                {**norm_shapes(f'{name}.bn1', width), **norm_shapes(f'{name}.bn2', width)}
+            )
         if inputs != width:
             shapes[f'layer{stage}.0.downsample.0.weight'] = (width, inputs, 1, 1)
             shapes.update(norm_shapes(f'layer{stage}.0.downsample.1', width))
@@ -313,8 +321,10 @@ def test_a_checkpoint_without_the_later_stages_gives_stage_3(tmp_path):
 
 def test_what_lies_beside_the_encoder_is_told(tmp_path):
     arrays = torch_arrays(small_encoder(), 'model.encoder.model.')
-    extra = {'model.selfsim_fc.0.weight': np.zeros((2, 2), '<f4'),
-             'optimizer.state.0.exp_avg': np.zeros(3, '<f4')}
+    extra = {
+        'model.selfsim_fc.0.weight': np.zeros((2, 2), '<f4'),
+        'optimizer.state.0.exp_avg': np.zeros(3, '<f4'),
+    }
     path = write_arrays(tmp_path / 'model.pth', {**arrays, **extra})
     assert torch_weights.load_encoder(path, 'stage4')[1] == list(extra)
     # 2 blocks of 2 convolutions and 2 norms of 4 arrays, and the shortcut's 1 and 4.
@@ -331,10 +341,14 @@ def test_what_does_not_fit_is_listed(tmp_path):
             torch_weights.load_encoder(str(path))
 
     kernel = arrays['layer2.0.conv1.weight']
-    refused(r'layer2.0.conv1.weight \[3, 3, 4, 7\] instead of \[3, 3, 4, 8\]',
-            **{'layer2.0.conv1.weight': np.ascontiguousarray(kernel[:7])})
-    refused('more than a ResNet-18: it also has layer1.2.conv1.weight',
-            **{'layer1.2.conv1.weight': arrays['layer1.1.conv1.weight']})
+    refused(
+        r'layer2.0.conv1.weight \[3, 3, 4, 7\] instead of \[3, 3, 4, 8\]',
+        **{'layer2.0.conv1.weight': np.ascontiguousarray(kernel[:7])},
+    )
+    refused(
+        'more than a ResNet-18: it also has layer1.2.conv1.weight',
+        **{'layer1.2.conv1.weight': arrays['layer1.1.conv1.weight']},
+    )
     twice = {**arrays, **{f'momentum.{name}': array for name, array in arrays.items()}}
     refused('several ResNets: choose one with --prefix', **twice)
     torch_weights.load_encoder(str(path), prefix='momentum.')

@@ -19,16 +19,29 @@ from stfc3_tf.command import parse_gin
 
 ROOT = pathlib.Path(__file__).parent.parent
 STEPS = 12
-BINDINGS = [f'train.steps = {STEPS}', 'train.batch_size = 2', 'train.clip_frames = 3', 'train.checkpoint_interval = 4',
-            'resnet18.width = 4', 'resnet18.head_widths = (8, 6)', 'ViewSampler.view_size = 48']
+BINDINGS = [
+    f'train.steps = {STEPS}',
+    'train.batch_size = 2',
+    'train.clip_frames = 3',
+    'train.checkpoint_interval = 4',
+    'resnet18.width = 4',
+    'resnet18.head_widths = (8, 6)',
+    'ViewSampler.view_size = 48',
+]
 # The looks at a run must not change it; most runs here do without.
 UNWATCHED = ['watch.probe_interval = 0', 'watch.picture_interval = 0']
 
 
 def command(model_dir, *more, bindings=(), program=('-m', 'stfc3_tf.train')):
     settings = [f'--gin_bindings={b}' for b in (*BINDINGS, *bindings)]
-    return [sys.executable, *program, f'--gin_file={ROOT}/gin/stfc3.gin', f'--model_dir={model_dir}',
-            *settings, *more]
+    return [
+        sys.executable,
+        *program,
+        f'--gin_file={ROOT}/gin/stfc3.gin',
+        f'--model_dir={model_dir}',
+        *settings,
+        *more,
+    ]
 
 
 def environment():
@@ -36,24 +49,41 @@ def environment():
 
 
 def run(*arguments, **keywords):
-    done = subprocess.run(command(*arguments, **keywords), cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=600)
+    done = subprocess.run(
+        command(*arguments, **keywords),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
     return done.returncode, done.stdout
 
 
 def run_until_signal(model_dir, number, step):
     """Runs until the process sends itself a signal at the end of a step."""
-    bindings = [*UNWATCHED, 'train.watch = @watch_and_signal', f'watch_and_signal.number = {int(number)}',
-                f'watch_and_signal.step = {step}']
-    return run(model_dir, bindings=bindings, program=(str(ROOT / 'tests' / 'signalled_training.py'),))
+    bindings = [
+        *UNWATCHED,
+        'train.watch = @watch_and_signal',
+        f'watch_and_signal.number = {int(number)}',
+        f'watch_and_signal.step = {step}',
+    ]
+    return run(
+        model_dir, bindings=bindings, program=(str(ROOT / 'tests' / 'signalled_training.py'),)
+    )
 
 
 def final_values(model_dir):
-    """Everything the last checkpoint holds, but the name it was saved under."""
+    """What the last checkpoint holds of the run; the best score is one of looking at it."""
     path = tf.train.latest_checkpoint(str(model_dir / 'checkpoints' / 'last'))
     assert path.endswith(f'step-{STEPS}'), path
     reader = tf.train.load_checkpoint(path)
-    names = [n for n in reader.get_variable_to_shape_map() if 'save_counter' not in n and 'OBJECT_GRAPH' not in n]
+    names = [
+        n
+        for n in reader.get_variable_to_shape_map()
+        if not any(other in n for other in ('save_counter', 'OBJECT_GRAPH', 'best_score'))
+    ]
     return {name: reader.get_tensor(name) for name in names}
 
 
@@ -125,7 +155,9 @@ def write_video(path, frames=20):
         stream = container.add_stream('mpeg4', rate=16)
         stream.width, stream.height, stream.pix_fmt = 80, 64, 'yuv420p'
         for t in range(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:, t:t + 80]), format='rgb24')
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(picture[:, t : t + 80]), format='rgb24'
+            )
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
@@ -136,7 +168,9 @@ def test_a_corrupt_video_is_skipped_counted_and_named(tmp_path):
     for name in ('one.mp4', 'two.mp4'):
         write_video(videos / name)
     (videos / 'broken.mp4').write_bytes((videos / 'one.mp4').read_bytes()[:200])
-    status, output = run(tmp_path / 'run', f'--data={videos}', bindings=[*UNWATCHED, 'train.steps = 4'])
+    status, output = run(
+        tmp_path / 'run', f'--data={videos}', bindings=[*UNWATCHED, 'train.steps = 4']
+    )
     assert status == 0, output
     assert '1 videos could not be read' in output or '1 video could not be read' in output
     assert 'broken.mp4' in output
@@ -148,18 +182,21 @@ def test_a_mistake_is_said_in_one_message(tmp_path):
     assert '/nowhere/videos' in output and 'Traceback' not in output
 
 
-@pytest.mark.parametrize('binding,message', [
-    ('Learner.temprature = 1', 'temprature'),
-    ('LERNING_RATE = 1', 'LERNING_RATE'),
-    ('foward/ColourAugmentation.hue = 0', 'foward/ColourAugmentation.hue'),
-    ('Adam.lerning_rate = 1', 'lerning_rate'),
-    ("Learner.cycles = 'some'", "'some'"),
-    ('Learner.accumulation_steps = 4', 'accumulation_steps = 4'),
-    ("resnet18.padding = 'none'", 'view_size = 48'),
-    ("resnet18.padding = 'mirror'", 'mirror'),
-    ("train.devices = ['GPU:7']", 'GPU:7'),
-    ('train.checkpoint_interval = 0', 'checkpoint_interval = 0'),
-])
+@pytest.mark.parametrize(
+    'binding,message',
+    [
+        ('Learner.temprature = 1', 'temprature'),
+        ('LERNING_RATE = 1', 'LERNING_RATE'),
+        ('foward/ColourAugmentation.hue = 0', 'foward/ColourAugmentation.hue'),
+        ('Adam.lerning_rate = 1', 'lerning_rate'),
+        ("Learner.cycles = 'some'", "'some'"),
+        ('Learner.accumulation_steps = 4', 'accumulation_steps = 4'),
+        ("resnet18.padding = 'none'", 'view_size = 48'),
+        ("resnet18.padding = 'mirror'", 'mirror'),
+        ("train.devices = ['GPU:7']", 'GPU:7'),
+        ('train.checkpoint_interval = 0', 'checkpoint_interval = 0'),
+    ],
+)
 def test_a_wrong_setting_is_named_before_training(tmp_path, binding, message):
     gin.clear_config()
     bindings = [*BINDINGS, binding]

@@ -25,7 +25,9 @@ def golden_tracks(name):
 
 def warped_start(forward):
     """Frames 1 .. T-1 of the normalised forward track on the backward grid, normalised again."""
-    affine = np.concatenate([GOLDEN['affine'], np.broadcast_to(np.float32([[[0, 0, 1]]]), (2, 1, 3))], 1)
+    affine = np.concatenate(
+        [GOLDEN['affine'], np.broadcast_to(np.float32([[[0, 0, 1]]]), (2, 1, 3))], 1
+    )
     frames = forward.shape[1] - 1
     grid = geometry.corner_aligned_centres(6)
     flat = tf.reshape(forward[:, :-1], [-1, 6, 6, 16])
@@ -98,7 +100,9 @@ def test_every_cycle_equals_the_full_product(frames):
     cycles = walk.palindromes(start, forward, backward, 0.2)
     for b in range(2):
         for k in range(frames - 1):
-            full = palindrome_by_products(*(x.numpy()[b] for x in (start, forward, backward)), 0.2, k)
+            full = palindrome_by_products(
+                *(x.numpy()[b] for x in (start, forward, backward)), 0.2, k
+            )
             np.testing.assert_allclose(cycles.return_probability[b, k], np.diag(full), rtol=2e-4)
             np.testing.assert_array_equal(cycles.returned[b, k], full.argmax(-1) == np.arange(9))
 
@@ -151,7 +155,9 @@ def test_masked_loss_by_hand():
     visible = tf.constant([[1.0, 0.0], [1.0, 1.0]])
     each = walk.cycle_losses(probability, visible, walk.normaliser('nodes', 3.0, 4.0), epsilon=0.0)
     np.testing.assert_allclose(each, [(np.log(2) + np.log(8)) / 4], rtol=1e-6)
-    each = walk.cycle_losses(probability, visible, walk.normaliser('visible', 3.0, 4.0), epsilon=0.0)
+    each = walk.cycle_losses(
+        probability, visible, walk.normaliser('visible', 3.0, 4.0), epsilon=0.0
+    )
     np.testing.assert_allclose(each, [(np.log(2) + np.log(8)) / 3], rtol=1e-4)
 
 
@@ -162,14 +168,18 @@ def test_nothing_visible_gives_zero_loss_and_gradient():
             nodes = tf.math.l2_normalize(features, -1)
             cycles = walk.palindromes(tf.zeros([1, 2, 8, 4]), nodes, nodes, 0.05)
             divisor = walk.normaliser(kind, 0.0, 8.0)
-            loss = tf.reduce_sum(walk.cycle_losses(cycles.return_probability, tf.zeros([1, 8]), divisor))
+            loss = tf.reduce_sum(
+                walk.cycle_losses(cycles.return_probability, tf.zeros([1, 8]), divisor)
+            )
         assert float(loss) == 0
         np.testing.assert_array_equal(tf.convert_to_tensor(tape.gradient(loss, features)), 0)
 
 
 def test_gradient_against_finite_differences():
     rng = np.random.default_rng(4)
-    start, forward, backward = (tf.constant(rng.standard_normal((1, n, 5, 4)), tf.float32) for n in (2, 3, 3))
+    start, forward, backward = (
+        tf.constant(rng.standard_normal((1, n, 5, 4)), tf.float32) for n in (2, 3, 3)
+    )
 
     def loss(*tracks):
         cycles = walk.palindromes(*(tf.math.l2_normalize(t, -1) for t in tracks), 0.5)

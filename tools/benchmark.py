@@ -16,25 +16,38 @@ from absl import flags
 from stfc3_tf import command, speed, writing
 
 _PARTS = {
-    'machine': [('float32 convolutions', speed.convolution_rate, 'float32'),
-                ('bfloat16 convolutions', speed.convolution_rate, 'bfloat16')],
+    'machine': [
+        ('float32 convolutions', speed.convolution_rate, 'float32'),
+        ('bfloat16 convolutions', speed.convolution_rate, 'bfloat16'),
+    ],
     'input': [('views and colour, 256 x 256', speed.input_pipeline)],
-    'step': [(f'training step, {size} x {size}, batch {batch}, {precision}', speed.training_step,
-              size, batch, precision)
-             for precision in ('float32', 'mixed_bfloat16')
-             for size, batch in ((256, 1), (128, 4), (64, 8))],
+    'step': [
+        (
+            f'training step, {size} x {size}, batch {batch}, {precision}',
+            speed.training_step,
+            size,
+            batch,
+            precision,
+        )
+        for precision in ('float32', 'mixed_bfloat16')
+        for size, batch in ((256, 1), (128, 4), (64, 8))
+    ],
     'features': [('features, 480 x 854', speed.features)],
-    'propagation': [('propagation, 480 x 854', speed.propagation),
-                    ('propagation against brute force', speed.propagation_against_brute_force)],
-    'loop': [('frames to masks, 480 x 854, 40 frames', speed.whole_loop),
-             ('frames to masks against features and brute force',
-              speed.whole_loop_against_brute_force)],
+    'propagation': [
+        ('propagation, 480 x 854', speed.propagation),
+        ('propagation against brute force', speed.propagation_against_brute_force),
+    ],
+    'loop': [
+        ('frames to masks, 480 x 854, 40 frames', speed.whole_loop),
+        ('frames to masks against features and brute force', speed.whole_loop_against_brute_force),
+    ],
 }
 
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.', required=True)
 _WHAT = flags.DEFINE_list('what', list(_PARTS), f'Parts to measure, of {", ".join(_PARTS)}.')
-flags.register_validator('what', lambda parts: set(parts) <= set(_PARTS),
-                         f'--what: choose among {", ".join(_PARTS)}.')
+flags.register_validator(
+    'what', lambda parts: set(parts) <= set(_PARTS), f'--what: choose among {", ".join(_PARTS)}.'
+)
 
 
 def main(_: Sequence[str]) -> None:
@@ -43,8 +56,15 @@ def main(_: Sequence[str]) -> None:
     for name, measure, *arguments in (case for part in _WHAT.value for case in _PARTS[part]):
         figures = speed.in_own_process(measure, *arguments)
         results['measurements'][name] = figures
-        print(name, *(f'{key}={value:.4g}' if isinstance(value, float) else f'{key}={value}'
-                      for key, value in figures.items()), sep='  ', flush=True)
+        print(
+            name,
+            *(
+                f'{key}={value:.4g}' if isinstance(value, float) else f'{key}={value}'
+                for key, value in figures.items()
+            ),
+            sep='  ',
+            flush=True,
+        )
     writing.write_text(_OUTPUT.value, json.dumps(results, indent=1) + '\n')
 
 

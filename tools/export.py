@@ -1,6 +1,6 @@
 """Exports the encoder of a training run as a SavedModel.
 
-    python -m tools.export --model_dir=DIR --output_dir=OUT
+python -m tools.export --model_dir=DIR --output_dir=OUT
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,10 @@ _OUTPUT_DIR = flags.DEFINE_string(
 )
 _LAYER = flags.DEFINE_enum('layer', 'stage3', encoders.OUTPUTS, 'Whose output the features are.')
 _CHECKPOINT = flags.DEFINE_enum(
-    'checkpoint', 'last', ['last', 'best'], 'Which of the checkpoints: best has the best probe score.'
+    'checkpoint',
+    'last',
+    ['last', 'best'],
+    'Which of the checkpoints: best has the best probe score.',
 )
 
 

@@ -1,6 +1,6 @@
 """Turns a PyTorch ResNet-18 into a SavedModel; PyTorch is not needed, and no code of the file is run.
 
-    python -m tools.import_torch --checkpoint=FILE.pth --output_dir=OUT
+python -m tools.import_torch --checkpoint=FILE.pth --output_dir=OUT
 """
 
 import collections
@@ -32,7 +32,10 @@ _PADDING = flags.DEFINE_enum(
     "their classifier), 'reflect' for others (CRW, STFC3).",
 )
 _STATISTICS = flags.DEFINE_enum(
-    'statistics', 'imagenet', list(encoder.STATISTICS), 'Colour statistics frames are normalised with.'
+    'statistics',
+    'imagenet',
+    list(encoder.STATISTICS),
+    'Colour statistics frames are normalised with.',
 )
 _PREFIX = flags.DEFINE_string(
     'prefix', None, "What the ResNet's names begin with, if the checkpoint holds several."

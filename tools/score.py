@@ -17,8 +17,12 @@ import tensorflow as tf
 from stfc3_tf import command, pictures, scorecard, training
 
 _MODEL_DIR = flags.DEFINE_string('model_dir', None, 'Folder of a training run.', required=True)
-_OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder of the pictures; default: MODEL_DIR/score.')
-_WHICH = flags.DEFINE_enum('checkpoint', 'last', ['last', 'best'], 'Which of the run\'s checkpoints.')
+_OUTPUT_DIR = flags.DEFINE_string(
+    'output_dir', None, 'Folder of the pictures; default: MODEL_DIR/score.'
+)
+_WHICH = flags.DEFINE_enum(
+    'checkpoint', 'last', ['last', 'best'], 'Which of the run\'s checkpoints.'
+)
 
 
 def main(_: Sequence[str]) -> None:
