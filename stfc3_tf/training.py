@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from stfc3_tf import checkpoints, clips, command, errors, monitor, propagation, serving
 from stfc3_tf import encoder as encoders
-from stfc3_tf.benchmarks import (
-    synthetic_scenes,
-)  # noqa: F401, registers HeldOutScore for configurations
+
+# Registers HeldOutScore, which configurations name.
+from stfc3_tf.benchmarks import synthetic_scenes  # noqa: F401
 from stfc3_tf.learner import Learner
 from stfc3_tf.views import ViewSampler, add_views
 
