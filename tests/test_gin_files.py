@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from stfc3_tf import clips, colour, command, errors, training
+from stfc3_tf.benchmarks import synthetic_scenes
 
 ROOT = pathlib.Path(__file__).parent.parent
 TRAINING_FILES = sorted(
@@ -24,7 +25,7 @@ def fresh_configuration():
 
 
 def test_all_files_are_found():
-    assert len(TRAINING_FILES) >= 14
+    assert len(TRAINING_FILES) >= 26
 
 
 def parse(path, *bindings):
@@ -57,6 +58,12 @@ def test_configuration_builds_and_steps_once(path):
     result = learner.train_step(batch)
     assert np.isfinite(float(result['loss'])) and float(result['skipped_steps']) == 0
     assert any(np.any(a != b.numpy()) for a, b in zip(before, learner.encoder.trainable_variables))
+    if gin.get_bindings('monitor.watch')['held_out_score'] is not None:
+        # A run takes the score before its first step: its scenes must be large enough.
+        scenes = synthetic_scenes.held_out_benchmark(1, 2)
+        frames = np.zeros([1, scenes.height, scenes.width, 3], np.uint8)
+        features = synthetic_scenes.stage3_features(learner.encoder, frames)
+        assert min(features.shape) > 0
 
 
 @pytest.mark.parametrize('path', TRAINING_FILES, ids=lambda p: str(p.relative_to(ROOT / 'gin')))
