@@ -32,7 +32,7 @@ def open_source(data: str | None, frame_folder_rate: float = 24.0) -> source.Sou
         return synthetic.SyntheticScenes()
     if frame_folder_rate <= 0:
         raise errors.UserError(f'frame_folder_rate={frame_folder_rate}: must be positive.')
-    files = sorted(_files(data))
+    files = sorted(find_files(data))
     videos = [file for file in files if file.lower().endswith(VIDEO_SUFFIXES)]
     records = [file for file in files if '.tfrecord' in _basename(file)]
     pictures = [file for file in files if video.is_picture(_basename(file))]
@@ -62,8 +62,12 @@ def _opened_shards(data: str, paths: list[str]) -> shards.Shards:
     return opened
 
 
-def _files(data: str) -> list[str]:
-    """All files a path or glob stands for, those in folders included, without hidden ones."""
+def find_files(data: str) -> list[str]:
+    """All files a path or glob stands for, those in folders included, without hidden ones.
+
+    Raises:
+      errors.UserError: nothing is there, or it cannot be looked into.
+    """
     try:
         # A path that exists is taken as it stands, even with glob characters in it.
         matches = [data] if tf.io.gfile.exists(data) else tf.io.gfile.glob(data)

@@ -1,6 +1,6 @@
 """TFRecord shards of JPEG frames as a source of clips, and their writer.
 
-A record is a `tf.train.SequenceExample`, one video each:
+A record is a `tf.train.SequenceExample`, a video or a part of a long one:
 
     feature lists  image/encoded      bytes, a JPEG picture a frame
                    image/timestamp    int64, microseconds, ascending
@@ -9,6 +9,10 @@ A record is a `tf.train.SequenceExample`, one video each:
                    image/width        int64
                    image/format       bytes, 'JPEG'
                    clip/data_path     bytes, where the video came from
+                   clip/start/timestamp, clip/end/timestamp
+                                      int64, microseconds, the record's part of that video
+
+DMVR's readers need image/encoded alone.
 
 Records are read at random: a shard's headers are looked through once for the offsets, and of the
 record asked for only the frames asked for are decoded. TensorFlow checks the checksum of each
@@ -105,6 +109,29 @@ class Shards(source.Source):
         return np.arange(frames) / rates[0]
 
 
+class Picture(NamedTuple):
+    """A frame as a record holds it.
+
+    Attributes:
+      seconds: when it is shown, since the video's first frame.
+      jpeg: the encoded frame.
+      height: pixels.
+      width: pixels.
+    """
+
+    seconds: float
+    jpeg: bytes
+    height: int
+    width: int
+
+
+def encoded(frame: np.ndarray, seconds: float, quality: int = 95) -> Picture:
+    """Encodes a frame, uint8 RGB [height, width, 3]; quality is of the JPEG, up to 100."""
+    with tf.device('/cpu:0'):
+        jpeg = tf.io.encode_jpeg(frame, quality=quality, chroma_downsampling=False).numpy()
+    return Picture(seconds, jpeg, *frame.shape[:2])
+
+
 def clip_record(
     frames: Iterable[np.ndarray],
     timestamps: Sequence[float],
@@ -125,45 +152,103 @@ def clip_record(
     Raises:
       ValueError: there are not as many frames as time stamps, or none.
     """
-    with tf.device('/cpu:0'):
-        pictures = [
-            tf.io.encode_jpeg(frame, quality=quality, chroma_downsampling=False) for frame in frames
-        ]
-    if len(pictures) != len(timestamps) or not pictures:
-        raise ValueError(f'{len(pictures)} frames, {len(timestamps)} time stamps')
-    height, width, _ = tf.io.decode_jpeg(pictures[0]).shape
-    span = timestamps[-1] - timestamps[0]
+    frames = list(frames)
+    if len(frames) != len(timestamps) or not frames:
+        raise ValueError(f'{len(frames)} frames, {len(timestamps)} time stamps')
+    return record_of(
+        [encoded(frame, t, quality) for frame, t in zip(frames, timestamps)], data_path
+    )
+
+
+def record_of(pictures: Sequence[Picture], data_path: str) -> bytes:
+    """Makes a record of encoded frames.
+
+    Args:
+      pictures: at least one, in the order of their times, of one size.
+      data_path: where the video came from.
+
+    Returns:
+      The serialised `tf.train.SequenceExample`.
+    """
+    first, last = pictures[0], pictures[-1]
+    span = last.seconds - first.seconds
     context = {
-        'image/frame_rate': _floats((len(pictures) - 1) / span if span else 0.0),
-        'image/height': _integers(height),
-        'image/width': _integers(width),
-        'image/format': _bytes(b'JPEG'),
         'clip/data_path': _bytes(data_path.encode()),
+        'clip/end/timestamp': _integers(_microseconds(last)),
+        'clip/start/timestamp': _integers(_microseconds(first)),
+        'image/format': _bytes(b'JPEG'),
+        'image/frame_rate': _floats((len(pictures) - 1) / span if span else 0.0),
+        'image/height': _integers(first.height),
+        'image/width': _integers(first.width),
     }
     lists = {
-        'image/encoded': [_bytes(picture.numpy()) for picture in pictures],
-        'image/timestamp': [_integers(round(stamp * 1e6)) for stamp in timestamps],
+        'image/encoded': [_bytes(picture.jpeg) for picture in pictures],
+        'image/timestamp': [_integers(_microseconds(picture)) for picture in pictures],
     }
-    return tf.train.SequenceExample(
+    example = tf.train.SequenceExample(
         context=tf.train.Features(feature=context),
         feature_lists=tf.train.FeatureLists(
             feature_list={name: tf.train.FeatureList(feature=f) for name, f in lists.items()}
         ),
-    ).SerializeToString()
+    )
+    # Maps have no order of their own: the same record is to be the same bytes.
+    return example.SerializeToString(deterministic=True)
+
+
+class ShardWriter:
+    """Writes a shard under a hidden name and renames it once it is complete.
+
+    Args:
+      path: of the finished shard.
+
+    Attributes:
+      records: written so far.
+      bytes: of the shard so far.
+    """
+
+    def __init__(self, path: str):
+        folder, _, name = path.rpartition('/')
+        self._path = path
+        # Hidden, so that a folder with a half-written shard opens without it.
+        self._unfinished = tf.io.gfile.join(folder, f'.{name}.incomplete')
+        self._writer = tf.io.TFRecordWriter(self._unfinished)
+        self.records, self.bytes = 0, 0
+
+    def write(self, record: bytes) -> None:
+        """Appends a record."""
+        self._writer.write(record)
+        self.records += 1
+        self.bytes += _HEADER.size + len(record) + _FOOTER_BYTES
+
+    def finish(self) -> None:
+        """Gives the shard its name."""
+        self._writer.close()
+        tf.io.gfile.rename(self._unfinished, self._path, overwrite=True)
+
+    def abandon(self) -> None:
+        """Stops writing; the shard does not come to be."""
+        self._writer.close()
 
 
 def write_shard(path: str, records: Iterable[bytes]) -> int:
-    """Writes a shard under another name and renames it once it is complete.
+    """Writes a shard; until it is complete it does not exist.
 
     Returns:
       How many records were written.
     """
-    unfinished, count = f'{path}.incomplete', 0
-    with tf.io.TFRecordWriter(unfinished) as writer:
-        for count, record in enumerate(records, 1):
+    writer = ShardWriter(path)
+    try:
+        for record in records:
             writer.write(record)
-    tf.io.gfile.rename(unfinished, path, overwrite=True)
-    return count
+    except BaseException:
+        writer.abandon()
+        raise
+    writer.finish()
+    return writer.records
+
+
+def _microseconds(picture: Picture) -> int:
+    return round(picture.seconds * 1e6)
 
 
 def _index(path: str) -> list[_Place]:
