@@ -27,12 +27,12 @@ def frames_of_video(path: str) -> Iterator[tuple[float, np.ndarray]]:
     Raises:
       source.UnreadableVideo: the file is missing, not a video, or corrupt.
     """
-    with _translated_errors(path), _opened(path) as (container, stream):
+    with translated_errors(path), opened(path) as (container, stream):
         stream.thread_type = 'AUTO'
         first = None
         for frame in container.decode(stream):
-            first = _time(path, frame) if first is None else first
-            yield _time(path, frame) - first, _upright_rgb(_intact(path, frame))
+            first = time_of(path, frame) if first is None else first
+            yield time_of(path, frame) - first, upright_rgb(intact(path, frame))
         if first is None:
             raise source.UnreadableVideo(path, 'holds no frames')
 
@@ -62,16 +62,16 @@ def read_clip(path: str, position: float, count: int, frame_rate: float) -> np.n
     """
     with contextlib.suppress(source.UnreadableVideo):
         return _read_sought(path, position, count, frame_rate)
-    with _translated_errors(path), _opened(path) as (container, stream):
+    with translated_errors(path), opened(path) as (container, stream):
         first, last = _true_range(path, container, stream)
     times = source.clip_times(path, first, last, position, count, frame_rate)
-    with _translated_errors(path, everywhere=False), _opened(path) as (container, stream):
+    with translated_errors(path, everywhere=False), opened(path) as (container, stream):
         return _frames_at(path, container, stream, times)
 
 
 def _read_sought(path: str, position: float, count: int, frame_rate: float) -> np.ndarray:
     """Reads a clip by its container's word for the video's length, from the key frame before it."""
-    with _translated_errors(path), _opened(path) as (container, stream):
+    with translated_errors(path), opened(path) as (container, stream):
         first, last = _stated_range(container, stream)
         times = source.clip_times(path, first, last, position, count, frame_rate)
         container.seek(int(times[0] / stream.time_base), stream=stream)
@@ -124,19 +124,24 @@ def _numeric_order(name: str) -> list[tuple[int, str]]:
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Opens a file and its first video stream; other file systems are read through TensorFlow."""
+def opened(path: str) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Opens a file and its first video stream; other file systems are read through TensorFlow.
+
+    The cover picture of a piece of music is no video.
+    """
     with contextlib.ExitStack() as stack:
         remote = '://' in path
         file = stack.enter_context(tf.io.gfile.GFile(path, 'rb')) if remote else path
         container = stack.enter_context(av.open(file))
-        if not container.streams.video:
+        cover = av.stream.Disposition.attached_pic
+        streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+        if not streams:
             raise source.UnreadableVideo(path, 'has no video stream')
-        yield container, container.streams.video[0]
+        yield container, streams[0]
 
 
 @contextlib.contextmanager
-def _translated_errors(path: str, everywhere: bool = True) -> Iterator[None]:
+def translated_errors(path: str, everywhere: bool = True) -> Iterator[None]:
     """Says in our own error what FFmpeg or the file system reports."""
     try:
         yield
@@ -183,13 +188,13 @@ def _frames_at(
     tolerance = 0.51 * _frame_interval(stream)
     chosen, previous = [], None
     for frame in _decoded(container, stream, times[0] - _FULL_DECODING_LEAD):
-        now = _time(path, frame)
+        now = time_of(path, frame)
         if previous is None and now > times[0] + tolerance:
             raise source.UnreadableVideo(path, f'no frame before {now:.3f} s', everywhere=False)
         while len(chosen) < len(times) and now >= times[len(chosen)]:
             target = times[len(chosen)]
             earlier = previous is not None and target - previous.time <= now - target
-            chosen.append(_intact(path, previous if earlier else frame))
+            chosen.append(intact(path, previous if earlier else frame))
         if len(chosen) == len(times):
             break
         previous = frame
@@ -197,8 +202,8 @@ def _frames_at(
         if previous is None or times[-1] > previous.time + tolerance:
             end = 'at once' if previous is None else f'at {previous.time:.3f} s'
             raise source.UnreadableVideo(path, f'decoding ends {end}', everywhere=False)
-        chosen += [_intact(path, previous)] * (len(times) - len(chosen))
-    return np.stack([_upright_rgb(frame) for frame in chosen])
+        chosen += [intact(path, previous)] * (len(times) - len(chosen))
+    return np.stack([upright_rgb(frame) for frame in chosen])
 
 
 def _decoded(
@@ -213,19 +218,21 @@ def _decoded(
         yield from packet.decode()
 
 
-def _time(path: str, frame: av.VideoFrame) -> float:
+def time_of(path: str, frame: av.VideoFrame) -> float:
+    """Seconds on the container's clock; raises UnreadableVideo where there is none."""
     if frame.time is None:
         raise source.UnreadableVideo(path, 'its frames have no time stamps')
     return frame.time
 
 
-def _intact(path: str, frame: av.VideoFrame) -> av.VideoFrame:
+def intact(path: str, frame: av.VideoFrame) -> av.VideoFrame:
+    """The frame itself; raises UnreadableVideo if the decoder says that it is damaged."""
     if frame.is_corrupt:
         raise source.UnreadableVideo(path, f'corrupt at {frame.time:.3f} s', everywhere=False)
     return frame
 
 
-def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:
+def upright_rgb(frame: av.VideoFrame) -> np.ndarray:
     """uint8 RGB [height, width, 3], turned as the container asks it to be shown."""
     image = frame.to_ndarray(format='rgb24')
     quarter_turns = round(frame.rotation / 90) % 4

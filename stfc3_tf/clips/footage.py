@@ -1,0 +1,213 @@
+"""One video as a whole: every frame with its number and time, onwards and backwards from any frame.
+
+Memory does not depend on the video's length in either direction, and nothing is put on disk.
+Decoders only go onwards; backwards, a chunk of frames that fits into `CHUNK_BYTES` is decoded at a
+time, from the key frame before it, and handed out last frame first. A chunk costs itself and what
+lies between it and its key frame; where seeking does not lead to exactly the frames that decoding
+from the start gave, it is decoded from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import itertools
+from typing import NamedTuple, Protocol
+
+import av
+import numpy as np
+import tensorflow as tf
+
+from stfc3_tf import checks
+from stfc3_tf import errors
+from stfc3_tf.clips import source
+from stfc3_tf.clips import video
+
+CHUNK_BYTES = 512 << 20
+# Seconds before the wanted frame at which it is tried to seek: where a container's index is only
+# roughly right, a little earlier often is right enough.
+_LEADS = (0, 2, 10)
+
+
+class Frame(NamedTuple):
+    """A frame of a video.
+
+    Attributes:
+      number: 0, 1, ... in the order shown.
+      time: seconds since the first frame.
+      image: uint8 RGB [height, width, 3], upright.
+    """
+
+    number: int
+    time: float
+    image: np.ndarray
+
+
+class Footage(Protocol):
+    """A video file or a folder of pictures.
+
+    Attributes:
+      name: its path, for messages.
+      size: (height, width) of its frames.
+      frame_rate: frames per second, where they vary their mean.
+      stated_count: how many frames it should have; of a video file what its header says, which may
+        be wrong, or None where that says nothing.
+    """
+
+    name: str
+    size: tuple[int, int]
+    frame_rate: float
+    stated_count: int | None
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """Yields the frames from number `start` to the last.
+
+        Raises:
+          source.UnreadableVideo: on reaching what cannot be decoded or has another size.
+        """
+
+    def backwards(self, stop: int) -> Iterator[Frame]:
+        """Yields the frames `stop` - 1, ..., 0; frame `stop` must have been read before.
+
+        Raises:
+          source.UnreadableVideo: as of `frames`.
+        """
+
+
+def open_footage(path: str, folder_rate: float = 24.0) -> Footage:
+    """Opens a video and decodes its first frame.
+
+    Args:
+      path: a video file in any container and codec FFmpeg knows, or a folder of pictures in the
+        order of the numbers in their names; on any file system TensorFlow knows.
+      folder_rate: pictures per second of a folder.
+
+    Raises:
+      errors.UserError: it is not there, or not a video, or has no frame that can be decoded.
+    """
+    checks.positive_number('frame_rate', folder_rate)
+    if not tf.io.gfile.exists(path):
+        raise errors.UserError(f'{path}: there is no such video file or folder of pictures.')
+    try:
+        return _Folder(path, folder_rate) if tf.io.gfile.isdir(path) else _File(path)
+    except source.UnreadableVideo as error:
+        raise errors.UserError(
+            f'{path} cannot be read as a video: {error.reason}. Give a video file or a folder of '
+            f'pictures ({", ".join(video.PICTURE_SUFFIXES)}).'
+        ) from error
+
+
+class _Folder:
+    """Footage of a folder of pictures."""
+
+    def __init__(self, path: str, frame_rate: float):
+        self.name = path
+        self.frame_rate = frame_rate
+        self._paths = video.pictures_in(path)
+        self.stated_count = len(self._paths)
+        self.size = video.read_picture(self._paths[0]).shape[:2]
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """See `Footage.frames`."""
+        return map(self._read, range(start, len(self._paths)))
+
+    def backwards(self, stop: int) -> Iterator[Frame]:
+        """See `Footage.backwards`."""
+        return map(self._read, reversed(range(stop)))
+
+    def _read(self, number: int) -> Frame:
+        path = self._paths[number]
+        image = _of_size(path, video.read_picture(path), self.size)
+        return Frame(number, number / self.frame_rate, image)
+
+
+class _File:
+    """Footage of a video file."""
+
+    def __init__(self, path: str):
+        self.name = path
+        self.size = None
+        self._stamps: list[int] = []  # Of every frame decoded so far, in ticks of the stream.
+        with video.translated_errors(path), video.opened(path) as (_, stream):
+            self._tick = float(stream.time_base)
+            self.frame_rate = float(stream.average_rate or 24)
+            duration = (stream.duration or 0) * self._tick
+            self.stated_count = stream.frames or round(duration * self.frame_rate) or None
+        first = next(self._decoded(0), None)
+        if first is None:
+            raise source.UnreadableVideo(path, 'holds no frames')
+        self.size = video.upright_rgb(first).shape[:2]
+        frame_bytes = sum(plane.buffer_size for plane in first.planes)
+        self._chunk = max(1, CHUNK_BYTES // frame_bytes)
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """See `Footage.frames`; frames before `start` are decoded too."""
+        for number, frame in enumerate(self._decoded(start), start):
+            yield self._shown(number, frame)
+
+    def backwards(self, stop: int) -> Iterator[Frame]:
+        """See `Footage.backwards`."""
+        while stop > 0:
+            start = max(0, stop - self._chunk)
+            chunk = self._sought(start, stop)
+            if chunk is None:
+                chunk = list(itertools.islice(self._decoded(start), stop - start))
+            while chunk:
+                stop -= 1
+                yield self._shown(stop, chunk.pop())
+
+    def _decoded(self, start: int) -> Iterator[av.VideoFrame]:
+        """Decodes from the first frame, yields from frame `start`, notes every frame's stamp."""
+        with video.translated_errors(self.name), video.opened(self.name) as (container, stream):
+            stream.thread_type = 'AUTO'
+            for number, frame in enumerate(container.decode(stream)):
+                if number == len(self._stamps):
+                    video.time_of(self.name, frame)
+                    self._stamps.append(frame.pts)
+                if number >= start:
+                    yield video.intact(self.name, frame)
+
+    def _sought(self, start: int, stop: int) -> list[av.VideoFrame] | None:
+        """Frames start ... stop - 1 by seeking, or None if that does not lead to exactly these."""
+        wanted = self._stamps[start:stop]
+        if any(later <= earlier for earlier, later in zip(wanted, wanted[1:])):
+            return None
+        for lead in _LEADS:
+            with contextlib.suppress(source.UnreadableVideo):
+                frames = self._between(wanted[0] - round(lead / self._tick), wanted[0], wanted[-1])
+                if [frame.pts for frame in frames] == wanted:
+                    return frames
+        return None
+
+    def _between(self, sought: int, first: int, last: int) -> list[av.VideoFrame]:
+        """Frames with stamps in first ... last, decoded from the key frame before `sought`."""
+        with video.translated_errors(self.name), video.opened(self.name) as (container, stream):
+            stream.thread_type = 'AUTO'
+            container.seek(sought, stream=stream)
+            decoded = itertools.takewhile(
+                lambda frame: frame.pts <= last, _stamped(container, stream)
+            )
+            return [video.intact(self.name, frame) for frame in decoded if frame.pts >= first]
+
+    def _shown(self, number: int, frame: av.VideoFrame) -> Frame:
+        time = (frame.pts - self._stamps[0]) * self._tick
+        image = _of_size(f'{self.name}: frame {number}', video.upright_rgb(frame), self.size)
+        return Frame(number, time, image)
+
+
+def _stamped(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]:
+    """Decodes; right after a seek some containers give frames whose time they do not know."""
+    return (frame for frame in container.decode(stream) if frame.pts is not None)
+
+
+def _of_size(name: str, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if image.shape[:2] != size:
+        raise source.UnreadableVideo(
+            name,
+            f'is {image.shape[1]}x{image.shape[0]} (width x height), the first frame '
+            f'{size[1]}x{size[0]}; all frames of a video must have one size',
+            everywhere=False,
+        )
+    return image
