@@ -118,6 +118,62 @@ class Progress(tf.keras.callbacks.Callback):
         self._stream.flush()
 
 
+class FrameCounter:
+    """Keeps a line up to date that says how many frames of a video are done, how fast, how long yet.
+
+    In a terminal the line is rewritten twice a second; elsewhere there is one every 30 seconds.
+    """
+
+    def __init__(self, task: str, expected: int | None, stream: TextIO | None = None):
+        """Sets the goal.
+
+        Args:
+          task: what is done to the frames, the line's first word.
+          expected: how many frames there are, about; None if that is not known.
+          stream: where to; None for standard output.
+        """
+        self._task = task
+        self._expected = expected
+        self._stream = stream or sys.stdout
+        self._terminal = self._stream.isatty()
+        self._interval = 0.5 if self._terminal else 30.0
+        self._count = 0
+
+    def step(self) -> None:
+        """One more frame is done."""
+        now = time.perf_counter()
+        self._count += 1
+        if self._count == 1:
+            # Graphs are traced for the first frame; counting from its end keeps that out.
+            self._start = self._shown = now
+        elif now - self._shown >= self._interval:
+            self._shown = now
+            self._print(self.line(now))
+
+    def finish(self) -> None:
+        """Prints the last line, and leaves it standing."""
+        if self._count:
+            self._expected = None
+            self._print(self.line(time.perf_counter()))
+            if self._terminal:
+                self._stream.write('\n')
+
+    def line(self, now: float) -> str:
+        """Says how far the work is."""
+        text = f'{self._task}: {self._count:,} '
+        text += f'of about {self._expected:,} frames' if self._expected else 'frames'
+        if self._count > 1:
+            rate = (self._count - 1) / (now - self._start)
+            text += f'  {rate:.1f} frames/s'
+            if self._expected:
+                text += f'  {duration(max(0, self._expected - self._count) / rate)} left'
+        return text
+
+    def _print(self, text: str) -> None:
+        self._stream.write(f'\r{text:<100}' if self._terminal else f'{text}\n')
+        self._stream.flush()
+
+
 def duration(seconds: float) -> str:
     """Writes a duration as people say it: 45 s, 12 min, 3 h 20 min, 2 d 5 h."""
     minutes = round(seconds / 60)
