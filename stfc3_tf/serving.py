@@ -2,20 +2,29 @@
 
 Signatures:
 
-    features    frames uint8 [batch, height, width, 3], RGB
-                -> features float32 [batch, rows, columns, channels], L2-normalised
-    propagate   query [rows, columns, channels], context_features [frames, rows, columns, channels],
-                context_labels [frames, rows, columns, labels], unrestricted bool [frames]
-                -> labels float32 [rows, columns, labels]
+    features          frames uint8 [batch, height, width, 3], RGB
+                      -> features float32 [batch, rows, columns, channels], L2-normalised
+    features_encoded  images string [batch], PNG or JPEG files of one size
+                      -> features_bytes string [batch], the float32 of a frame's features, C order;
+                         shape int32 [batch, 3], their (rows, columns, channels)
+    propagate         query [rows, columns, channels],
+                      context_features [frames, rows, columns, channels],
+                      context_labels [frames, rows, columns, labels], unrestricted bool [frames]
+                      -> labels float32 [rows, columns, labels]
+    describe          ask bool [batch], of any value -> metadata string [batch], JSON
+    serving_default   features
 
-An export carries its metadata twice: in `METADATA_FILE` beside the model, for people and scripts,
-and as the function `metadata` of the loaded object.
+An export carries its metadata three times: in `METADATA_FILE` beside the model, for people and
+scripts; as the function `metadata` of the loaded object; and, for clients of a server, as the
+signature `describe`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+import hashlib
 import json
+import re
 from typing import Any
 
 from absl import logging
@@ -23,9 +32,10 @@ import tensorflow as tf
 
 import stfc3_tf
 from stfc3_tf import errors
+from stfc3_tf import signatures
 from stfc3_tf import writing
-from stfc3_tf.encoder import CellGrid, Encoder, normalise_frames, OUTPUTS
-from stfc3_tf.propagation import propagate, PropagationSettings
+from stfc3_tf.encoder import CellGrid, Encoder, OUTPUTS
+from stfc3_tf.propagation import PropagationSettings
 
 METADATA_FILE = 'assets.extra/stfc3.json'
 _MODEL_FILE = 'saved_model.pb'
@@ -58,12 +68,11 @@ def export(
         raise errors.UserError(f'layer = {layer!r}: choose one of {", ".join(OUTPUTS)}.')
     settings = settings or PropagationSettings()
     described = json.dumps({**_description(encoder, layer, settings), **(metadata or {})}, indent=2)
-    module = _module(encoder, layer, settings, described)
-    signatures = {'features': module.features, 'propagate': module.propagate}
+    module, functions = signatures.exportable(encoder, layer, settings, described)
     output_dir = output_dir.rstrip('/')
 
     def save(partial):
-        tf.saved_model.save(module, partial, signatures=signatures)
+        tf.saved_model.save(module, partial, signatures=functions)
         writing.write_text(tf.io.gfile.join(partial, METADATA_FILE), described + '\n')
 
     try:
@@ -82,6 +91,7 @@ def _description(encoder: Encoder, layer: str, settings: PropagationSettings) ->
         'stride': grid.stride,
         'cell_grid': grid._asdict(),
         'statistics': encoder.statistics._asdict(),
+        'weights_sha256': _weights_digest(encoder),
         # What the signature `propagate` uses of its settings; the caller chooses the context.
         'propagate': {
             name: getattr(settings, name)
@@ -91,47 +101,11 @@ def _description(encoder: Encoder, layer: str, settings: PropagationSettings) ->
     }
 
 
-def _module(
-    encoder: Encoder, layer: str, settings: PropagationSettings, described: str
-) -> tf.Module:
-    """The object to save: functions and the variables they use, without Keras."""
-    model = _inference_model(encoder, layer)
-    statistics = encoder.statistics
-    channels = model.output_shape[-1]
-    module = tf.Module()
-    module.variables_in_use = model.variables
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, 'frames')])
-    def features(frames):
-        maps = model(normalise_frames(frames, statistics), training=False)
-        return {'features': tf.math.l2_normalize(maps, axis=-1)}
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, None, channels], tf.float32, 'query'),
-            tf.TensorSpec([None, None, None, channels], tf.float32, 'context_features'),
-            tf.TensorSpec([None, None, None, None], tf.float32, 'context_labels'),
-            tf.TensorSpec([None], tf.bool, 'unrestricted'),
-        ]
-    )
-    def propagate_labels(query, context_features, context_labels, unrestricted):
-        labels = propagate(query, context_features, context_labels, unrestricted, settings)
-        return {'labels': labels}
-
-    module.features = features
-    module.propagate = propagate_labels
-    module.metadata = tf.function(lambda: tf.constant(described), input_signature=[])
-    return module
-
-
-def _inference_model(encoder: Encoder, layer: str) -> tf.keras.Model:
-    """A copy in float32 of the part of the encoder that `layer` needs, on no strategy's devices."""
-    part = tf.keras.Model(encoder.input, encoder.output[layer])
-    copy = tf.keras.models.clone_model(
-        part, clone_function=lambda old: old.from_config({**old.get_config(), 'dtype': 'float32'})
-    )
-    copy.set_weights(part.get_weights())
-    return copy
+def _weights_digest(encoder: Encoder) -> str:
+    digest = hashlib.sha256()
+    for weights in encoder.get_weights():
+        digest.update(weights.tobytes())
+    return digest.hexdigest()
 
 
 def _check_replaceable(output_dir: str) -> None:
@@ -154,8 +128,8 @@ class LoadedEncoder:
     """An exported encoder.
 
     Attributes:
-      metadata: what `export` recorded: 'layer', 'channels', 'statistics', 'versions', and, if it
-        came from a training run, 'config' and 'step'.
+      metadata: what `export` recorded: 'layer', 'channels', 'statistics', 'weights_sha256',
+        'versions', and, if it came from a training run, 'config' and 'step'.
       cell_grid: where its feature cells lie in the frames.
     """
 
@@ -169,14 +143,14 @@ class LoadedEncoder:
         """Features of frames.
 
         Args:
-          frames: uint8 [batch, height, width, 3], RGB. With padding by reflection, sides of 9
-            pixels or more.
+          frames: uint8 [batch, height, width, 3], RGB. Sides of 9 pixels or more at stride 8;
+            without padding, those of a receptive field.
 
         Returns:
           float32 [batch, rows, columns, channels], L2-normalised.
 
         Raises:
-          errors.UserError: the frames are of another type or shape.
+          errors.UserError: the frames are of another type or shape, or too small.
         """
         frames = tf.convert_to_tensor(frames)
         if frames.dtype != tf.uint8 or frames.shape.rank != 4 or frames.shape[-1] != 3:
@@ -184,7 +158,7 @@ class LoadedEncoder:
                 'features: frames must be uint8 [batch, height, width, 3], not '
                 f'{frames.dtype.name} {frames.shape.as_list()}.'
             )
-        return self._signatures['features'](frames=frames)['features']
+        return self._run('features', frames=frames)['features']
 
     def propagate(
         self,
@@ -193,15 +167,29 @@ class LoadedEncoder:
         context_labels: tf.Tensor,
         unrestricted: tf.Tensor,
     ) -> tf.Tensor:
-        """Soft labels of a frame, as `propagation.propagate` with the settings exported."""
+        """Soft labels of a frame, as `propagation.propagate` with the settings exported.
+
+        Raises:
+          errors.UserError: the model has no such signature, or the arguments do not fit together.
+        """
         if 'propagate' not in self._signatures:
             raise errors.UserError('This SavedModel has no signature `propagate`: export it anew.')
-        return self._signatures['propagate'](
+        return self._run(
+            'propagate',
             query=query,
             context_features=context_features,
             context_labels=context_labels,
             unrestricted=unrestricted,
         )['labels']
+
+    def _run(self, signature: str, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        try:
+            return self._signatures[signature](**inputs)
+        except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
+            # The line of an assertion in the graph, without where in the graph it stands.
+            failed = re.search('assertion failed: .*', str(error))
+            reason = failed.group() if failed else error
+            raise errors.UserError(f'{signature}: {reason}') from error
 
 
 def load(path: str) -> LoadedEncoder:
