@@ -1,7 +1,8 @@
-"""Pictures of what the encoder sees: features as colours, affinities, overlays, curves.
+"""Pictures of what the encoder sees: features as colours, affinities, overlays.
 
 Everything here takes NumPy arrays and returns an image, uint8 [height, width, 3] RGB, so that the
-same pictures serve TensorBoard, the commands and a notebook. Points are (x, y) in pixels with pixel
+same pictures serve TensorBoard, the commands and a notebook; figures with axes are drawn in
+`stfc3_tf.figures`. Points are (x, y) in pixels with pixel
 centres at integers; matrices follow `stfc3_tf.geometry`.
 """
 
@@ -54,7 +55,9 @@ def pca_basis(features: np.ndarray, like: PcaBasis | None = None) -> PcaBasis:
     Args:
       features: float [..., channels] with at least 3 channels.
       like: an earlier basis whose signs are kept, so that colours do not invert from one picture
-        to the next. Without it each direction's largest entry is positive.
+        to the next. Without it each direction points to the longer tail of the features (positive
+        third moment), so that colours depend on how features lie to each other and on nothing else:
+        mirroring or rotating feature space, or reordering its channels, leaves them as they are.
 
     Returns:
       The basis; the range goes from the 1st to the 99th percentile of the projections.
@@ -63,16 +66,13 @@ def pca_basis(features: np.ndarray, like: PcaBasis | None = None) -> PcaBasis:
     mean = flat.mean(axis=0)
     _, vectors = np.linalg.eigh((flat - mean).T @ (flat - mean))
     directions = vectors[:, :-4:-1]
-    reference = like.directions if like else _largest_entries(directions)
-    directions = directions * np.where(np.sum(directions * reference, axis=0) < 0, -1, 1)
+    if like:
+        agreement = np.sum(directions * like.directions, axis=0)
+    else:
+        agreement = np.mean(((flat - mean) @ directions) ** 3, axis=0)
+    directions = directions * np.where(agreement < 0, -1, 1)
     low, high = np.percentile((flat - mean) @ directions, [1, 99], axis=0)
     return PcaBasis(mean, directions, low, high)
-
-
-def _largest_entries(directions: np.ndarray) -> np.ndarray:
-    """1 at the entry of the largest magnitude of each column, else 0."""
-    magnitude = np.abs(directions)
-    return (magnitude == magnitude.max(axis=0)).astype(np.float64)
 
 
 def pca_colours(features: np.ndarray, basis: PcaBasis) -> np.ndarray:
@@ -102,34 +102,35 @@ def affinity_picture(affinity: np.ndarray, title: str, size: int = 256,
       uint8 [height, width, 3] with the title above.
     """
     limit = float(np.max(affinity)) if limit is None else limit
-    blocks = _block_maximum(affinity, -(-max(affinity.shape) // size))
+    blocks = block_maximum(affinity, -(-max(affinity.shape) // size))
     levels = np.rint(255 * np.clip(blocks / max(limit, 1e-12), 0, 1)).astype(np.uint8)
     coloured = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1]
     picture = enlarge(coloured, max(1, size // max(levels.shape)))
     return caption(picture, f'{title} (0 to {limit:.3g})')
 
 
-def _block_maximum(matrix: np.ndarray, block: int) -> np.ndarray:
+def block_maximum(matrix: np.ndarray, block: int) -> np.ndarray:
+    """Shrinks a matrix that is not negative to the largest entry of each `block` x `block`."""
     rows, columns = matrix.shape
     padded = np.pad(matrix, [(0, -rows % block), (0, -columns % block)])
     return padded.reshape(-(-rows // block), block, -1, block).max(axis=(1, 3))
 
 
-def overlay_mask(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+def overlay_mask(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5,
+                 colours: np.ndarray = palette.DAVIS) -> np.ndarray:
     """Tints an image by object, each outlined in its full colour.
 
     Args:
       image: uint8 [height, width, 3].
-      mask: int [height, width], object numbers 0 .. 255 in the colours of DAVIS; 0, the
-        background, is left alone.
+      mask: int [height, width], object numbers 0 .. 255; 0, the background, is left alone.
       opacity: of the tint, 0 to 1.
+      colours: uint8 [256, 3], of the object numbers; by default those of DAVIS.
 
     Returns:
       uint8 [height, width, 3].
     """
-    colours = palette.DAVIS[mask]
     share = np.where(_outline(mask), 1.0, opacity)[..., np.newaxis] * (mask > 0)[..., np.newaxis]
-    return np.rint(image * (1 - share) + colours * share).astype(np.uint8)
+    return np.rint(image * (1 - share) + colours[mask] * share).astype(np.uint8)
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
@@ -287,83 +288,6 @@ def montage(images: Sequence[np.ndarray], captions: Sequence[str] | None = None,
         top, left = number // columns * (height + gap), number % columns * (width + gap)
         canvas[top:top + image.shape[0], left:left + image.shape[1]] = image
     return canvas
-
-
-def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, x_label: str = '',
-           size: tuple[int, int] = (240, 360)) -> np.ndarray:
-    """Plots curves over common axes, with a legend in the colours of DAVIS.
-
-    Args:
-      series: name -> (x [points], y [points]); points that are not finite are left out.
-      title: above the plot.
-      x_label: below it.
-      size: (height, width) of the plot without its title.
-
-    Returns:
-      uint8 [height, width, 3].
-
-    Raises:
-      ValueError: not one finite point.
-    """
-    points = {name: _finite(x, y) for name, (x, y) in series.items()}
-    everything = np.concatenate(list(points.values()))
-    if not len(everything):
-        raise ValueError(f"Nothing to plot in '{title}': no curve has a finite point.")
-    axes = _Axes(_widened(everything[:, 0]), _widened(everything[:, 1]), *size)
-    canvas = axes.frame(x_label)
-    for number, (name, curve) in enumerate(points.items(), 1):
-        colour = palette.DAVIS[number].tolist()
-        cv2.polylines(canvas, [axes.pixels(curve)], False, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
-        _write(canvas, name, size[1] - 8 - _text_width(name), _LINE_HEIGHT * number, colour)
-    return caption(canvas, title)
-
-
-def _finite(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The finite points of a curve, float [points, 2]."""
-    points = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
-    return points[np.all(np.isfinite(points), axis=1)]
-
-
-def _widened(values: np.ndarray) -> tuple[float, float]:
-    """The range of values, never empty."""
-    low, high = float(values.min()), float(values.max())
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
-class _Axes(NamedTuple):
-    """A plot's ranges and size; the curve's area leaves room for tick labels left and below."""
-
-    x: tuple[float, float]
-    y: tuple[float, float]
-    height: int
-    width: int
-
-    def pixels(self, points: np.ndarray) -> np.ndarray:
-        """Points [points, 2] of the data -> int32 [points, 2] on OpenCV's subpixel grid."""
-        share = (points - [self.x[0], self.y[0]]) / [self.x[1] - self.x[0], self.y[1] - self.y[0]]
-        left, top, right, bottom = self._area()
-        pixels = [left, bottom] + share * [right - left, top - bottom]
-        return np.rint(pixels * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-
-    def frame(self, x_label: str) -> np.ndarray:
-        """An empty canvas with rules, tick labels and the name of the x axis."""
-        canvas = np.full((self.height, self.width, 3), _PAPER, np.uint8)
-        left, top, right, bottom = self._area()
-        for share in (0.0, 0.5, 1.0):
-            x, y = round(left + share * (right - left)), round(bottom - share * (bottom - top))
-            cv2.line(canvas, (left, y), (right, y), _RULE)
-            cv2.line(canvas, (x, top), (x, bottom), _RULE)
-            label = f'{self.y[0] + share * (self.y[1] - self.y[0]):.3g}'
-            _write(canvas, label, left - 4 - _text_width(label), y + 5)
-            label = f'{self.x[0] + share * (self.x[1] - self.x[0]):.4g}'
-            width = _text_width(label)
-            _write(canvas, label, min(x - width / 2, self.width - 2 - width), bottom + 15)
-        _write(canvas, x_label, (left + right - _text_width(x_label)) / 2, self.height - 5)
-        return canvas
-
-    def _area(self) -> tuple[int, int, int, int]:
-        """(left, top, right, bottom) of the curves, in pixels."""
-        return 62, 8, self.width - 12, self.height - 38
 
 
 def write_png(path: str, image: np.ndarray) -> None:

@@ -28,12 +28,29 @@ def test_pca_finds_the_directions_in_order_of_variance():
     np.testing.assert_allclose(basis.mean, features.mean(0))
 
 
-def test_pca_signs_do_not_depend_on_the_sign_of_the_data():
-    features, _ = _features_with_known_components()
-    centred = features - features.mean(0)
-    directions = pictures.pca_basis(centred).directions
-    np.testing.assert_allclose(pictures.pca_basis(-centred).directions, directions, atol=1e-6)
-    assert np.all(directions[np.abs(directions).argmax(0), range(3)] > 0)
+def _skewed_features():
+    """Features whose components have tails of different length, in 6 channels."""
+    generator = np.random.default_rng(3)
+    weights = generator.exponential(size=(500, 6)) * [9, -5, 3, 1, 0.5, 0.1]
+    return weights @ np.linalg.qr(generator.normal(size=(6, 6)))[0]
+
+
+def test_pca_colours_depend_on_how_features_lie_to_each_other_alone():
+    features = _skewed_features()
+    rotation = np.linalg.qr(np.random.default_rng(4).normal(size=(6, 6)))[0]
+    colours = pictures.pca_colours(features, pictures.pca_basis(features))
+    for same in (-features, features[:, [3, 0, 5, 1, 4, 2]], features @ rotation, features + 7):
+        again = pictures.pca_colours(same, pictures.pca_basis(same))
+        np.testing.assert_allclose(again.astype(int), colours, atol=1)
+    assert len(np.unique(colours, axis=0)) > 300
+
+
+def test_pca_points_to_the_longer_tail():
+    features = _skewed_features()
+    basis = pictures.pca_basis(features)
+    projections = (features - features.mean(0)) @ basis.directions
+    for projection in projections.T:
+        assert projection.max() > -projection.min()
 
 
 def test_pca_keeps_the_signs_of_an_earlier_basis():
@@ -204,24 +221,6 @@ def test_captions_line_up_and_fit():
     assert (bar[:, 88:94] == paper).all() and (bar[:, -1] == paper).all()
     inked_rows = np.flatnonzero((bar[:, 94:] != paper).any((1, 2)))
     assert inked_rows.max() - inked_rows.min() > 17
-
-
-def test_curve_passes_through_its_points():
-    x = np.array([0.0, 5.0, 10.0, np.nan])
-    picture = pictures.curves({'a': (x, np.array([1.0, 3.0, 2.0, 9.0]))}, 'title', size=(240, 360))
-    plot = picture[-240:].astype(int)
-    red = (plot[..., 0] > plot[..., 1] + 60)
-    # The area spans columns 62 .. 348 and rows 202 .. 8 for x in 0 .. 10 and y in 1 .. 3.
-    for column, row in ((62, 202), (205, 8), (348, 105)):
-        assert red[row - 1:row + 2, column - 1:column + 2].any()
-    assert not red[204:].any()
-
-
-def test_flat_and_empty_curves():
-    picture = pictures.curves({'flat': (np.arange(5), np.full(5, 2.0))}, 'flat')
-    assert picture.shape[1] == 360
-    with pytest.raises(ValueError, match='empty'):
-        pictures.curves({'a': (np.array([np.nan]), np.array([1.0]))}, 'empty')
 
 
 def test_png_is_lossless_and_leaves_nothing_unfinished(tmp_path):

@@ -1,0 +1,163 @@
+"""Training curves of several runs, and what a falling loss is worth (figure 1a of the paper)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import axes as mpl_axes
+
+from stfc3_tf import errors
+from stfc3_tf.figures import events, page
+
+_PANELS_IN_A_ROW = 2
+_PANEL_HEIGHT = 1.9
+
+
+class _Panel(NamedTuple):
+    """How a tag is drawn.
+
+    Attributes:
+      label: of the vertical axis.
+      reference: height of a dotted line, with what it means; None for none.
+      ratio: whether it spans orders of magnitude; then the axis is logarithmic once it does.
+    """
+
+    label: str
+    reference: tuple[float, str] | None = None
+    ratio: bool = False
+
+
+_PANELS = {
+    'train/loss': _Panel('loss'),
+    'train/return_probability': _Panel('return probability'),
+    'train/cycle_accuracy': _Panel('cycle accuracy'),
+    'probe/collapse_ratio': _Panel('collapse ratio', (1.0, 'chance'), ratio=True),
+    'probe/held_out_score': _Panel('held-out score'),
+}
+_DEFAULT_TAGS = (
+    'train/loss',
+    'train/return_probability',
+    'probe/collapse_ratio',
+    'probe/held_out_score',
+)
+
+
+def training_curves(
+    runs: Mapping[str, str], tags: Sequence[str] | None, output: str, smoothing: float = 0.0
+) -> None:
+    """Draws scalars of training runs over the step, a panel a tag, a line a run.
+
+    Args:
+      runs: name -> folder of the run.
+      tags: as TensorBoard shows them, see `stfc3_tf.monitor`; without any, loss, return
+        probability, collapse ratio and held-out score, as far as a run has them.
+      output: path, its ending one of `page.ENDINGS`.
+      smoothing: weight of the moving average, in [0, 1), see `events.smoothed`; what it is made of
+        is drawn faintly behind.
+
+    Raises:
+      errors.UserError: a folder without events, a tag that no run has, a smoothing out of range.
+    """
+    page.check_ending(output)
+    if not 0 <= smoothing < 1:
+        raise errors.UserError(f'smoothing={smoothing:g}: give a number in [0, 1).')
+    scalars = {name: events.read_scalars(folder) for name, folder in runs.items()}
+    tags = _known_tags(scalars, tags)
+    columns = min(_PANELS_IN_A_ROW, len(tags))
+    rows = -(-len(tags) // columns)
+    with page.page(output, rows * _PANEL_HEIGHT + 0.3) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+        for axes, tag in zip(grid.flat, tags):
+            _draw_panel(axes, tag, scalars, smoothing)
+        for axes in grid.flat[len(tags) :]:
+            axes.set_visible(False)
+        for axes in grid.flat[max(0, len(tags) - columns) : len(tags)]:
+            axes.set_xlabel('step')
+            axes.tick_params(labelbottom=True)
+        handles, names = _legend(grid.flat)
+        figure.legend(handles, names, loc='outside upper center', ncols=min(4, len(names)))
+
+
+def _known_tags(
+    scalars: Mapping[str, Mapping[str, events.Curve]], tags: Sequence[str] | None
+) -> list[str]:
+    """The tags to draw; raises UserError if no run has one that is asked for."""
+    known = sorted({tag for curves in scalars.values() for tag in curves})
+    found = [tag for tag in tags or _DEFAULT_TAGS if tag in known]
+    unknown = sorted(set(tags or []) - set(found))
+    if unknown or not found:
+        raise errors.UserError(
+            f'No run has the scalar {", ".join(unknown or _DEFAULT_TAGS)}; {", ".join(scalars)} '
+            f'have {", ".join(known)}.'
+        )
+    return found
+
+
+def _draw_panel(
+    axes: mpl_axes.Axes,
+    tag: str,
+    scalars: Mapping[str, Mapping[str, events.Curve]],
+    smoothing: float,
+) -> None:
+    panel = _PANELS.get(tag, _Panel(tag))
+    for (name, curves), style in zip(scalars.items(), itertools.cycle(page.LINES)):
+        steps, values = curves.get(tag, (np.array([]), np.array([])))
+        marker = '.' if len(steps) == 1 else ''
+        axes.plot(steps, events.smoothed(values, smoothing), label=name, marker=marker, **style)
+        if smoothing:
+            axes.plot(steps, values, **style, alpha=0.25, linewidth=0.6, zorder=1)
+    axes.set_ylabel(panel.label)
+    low, high = axes.get_ylim()
+    if panel.ratio and high > 10 * max(low, 1e-9):
+        axes.set_yscale('log')
+    if panel.reference:
+        height, meaning = panel.reference
+        axes.axhline(height, color='0.5', linestyle=':', linewidth=0.8, zorder=0)
+        axes.annotate(
+            meaning,
+            (1, height),
+            xycoords=('axes fraction', 'data'),
+            ha='right',
+            va='bottom',
+            color='0.5',
+            fontsize=6,
+        )
+
+
+def _legend(panels) -> tuple[list, list[str]]:
+    """Handles and names of the lines; the same in every panel."""
+    return next(iter(panels)).get_legend_handles_labels()
+
+
+def loss_against_quality(
+    points: Mapping[str, Sequence[tuple[int, float, float]]],
+    output: str,
+    quality_label: str = 'held-out score',
+) -> None:
+    """Draws how the quality of features went along with the loss: a low loss is not enough.
+
+    Args:
+      points: run -> (step, loss, quality), in the order of steps; the last is marked.
+      output: path, its ending one of `page.ENDINGS`.
+      quality_label: of the vertical axis.
+
+    Raises:
+      errors.UserError: a run without a point.
+    """
+    page.check_ending(output)
+    for name, path in points.items():
+        if not len(path):
+            raise errors.UserError(f'{name}: there is no step with both a loss and a quality.')
+    with page.page(output, 2.6, width=page.WIDTH / 2) as figure:
+        axes = figure.subplots()
+        for name, path in points.items():
+            _, loss, quality = np.array(path, np.float64).T
+            (line,) = axes.plot(loss, quality, marker='.', markersize=3, linewidth=0.8)
+            axes.plot(
+                loss[-1], quality[-1], marker='o', color=line.get_color(), linestyle='', label=name
+            )
+        axes.set(xlabel='training loss', ylabel=quality_label)
+        figure.legend(loc='outside upper center', ncols=2)
