@@ -4,12 +4,15 @@ The server is `serving_stand_in`, which feeds SavedModels as TensorFlow Serving 
 """
 
 import base64
+import csv
 import dataclasses
 import hashlib
 import http.server
 import io
 import json
+import pathlib
 import re
+import subprocess
 import sys
 import threading
 import urllib.error
@@ -31,6 +34,7 @@ from stfc3_tf import propagation
 from stfc3_tf import serving
 from stfc3_tf.clips import synthetic
 
+ROOT = pathlib.Path(__file__).parent.parent
 SETTINGS = propagation.PropagationSettings(context=2, radius=3.0, top_k=3, temperature=0.1)
 FRAMES = np.random.default_rng(5).integers(0, 256, (2, 40, 52, 3), np.uint8)
 
@@ -103,7 +107,7 @@ def test_points_tracked_over_the_server_are_those_tracked_here(connected):
 
 
 def test_the_digest_names_the_weights(served, tmp_path):
-    server, loaded = served
+    server, _ = served
     network = encoder.resnet18(width=4, head_widths=(12, 6), seed=3)
     settings = client.connect(server.rest, 'stfc3').settings()
     weights = b''.join(array.tobytes() for array in network.get_weights())
@@ -326,3 +330,35 @@ def test_bytes_that_end_in_zeros_survive():
     service._post = lambda url, body: json.dumps(reply).encode()
     found = service.predict('features_encoded', {}, ['features_bytes', 'shape'])
     assert found['features_bytes'][0] == b'ab\0\0' and found['shape'].tolist() == [[1, 1, 1]]
+
+
+def test_command_tracks_points_over_a_server(served, tmp_path):
+    server, loaded = served
+    frames = [synthetic.scene(0, 64, 80).frame(t / 8) for t in range(4)]
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f'{number}.png')
+    (tmp_path / 'points.csv').write_text('name,x,y\nleft,20,30\nright,61.5,40.25\n')
+
+    def track(address, output):
+        arguments = [f'--server={address}', f'--video={tmp_path}', f'--output={tmp_path / output}']
+        return subprocess.run(
+            [sys.executable, '-m', 'tools.track_served', f'--points={tmp_path / "points.csv"}']
+            + arguments,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+
+    result = track(server.rest, 'tracks.csv')
+    assert result.returncode == 0, result.stderr
+    with open(tmp_path / 'tracks.csv') as file:
+        table = list(csv.DictReader(file))
+    assert [(row['name'], row['frame']) for row in table[:3]] == [
+        ('left', '0'), ('right', '0'), ('left', '1')]
+    expected = annotate.propagate_points(loaded, frames, [[20, 30], [61.5, 40.25]])
+    expected = np.concatenate([np.column_stack(label) for label in expected])
+    found = [[float(row[key]) for key in ('x', 'y', 'confidence')] for row in table]
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    result = track('http://127.0.0.1:9', 'none.csv')
+    assert result.returncode == 1 and 'error: http://127.0.0.1:9 cannot be reached' in result.stderr
+    assert not (tmp_path / 'none.csv').exists()
