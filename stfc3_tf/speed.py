@@ -113,6 +113,43 @@ def training_step(view_size: int, batch: int, precision: str, repeats: int = 3) 
     }
 
 
+def walk_memory(nodes: int, channels: int = 512, frames: int = 4, batch: int = 1) -> Figures:
+    """Seconds and memory of the walk alone, its loss and gradient, on features already computed.
+
+    The memory counts from before the first call; 'maps' is how many nodes x nodes float32 matrices
+    would fill it, for every clip.
+    """
+    import tensorflow as tf
+
+    from stfc3_tf import walk
+
+    shape = [batch, frames, nodes, channels]
+    forward, backward = (
+        tf.math.l2_normalize(tf.random.stateless_normal(shape, [0, n]), axis=-1) for n in (1, 2)
+    )
+    seeds = tf.tile([[0, 3]], [batch, 1])
+
+    @tf.function
+    def gradient(forward, backward):
+        with tf.GradientTape() as tape:
+            tape.watch([forward, backward])
+            edges = walk.draw_dropped_edges(seeds, walk.transition_count(frames), nodes, 0.1)
+            found = walk.palindromes(forward[:, :-1], forward, backward, 0.05, edges)
+            visible = tf.ones([batch, nodes])
+            losses = walk.cycle_losses(found.return_probability, visible, float(batch * nodes))
+            loss = tf.reduce_sum(losses)
+        return tape.gradient(loss, [forward, backward])
+
+    before = _peak_gib()
+    wall, _ = seconds_per_call(lambda: [g.numpy() for g in gradient(forward, backward)], 2)
+    added = (_peak_gib() or 0.0) - (before or 0.0)
+    return {
+        'seconds_per_clip': wall / batch,
+        'gib_per_clip': added / batch,
+        'maps': added * 2**30 / (batch * nodes**2 * 4),
+    }
+
+
 def _against_machine(gflop_per_s: float, rate: float) -> Figures:
     return {
         'gflop_per_s': gflop_per_s,

@@ -55,6 +55,13 @@ def test_work_of_a_clip_by_hand():
     assert speed.clip_gflop(model, 32) == pytest.approx(3 * 2 * (8 * forward + walk) / 1e9)
 
 
+def test_the_walk_holds_its_transitions():
+    figures = speed.in_own_process(speed.walk_memory, 1024, 16)
+    # Of the nine transitions of a clip the gradient needs every one.
+    assert 9 < figures['maps'] < 200
+    assert figures['gib_per_clip'] == pytest.approx(figures['maps'] * 1024**2 * 4 / 2**30)
+
+
 def test_a_training_step_is_measured():
     figures = speed.training_step(32, 1, 'float32', repeats=1)
     expected = 2 * 3 * 8 * of_stages((256, 64, 16)) / 1e9

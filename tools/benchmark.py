@@ -14,11 +14,21 @@ import platform
 from absl import flags
 
 from stfc3_tf import command, speed, writing
+from stfc3_tf.preparation import speed as preparation
 
 _PARTS = {
     'machine': [
         ('float32 convolutions', speed.convolution_rate, 'float32'),
         ('bfloat16 convolutions', speed.convolution_rate, 'bfloat16'),
+    ],
+    'prepare': [
+        (
+            f'videos to shards, short side {size}, {rate or "all"} frames a second',
+            preparation.against_decoding,
+            size,
+            rate,
+        )
+        for size, rate in ((256, 8.0), (128, 8.0), (256, 0.0))
     ],
     'input': [('views and colour, 256 x 256', speed.input_pipeline)],
     'step': [
@@ -31,6 +41,10 @@ _PARTS = {
         )
         for precision in ('float32', 'mixed_bfloat16')
         for size, batch in ((256, 1), (128, 4), (64, 8))
+    ],
+    'walk': [
+        (f'walk, {side} x {side} nodes, T = 4', speed.walk_memory, side * side)
+        for side in (32, 48, 64, 80)
     ],
     'features': [('features, 480 x 854', speed.features)],
     'propagation': [
@@ -45,6 +59,9 @@ _PARTS = {
 
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.', required=True)
 _WHAT = flags.DEFINE_list('what', list(_PARTS), f'Parts to measure, of {", ".join(_PARTS)}.')
+_VIDEOS = flags.DEFINE_multi_string(
+    'videos', [], 'Videos for the part prepare, as tools.prepare_clips takes them; else built in.'
+)
 flags.register_validator(
     'what', lambda parts: set(parts) <= set(_PARTS), f'--what: choose among {", ".join(_PARTS)}.'
 )
@@ -54,6 +71,8 @@ def main(_: Sequence[str]) -> None:
     """Measures part after part, printing as it goes."""
     results = {'machine': f'{platform.machine()}, {platform.platform()}', 'measurements': {}}
     for name, measure, *arguments in (case for part in _WHAT.value for case in _PARTS[part]):
+        if measure is preparation.against_decoding:
+            arguments.append(_VIDEOS.value)
         figures = speed.in_own_process(measure, *arguments)
         results['measurements'][name] = figures
         print(
