@@ -1,16 +1,17 @@
-"""What every command shares: gin files from flags, and errors a user can read."""
+"""What every command shares: gin files from flags, file systems that flags name, errors a user can read."""
 
 from __future__ import annotations
 
-import os
+import posixpath
 import re
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, logging
+from absl import app, flags, logging
 import gin
+import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import errors, object_store
 
 _INCLUDE = re.compile(r"""include\s+(['"])(?P<path>.+?)\1\s*(#.*)?$""")
 
@@ -35,10 +36,11 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str]) -> None:
 
 def _parse_file(path: str, named_by: str) -> None:
     """Parses a file and what it includes, in order."""
-    if not os.path.isfile(path):
-        raise errors.UserError(f'{named_by}: there is no such file.')
-    with open(path) as file:
-        lines = file.read().split('\n')
+    try:
+        with object_store.reporting(path), tf.io.gfile.GFile(path) as file:
+            lines = file.read().split('\n')
+    except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
+        raise errors.UserError(f'{named_by}: there is no such file.') from error
     begin = 0
     for number, line in enumerate([*lines, None]):
         include = line is not None and _INCLUDE.match(line)
@@ -47,7 +49,7 @@ def _parse_file(path: str, named_by: str) -> None:
             parse_text('\n' * begin + '\n'.join(lines[begin:number]), path)
             begin = number + 1
         if include:
-            _parse_file(os.path.join(os.path.dirname(path), include['path']), f'{path}: {line}')
+            _parse_file(posixpath.join(posixpath.dirname(path), include['path']), f'{path}: {line}')
 
 
 def parse_text(text: str, origin: str) -> None:
@@ -58,8 +60,9 @@ def parse_text(text: str, origin: str) -> None:
       origin: where it comes from, for messages.
 
     Raises:
-      errors.UserError: it is not valid.
+      errors.UserError: it is not valid, or names a store that does not answer.
     """
+    object_store.register(text)
     try:
         with gin.unlock_config():
             gin.parse_config(text)
@@ -92,12 +95,16 @@ def _bound_names(configuration: str) -> set[str]:
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
-    """Runs `main` under absl; a `UserError` is printed without a traceback and ends with status 1."""
+    """Runs `main` under absl; a `UserError` is printed without a traceback and ends with status 1.
+
+    Object stores that a flag names, alone or in a gin binding, are made usable first.
+    """
 
     def guarded(arguments: Sequence[str]) -> int | None:
         if len(arguments) > 1:
             raise app.UsageError(f'Unexpected arguments: {" ".join(arguments[1:])}')
         try:
+            object_store.register(*_given())
             return main(arguments)
         except errors.UserError as error:
             logging.flush()
@@ -106,3 +113,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             return 1
 
     app.run(guarded)
+
+
+def _given() -> list[str]:
+    """What flags were given, as text."""
+    return [str(flags.FLAGS[name].value) for name in flags.FLAGS if flags.FLAGS[name].present]

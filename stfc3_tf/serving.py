@@ -32,6 +32,7 @@ import tensorflow as tf
 
 import stfc3_tf
 from stfc3_tf import errors
+from stfc3_tf import object_store
 from stfc3_tf import signatures
 from stfc3_tf import writing
 from stfc3_tf.encoder import CellGrid, Encoder, OUTPUTS
@@ -77,7 +78,7 @@ def export(
 
     try:
         _check_replaceable(output_dir)
-        writing.write_whole(output_dir, save)
+        writing.write_whole(output_dir, save, decisive=_MODEL_FILE)
     except (tf.errors.OpError, OSError) as error:
         raise errors.UserError(f'Cannot write a SavedModel to {output_dir}: {error}') from error
 
@@ -116,6 +117,7 @@ def _check_replaceable(output_dir: str) -> None:
     if is_folder and (
         not tf.io.gfile.listdir(output_dir)
         or tf.io.gfile.exists(tf.io.gfile.join(output_dir, _MODEL_FILE))
+        or writing.is_unfinished(output_dir)
     ):
         return
     raise errors.UserError(
@@ -204,6 +206,7 @@ def load(path: str) -> LoadedEncoder:
       errors.UserError: `path` holds no SavedModel, or one without usable features.
     """
     if not tf.io.gfile.exists(tf.io.gfile.join(path, _MODEL_FILE)):
+        object_store.check(path)
         raise errors.UserError(
             f'{path} holds no SavedModel ({_MODEL_FILE}). tools.export and tools.import_torch '
             'write one, and training does at its end.'

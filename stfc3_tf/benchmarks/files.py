@@ -15,6 +15,7 @@ import scipy.io
 import tensorflow as tf
 
 from stfc3_tf import errors
+from stfc3_tf import object_store
 from stfc3_tf import palette
 from stfc3_tf import writing
 
@@ -30,7 +31,7 @@ def exists(path: str) -> bool:
 def read_bytes(path: str) -> bytes:
     """Returns a file's contents; raises UserError if it is missing, empty or unreadable."""
     try:
-        with tf.io.gfile.GFile(path, 'rb') as file:
+        with object_store.reporting(path), tf.io.gfile.GFile(path, 'rb') as file:
             contents = file.read()
     except tf.errors.OpError as error:
         raise errors.UserError(f'{path} is missing or cannot be read: {error.message}') from error
@@ -43,7 +44,7 @@ def digest(path: str) -> bytes:
     """Returns the SHA-256 of a file, read in pieces; errors as of `read_bytes`."""
     sha256, size = hashlib.sha256(), 0
     try:
-        with tf.io.gfile.GFile(path, 'rb') as file:
+        with object_store.reporting(path), tf.io.gfile.GFile(path, 'rb') as file:
             while piece := file.read(_PIECE):
                 sha256.update(piece)
                 size += len(piece)

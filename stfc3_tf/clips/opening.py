@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import errors, object_store
 from stfc3_tf.clips import frame_folders, shards, source, synthetic, video, video_files
 
 VIDEO_SUFFIXES = ('.mp4', '.webm', '.mkv', '.avi', '.mov', '.mpg', '.mpeg', '.m4v')
@@ -75,6 +75,7 @@ def find_files(data: str) -> list[str]:
     except tf.errors.OpError as error:
         raise errors.UserError(f'{data}: {error.message}') from error
     if not matches:
+        object_store.check(data)
         kind = 'glob matches nothing' if any(c in data for c in '*?[') else 'no such file or folder'
         raise errors.UserError(f'{data}: {kind}.')
     return [file for file in found if not _basename(file).startswith('.')]

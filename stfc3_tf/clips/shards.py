@@ -30,7 +30,7 @@ from google.protobuf import message
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import errors, object_store
 from stfc3_tf.clips import source
 
 _HEADER = struct.Struct('<QI')  # Length of the data and the masked checksum of that length.
@@ -41,6 +41,7 @@ class _Place(NamedTuple):
     shard: str
     record: int
     offset: int
+    size: int  # In the shard, with what belongs to the format.
     whole: bool  # False where the shard breaks off or is garbled from here on.
 
 
@@ -85,8 +86,8 @@ class Shards(source.Source):
         if not place.whole:
             raise source.UnreadableVideo(self.name(video), 'the shard is cut off or garbled here')
         try:
-            with tf.device('/cpu:0'):
-                record = _record_at(place.shard, place.offset).numpy()
+            with object_store.reporting(place.shard), tf.device('/cpu:0'):
+                record = _record_at(place.shard, place.offset, place.size).numpy()
             return tf.train.SequenceExample.FromString(record)
         except (tf.errors.OpError, message.DecodeError) as error:
             reason = getattr(error, 'message', str(error))
@@ -133,10 +134,7 @@ def encoded(frame: np.ndarray, seconds: float, quality: int = 95) -> Picture:
 
 
 def clip_record(
-    frames: Iterable[np.ndarray],
-    timestamps: Sequence[float],
-    data_path: str,
-    quality: int = 95,
+    frames: Iterable[np.ndarray], timestamps: Sequence[float], data_path: str, quality: int = 95
 ) -> bytes:
     """Makes a record of one video.
 
@@ -256,12 +254,12 @@ def _index(path: str) -> list[_Place]:
     places, offset = [], 0
     try:
         size = tf.io.gfile.stat(path).length
-        with tf.io.gfile.GFile(path, 'rb') as file:
+        with object_store.reporting(path), tf.io.gfile.GFile(path, 'rb') as file:
             while offset < size:
                 file.seek(offset)
                 length = _data_length(file.read(_HEADER.size))
                 end = size + 1 if length is None else offset + _HEADER.size + length + _FOOTER_BYTES
-                places.append(_Place(path, len(places), offset, whole=end <= size))
+                places.append(_Place(path, len(places), offset, end - offset, whole=end <= size))
                 offset = end
     except tf.errors.OpError as error:
         raise errors.UserError(f'{path}: {error.message}') from error
@@ -270,12 +268,18 @@ def _index(path: str) -> list[_Place]:
     return places
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64)])
-def _record_at(path: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """Reads one record; TensorFlow checks its checksum."""
+@tf.function(
+    input_signature=[
+        tf.TensorSpec([], tf.string),
+        tf.TensorSpec([], tf.int64),
+        tf.TensorSpec([], tf.int64),
+    ]
+)
+def _record_at(path: tf.Tensor, offset: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Reads one record, at once; TensorFlow checks its checksum."""
     # The public class reads a file from its start only; the op beneath it takes an offset.
     variant = tf.raw_ops.TFRecordDatasetV2(
-        filenames=[path], compression_type='', buffer_size=1 << 18, byte_offsets=[offset]
+        filenames=[path], compression_type='', buffer_size=size, byte_offsets=[offset]
     )
     records = tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
     return records.take(1).get_single_element()

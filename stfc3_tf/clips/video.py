@@ -2,17 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 import contextlib
+import io
 import re
+from typing import BinaryIO
 
 import av
 import numpy as np
 import tensorflow as tf
 
+from stfc3_tf import object_store
 from stfc3_tf.clips import source
 
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 # Up to this many seconds before a clip, frames that no other frame is decoded from are skipped.
 _FULL_DECODING_LEAD = 0.5
+# Up to this many bytes a file on another file system is read at once: each of a decoder's many small steps through
+# it would be a request. Larger files are read where the decoder wants them.
+_READ_WHOLE_BYTES = 1 << 26
 
 
 def frames_of_video(path: str) -> Iterator[tuple[float, np.ndarray]]:
@@ -85,7 +91,8 @@ def pictures_in(folder: str) -> list[str]:
       source.UnreadableVideo: there are none.
     """
     try:
-        names = tf.io.gfile.listdir(folder)
+        with object_store.reporting(folder):
+            names = tf.io.gfile.listdir(folder)
     except tf.errors.OpError as error:
         raise source.UnreadableVideo(folder, error.message) from error
     names = sorted(filter(is_picture, names), key=_numeric_order)
@@ -109,7 +116,7 @@ def read_picture(path: str) -> np.ndarray:
       source.UnreadableVideo: the file cannot be read or decoded.
     """
     try:
-        with tf.device('/cpu:0'):
+        with object_store.reporting(path), tf.device('/cpu:0'):
             content = tf.io.read_file(path)
             return tf.io.decode_image(content, channels=3, expand_animations=False).numpy()
     except tf.errors.OpError as error:
@@ -130,8 +137,7 @@ def opened(path: str) -> Iterator[tuple[av.container.InputContainer, av.VideoStr
     The cover picture of a piece of music is no video.
     """
     with contextlib.ExitStack() as stack:
-        remote = '://' in path
-        file = stack.enter_context(tf.io.gfile.GFile(path, 'rb')) if remote else path
+        file = stack.enter_context(_remote(path)) if '://' in path else path
         container = stack.enter_context(av.open(file))
         cover = av.stream.Disposition.attached_pic
         streams = [stream for stream in container.streams.video if not stream.disposition & cover]
@@ -140,11 +146,19 @@ def opened(path: str) -> Iterator[tuple[av.container.InputContainer, av.VideoStr
         yield container, streams[0]
 
 
+def _remote(path: str) -> BinaryIO:
+    if tf.io.gfile.stat(path).length > _READ_WHOLE_BYTES:
+        return tf.io.gfile.GFile(path, 'rb')
+    with tf.device('/cpu:0'):
+        return io.BytesIO(tf.io.read_file(path).numpy())
+
+
 @contextlib.contextmanager
 def translated_errors(path: str, everywhere: bool = True) -> Iterator[None]:
     """Says in our own error what FFmpeg or the file system reports."""
     try:
-        yield
+        with object_store.reporting(path):
+            yield
     except (av.FFmpegError, tf.errors.OpError, OSError, ValueError) as error:
         reason = getattr(error, 'strerror', None) or getattr(error, 'message', None) or str(error)
         raise source.UnreadableVideo(path, reason, everywhere) from error
