@@ -1,0 +1,95 @@
+"""The index of a finished output folder: counts, durations, checksums, what was skipped and why."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from stfc3_tf import errors, writing
+from stfc3_tf.preparation import plan as plan_lib
+from stfc3_tf.preparation import task
+
+
+def write_index(output: str, plan: plan_lib.Plan) -> dict[str, Any]:
+    """Gathers what the tasks reported; to be called when all are finished.
+
+    Writes videos.csv (what became of each video), SHA256SUMS (as `sha256sum -c` reads it) and, last,
+    index.json.
+
+    Returns:
+      The contents of index.json.
+    """
+    reports = [task.read_report(output, number) for number in range(len(plan.tasks))]
+    videos = sorted((v for report in reports for v in report.videos), key=lambda v: v.path)
+    shards = [shard for report in reports for shard in report.shards]
+    contents = {
+        'settings': dataclasses.asdict(plan.settings),
+        **_counts(videos),
+        'bytes': sum(shard.bytes for shard in shards),
+        'shards': [dataclasses.asdict(shard) for shard in shards],
+        'skipped': {v.path: v.problem for v in videos if not v.records},
+        'used_in_part': {v.path: v.problem for v in videos if v.records and v.problem},
+    }
+    sums = ''.join(f'{shard.sha256}  {shard.name}\n' for shard in shards)
+    writing.write_text(tf.io.gfile.join(output, 'videos.csv'), _table(videos))
+    writing.write_text(tf.io.gfile.join(output, 'SHA256SUMS'), sums)
+    writing.write_text(_path(output), json.dumps(contents, indent=1) + '\n')
+    return contents
+
+
+def verify(output: str, workers: int) -> tuple[int, list[str]]:
+    """Reads all shards of a finished output folder and compares them with the index.
+
+    Args:
+      output: the folder.
+      workers: shards read at a time.
+
+    Returns:
+      How many shards there should be, and what is wrong with those that are not as they were.
+
+    Raises:
+      errors.UserError: the folder has no index.
+    """
+    try:
+        with tf.io.gfile.GFile(_path(output)) as file:
+            shards = [task.Shard(**shard) for shard in json.load(file)['shards']]
+    except (tf.errors.OpError, ValueError, TypeError, KeyError) as error:
+        raise errors.UserError(
+            f'{_path(output)}: {getattr(error, "message", error)}. Without an index the folder is '
+            'not finished: run the command that makes it again.'
+        ) from error
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        found = pool.map(lambda shard: task.problems(output, [shard]), shards)
+        return len(shards), [problem for problems in found for problem in problems]
+
+
+def _counts(videos: Sequence[task.Video]) -> dict[str, Any]:
+    return {
+        'videos': len(videos),
+        'videos_whole': sum(not video.problem for video in videos),
+        'videos_used_in_part': sum(bool(v.records and v.problem) for v in videos),
+        'videos_skipped': sum(not video.records for video in videos),
+        'records': sum(video.records for video in videos),
+        'frames': sum(video.frames for video in videos),
+        'seconds': round(sum(video.seconds for video in videos), 3),
+    }
+
+
+def _table(videos: Sequence[task.Video]) -> str:
+    text = io.StringIO()
+    names = [field.name for field in dataclasses.fields(task.Video)]
+    writer = csv.DictWriter(text, names, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(map(dataclasses.asdict, videos))
+    return text.getvalue()
+
+
+def _path(output: str) -> str:
+    return tf.io.gfile.join(output, 'index.json')

@@ -1,0 +1,46 @@
+"""What decides the bytes of the shards, besides the videos."""
+
+import dataclasses
+
+from stfc3_tf import checks, errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How videos become records.
+
+    Attributes:
+      short_side: pixels of the shorter side of the pictures; smaller videos stay as they are, and
+        all of them at 0.
+      frame_rate: pictures a second, the frame nearest in time to each; a slower video keeps its
+        own frames, and all do at 0.
+      quality: of the JPEG pictures, up to 100.
+      segment_seconds: the longest a record may be; longer videos are cut.
+      shard_megabytes: a shard ends with the record that brings it to this size (10^6 bytes).
+      videos_per_task: videos that are done, or done again, as a whole; 0 for up to 64.
+      seed: of the order in which the videos are mixed.
+      frame_folder_rate: pictures a second of folders of pictures.
+
+    Raises:
+      errors.UserError: one of them is out of its range.
+    """
+
+    short_side: int = 256
+    frame_rate: float = 8.0
+    quality: int = 95
+    segment_seconds: float = 20.0
+    shard_megabytes: float = 128.0
+    videos_per_task: int = 0
+    seed: int = 0
+    frame_folder_rate: float = 24.0
+
+    def __post_init__(self):
+        for name in ('short_side', 'videos_per_task', 'seed'):
+            checks.whole_number(name, getattr(self, name), least=0)
+        checks.whole_number('quality', self.quality)
+        if self.quality > 100:
+            raise errors.UserError(f'quality={self.quality}: give a whole number up to 100.')
+        if self.frame_rate:
+            checks.positive_number('frame_rate', self.frame_rate)
+        for name in ('segment_seconds', 'shard_megabytes', 'frame_folder_rate'):
+            checks.positive_number(name, getattr(self, name))

@@ -1,0 +1,125 @@
+"""Makes TFRecord shards of JPEG frames of many videos, for training.
+
+    python -m tools.prepare_clips --input=VIDEOS --output=SHARDS
+
+Run the same command again to continue after an interruption: finished shards are kept. Besides the
+shards, SHARDS holds index.json (counts, durations, settings, checksums, what was skipped and why),
+videos.csv (the same by video) and SHA256SUMS.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from absl import flags
+
+from stfc3_tf import command
+from stfc3_tf.preparation import index, run, settings
+
+_DEFAULT = settings.Settings()
+
+_INPUT = flags.DEFINE_multi_string(
+    'input',
+    [],
+    'Videos: a folder (searched with all folders in it), a glob, or a CSV list with a column `path` '
+    '(relative to the list). Where there are no video files, folders of pictures are the videos. '
+    'May be repeated.',
+)
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder of the shards.', required=True)
+_SHORT_SIDE = flags.DEFINE_integer(
+    'short_side',
+    _DEFAULT.short_side,
+    'Pixels of the shorter side of the stored frames; smaller videos stay as they are, at 0 all.',
+)
+_FRAME_RATE = flags.DEFINE_float(
+    'frame_rate',
+    _DEFAULT.frame_rate,
+    'Frames a second, taken by time stamp; slower videos keep their frames. 0 keeps every frame.',
+)
+_QUALITY = flags.DEFINE_integer('quality', _DEFAULT.quality, 'Of the JPEG frames, 1 to 100.')
+_SEGMENT_SECONDS = flags.DEFINE_float(
+    'segment_seconds',
+    _DEFAULT.segment_seconds,
+    'A longer video is cut into records no longer than this.',
+)
+_SHARD_MEGABYTES = flags.DEFINE_float(
+    'shard_megabytes',
+    _DEFAULT.shard_megabytes,
+    'A shard ends with the record that brings it to this size.',
+)
+_VIDEOS_PER_TASK = flags.DEFINE_integer(
+    'videos_per_task',
+    _DEFAULT.videos_per_task,
+    'Videos that are done, or after an interruption done again, as a whole; a shard never holds '
+    'more. 0: a sixteenth of them all, 64 at most.',
+)
+_SEED = flags.DEFINE_integer('seed', _DEFAULT.seed, 'Of the order in which videos are mixed.')
+_FRAME_FOLDER_RATE = flags.DEFINE_float(
+    'frame_folder_rate', _DEFAULT.frame_folder_rate, 'Pictures a second of folders of pictures.'
+)
+_WORKERS = flags.DEFINE_integer(
+    'workers', None, 'Processes of this machine; one a core by default.', lower_bound=1
+)
+_RUNNER = flags.DEFINE_string(
+    'runner',
+    run.LOCAL,
+    'local: processes of this machine. Or a runner of Apache Beam (DirectRunner, FlinkRunner, '
+    "SparkRunner, DataflowRunner), which needs pip install 'stfc3-tf[beam]'. The shards are the "
+    'same.',
+)
+_PIPELINE_OPTIONS = flags.DEFINE_multi_string(
+    'pipeline_options', [], "For Beam's runner, one of its options, e.g. '--region=us-east1'."
+)
+_VERIFY = flags.DEFINE_boolean(
+    'verify', False, 'Make nothing; compare the shards in --output with the checksums of the index.'
+)
+
+
+def main(_: Sequence[str]) -> int | None:
+    """Prepares, or verifies."""
+    # Before any worker starts: each would say on standard error that it found no GPU.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    workers = _WORKERS.value or _cores()
+    if _VERIFY.value:
+        return _verify(workers)
+    wanted = settings.Settings(
+        short_side=_SHORT_SIDE.value,
+        frame_rate=_FRAME_RATE.value,
+        quality=_QUALITY.value,
+        segment_seconds=_SEGMENT_SECONDS.value,
+        shard_megabytes=_SHARD_MEGABYTES.value,
+        videos_per_task=_VIDEOS_PER_TASK.value,
+        seed=_SEED.value,
+        frame_folder_rate=_FRAME_FOLDER_RATE.value,
+    )
+    line = run.Line()
+    contents = run.prepare(
+        _INPUT.value,
+        _OUTPUT.value,
+        wanted,
+        workers=workers,
+        runner=_RUNNER.value,
+        pipeline_options=_PIPELINE_OPTIONS.value,
+        show=line,
+    )
+    line.close()
+    print(run.summary(contents))
+
+
+def _cores() -> int:
+    """Those this process may use, where the system says so."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+
+def _verify(workers: int) -> int:
+    shards, problems = index.verify(_OUTPUT.value, workers)
+    print(*problems, sep='\n', end='\n' if problems else '')
+    print(f'{shards - len(problems)} of {shards} shards are as they were written.')
+    if problems:
+        print('Run the command that made them again: it makes these anew and keeps the others.')
+    return 1 if problems else 0
+
+
+if __name__ == '__main__':
+    command.run(main)
