@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import itertools
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from stfc3_tf import checks
@@ -22,9 +23,9 @@ from stfc3_tf import tracking
 from stfc3_tf.benchmarks import codecs
 from stfc3_tf.propagation import PropagationSettings
 
-# Pixels of the short side above which frames are shrunk for the encoder: the size at which DAVIS
-# is evaluated.
-SHORT_SIDE = 480
+# Pixels of the short side above which frames are shrunk for the encoder, unless told otherwise:
+# the size at which DAVIS is evaluated.
+MOST_SHORT_SIDE = 480
 # Below this, encoders that pad by reflection have nothing to reflect.
 _LEAST_SIDE = 16
 
@@ -63,7 +64,7 @@ def propagate_masks(
     frames: Iterable[np.ndarray],
     first_mask: np.ndarray,
     settings: PropagationSettings | None = None,
-    short_side: int = SHORT_SIDE,
+    short_side: int | None = None,
 ) -> Iterator[MaskLabel]:
     """Carries a mask from the first of some frames to the others.
 
@@ -72,7 +73,8 @@ def propagate_masks(
       frames: uint8 [height, width, 3] RGB, all of one size; read as results are asked for.
       first_mask: int [height, width] of object numbers, 0 the background, of the first frame.
       settings: of the propagation; by default `PropagationSettings()`.
-      short_side: frames whose short side is longer are shrunk to it for the encoder.
+      short_side: pixels of the short side at which frames are shown to the encoder; more is finer
+        and slower. By default that of the frames, but at most 480.
 
     Returns:
       An iterator of one label a frame, the first being the one given.
@@ -103,7 +105,7 @@ def propagate_points(
     frames: Iterable[np.ndarray],
     first_points: np.ndarray,
     settings: PropagationSettings | None = None,
-    short_side: int = SHORT_SIDE,
+    short_side: int | None = None,
 ) -> Iterator[PointLabel]:
     """Carries points from the first of some frames to the others.
 
@@ -163,42 +165,77 @@ def _tracker(
     encoder: tracking.FeatureExtractor,
     first: np.ndarray,
     settings: PropagationSettings | None,
-    short_side: int,
+    short_side: int | None,
 ) -> tracking.PropagationTracker:
-    checks.whole_number('short_side', short_side, least=_LEAST_SIDE)
-    input_size = tracking.InputSize()
-    if min(first.shape[:2]) > short_side:
-        input_size = tracking.InputSize('short_side', short_side, interpolation='area')
+    shorter = min(first.shape[:2])
+    side = min(shorter, MOST_SHORT_SIDE) if short_side is None else short_side
+    checks.whole_number('short_side', side, least=_LEAST_SIDE)
+    interpolation = 'area' if side < shorter else 'bilinear'
+    input_size = tracking.InputSize('short_side', side, interpolation=interpolation)
     return tracking.PropagationTracker(encoder, settings or PropagationSettings(), input_size)
 
 
 class _MaskCodec:
-    """Between `MaskLabel` and soft label maps, channel 0 the background."""
+    """Between `MaskLabel` and soft label maps, channel 0 the background.
+
+    A cell's label is the mean over the pixels about its centre; a pixel's is read between the true
+    centres of the cells. The benchmarks' codec takes cells for blocks of the
+    image, as published scripts do, which is wrong by half a cell, and more without padding.
+    """
 
     def __init__(self, numbers: list[int]):
         self._numbers = numbers
 
     def encode(self, label: MaskLabel, geometry: tracking.Geometry) -> np.ndarray:
         """Returns float32 [rows, columns, 1 + objects]; raises UserError if one is too small."""
-        soft = labels.mask_to_labels(label.mask, self._numbers, geometry.grid_size)
-        for number, mass in zip(self._numbers, soft.sum(axis=(0, 1))[1:]):
-            if not mass:
+        pixels_from_cells = _pixels_from_cells(geometry)
+        # Odd, so that the pixels averaged lie about the cell's centre.
+        extent = pixels_from_cells.diagonal()[:2].astype(int) | 1
+        means = cv2.blur(labels.one_hot(label.mask, self._numbers), extent.tolist())
+        soft = _resample(means, pixels_from_cells, geometry.grid_size)
+        winners = np.unique(soft.argmax(axis=-1))
+        for channel, number in enumerate(self._numbers, 1):
+            if channel not in winners:
                 raise errors.UserError(
-                    f'Object {number} of the mask, {np.sum(label.mask == number)} pixels, falls '
-                    f'between the {geometry.grid_size[1]}x{geometry.grid_size[0]} feature cells: '
-                    'mark more of it, or raise short_side.'
+                    f'Object {number} of the mask, {np.sum(label.mask == number)} pixels, is lost '
+                    f'between feature cells of {extent[0]}x{extent[1]} pixels: mark more of it, '
+                    'leave it out, or raise short_side.'
                 )
         return soft
 
     def decode(self, soft: np.ndarray, geometry: tracking.Geometry) -> MaskLabel:
         """Returns the mask at the frames' size."""
-        mask = labels.labels_to_mask(soft, self._numbers, geometry.label_size)
+        cells_from_pixels = np.linalg.inv(_pixels_from_cells(geometry))
+        enlarged = _resample(soft, cells_from_pixels, geometry.label_size)
+        mask = np.array([0, *self._numbers], np.min_scalar_type(self._numbers[-1]))
         winner = soft.argmax(axis=-1)
         confidence = {
             number: float(soft[winner == channel, channel].mean()) if channel in winner else 0.0
             for channel, number in enumerate(self._numbers, 1)
         }
-        return MaskLabel(mask, confidence)
+        return MaskLabel(mask[enlarged.argmax(axis=-1)], confidence)
+
+
+def _pixels_from_cells(geometry: tracking.Geometry) -> np.ndarray:
+    """float64 [3, 3], acts on (column, row, 1): the pixel of the frame on which a cell is centred."""
+    pixels = np.array(geometry.label_size[::-1]) / np.array(geometry.input_size[::-1])
+    offset = (geometry.cell_grid.first + 0.5) * pixels - 0.5
+    return np.array(
+        [
+            [geometry.cell_grid.stride * pixels[0], 0, offset[0]],
+            [0, geometry.cell_grid.stride * pixels[1], offset[1]],
+            [0, 0, 1],
+        ]
+    )
+
+
+def _resample(
+    maps: np.ndarray, source_from_target: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Bilinear, in indices; the edge goes on outside: [height, width, channels] -> of another size."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    border = cv2.BORDER_REPLICATE
+    return cv2.warpAffine(maps, source_from_target[:2], size[::-1], flags=flags, borderMode=border)
 
 
 class _PointCodec:

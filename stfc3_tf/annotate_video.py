@@ -18,7 +18,6 @@ import shutil
 from typing import Any, Union
 
 import stfc3_tf
-from stfc3_tf import annotate
 from stfc3_tf import annotations
 from stfc3_tf import errors
 from stfc3_tf import label_files
@@ -90,7 +89,7 @@ def annotate_video(
     frame: int,
     output_dir: str,
     settings: propagation.PropagationSettings | None = None,
-    short_side: int = annotate.SHORT_SIDE,
+    short_side: int | None = None,
 ) -> Result:
     """Carries the labels of one frame to all frames of a video, and writes what comes out.
 
@@ -139,7 +138,7 @@ class _Run:
     annotation: Annotation
     frame: int
     settings: propagation.PropagationSettings
-    short_side: int
+    short_side: int | None
     result: Result | None = None
 
     def write(self, folder: str) -> None:
@@ -156,7 +155,7 @@ class _Run:
         label_files.write_json(posixpath.join(folder, 'result.json'), self._record())
 
     def _propagate(self, files: label_files.MaskFiles | label_files.TrackFiles) -> Result:
-        """Labels all frames: first those before the labelled one, then those after it."""
+        """Labels all frames, onwards and then backwards from the labelled one."""
         counter = progress.FrameCounter('labels', self.footage.stated_count)
         onwards = self.footage.frames(self.frame)
         try:
@@ -165,12 +164,12 @@ class _Run:
             raise errors.UserError(f'Frame {self.frame} cannot be reached: {error}') from error
         first = last = self.frame
         reasons = []
-        for frames in (self.footage.backwards(self.frame), onwards):
+        for frames in (onwards, self.footage.backwards(self.frame)):
             try:
                 for frame, label in self._labels(itertools.chain([labelled], frames)):
                     files.put(frame, label)
                     first, last = min(first, frame.number), max(last, frame.number)
-                    counter.step()
+                    counter.show(last - first + 1)
             except source.UnreadableVideo as error:
                 reasons.append(str(error))
         counter.finish()
@@ -204,7 +203,7 @@ class _Run:
         for frame in itertools.islice(self.footage.frames(numbers.start), len(numbers)):
             start = frame.time if start is None else start
             yield frame.time - start, files.draw(frame)
-            counter.step()
+            counter.show(frame.number - numbers.start + 1)
         counter.finish()
 
     def _record(self) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class MaskAnnotation:
         encoder: tracking.FeatureExtractor,
         frames: Iterable[np.ndarray],
         settings: PropagationSettings,
-        short_side: int,
+        short_side: int | None,
     ) -> Iterator[annotate.MaskLabel]:
         """See `annotate.propagate_masks`."""
         return annotate.propagate_masks(encoder, frames, self.mask, settings, short_side)
@@ -77,7 +77,7 @@ class PointAnnotation:
         encoder: tracking.FeatureExtractor,
         frames: Iterable[np.ndarray],
         settings: PropagationSettings,
-        short_side: int,
+        short_side: int | None,
     ) -> Iterator[annotate.PointLabel]:
         """See `annotate.propagate_points`."""
         return annotate.propagate_points(encoder, frames, self.points, settings, short_side)

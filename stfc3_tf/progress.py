@@ -139,11 +139,11 @@ class FrameCounter:
         self._interval = 0.5 if self._terminal else 30.0
         self._count = 0
 
-    def step(self) -> None:
-        """One more frame is done."""
+    def show(self, count: int) -> None:
+        """So many frames are done."""
         now = time.perf_counter()
-        self._count += 1
-        if self._count == 1:
+        first, self._count = not self._count, count
+        if first:
             # Graphs are traced for the first frame; counting from its end keeps that out.
             self._start = self._shown = now
         elif now - self._shown >= self._interval:

@@ -15,7 +15,6 @@ import sys
 
 from absl import flags
 
-from stfc3_tf import annotate
 from stfc3_tf import annotate_video
 from stfc3_tf import annotations
 from stfc3_tf import checks
@@ -51,9 +50,9 @@ _OUTPUT_DIR = flags.DEFINE_string(
 )
 _SHORT_SIDE = flags.DEFINE_integer(
     'short_side',
-    annotate.SHORT_SIDE,
-    'Frames with a longer short side are shrunk to so many pixels for the encoder. More is finer '
-    'and slower. Results have the size of the video.',
+    None,
+    'Pixels of the short side at which frames are shown to the encoder: more is finer and slower. '
+    "By default the video's own, but at most 480. Results have the size of the video.",
 )
 _FRAME_RATE = flags.DEFINE_float('frame_rate', 24.0, 'Pictures per second of a folder of pictures.')
 _GIN_BINDINGS = flags.DEFINE_multi_string(

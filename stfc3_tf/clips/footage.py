@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import contextlib
 import itertools
 from typing import NamedTuple, Protocol
+import zlib
 
 import av
 import numpy as np
@@ -63,6 +64,7 @@ class Footage(Protocol):
         """Yields the frames from number `start` to the last.
 
         Raises:
+          errors.UserError: there are no more than `start` frames.
           source.UnreadableVideo: on reaching what cannot be decoded or has another size.
         """
 
@@ -109,6 +111,7 @@ class _Folder:
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `Footage.frames`."""
+        _check_start(self.name, start, len(self._paths))
         return map(self._read, range(start, len(self._paths)))
 
     def backwards(self, stop: int) -> Iterator[Frame]:
@@ -127,7 +130,8 @@ class _File:
     def __init__(self, path: str):
         self.name = path
         self.size = None
-        self._stamps: list[int] = []  # Of every frame decoded so far, in ticks of the stream.
+        # Time in ticks of the stream, and checksum, of every frame decoded so far.
+        self._stamps: list[tuple[int, int]] = []
         with video.translated_errors(path), video.opened(path) as (_, stream):
             self._tick = float(stream.time_base)
             self.frame_rate = float(stream.average_rate or 24)
@@ -144,6 +148,7 @@ class _File:
         """See `Footage.frames`; frames before `start` are decoded too."""
         for number, frame in enumerate(self._decoded(start), start):
             yield self._shown(number, frame)
+        _check_start(self.name, start, len(self._stamps))
 
     def backwards(self, stop: int) -> Iterator[Frame]:
         """See `Footage.backwards`."""
@@ -163,43 +168,57 @@ class _File:
             for number, frame in enumerate(container.decode(stream)):
                 if number == len(self._stamps):
                     video.time_of(self.name, frame)
-                    self._stamps.append(frame.pts)
+                    self._stamps.append(_stamp(frame))
                 if number >= start:
                     yield video.intact(self.name, frame)
 
     def _sought(self, start: int, stop: int) -> list[av.VideoFrame] | None:
         """Frames start ... stop - 1 by seeking, or None if that does not lead to exactly these."""
         wanted = self._stamps[start:stop]
-        if any(later <= earlier for earlier, later in zip(wanted, wanted[1:])):
-            return None
         for lead in _LEADS:
             with contextlib.suppress(source.UnreadableVideo):
-                frames = self._between(wanted[0] - round(lead / self._tick), wanted[0], wanted[-1])
-                if [frame.pts for frame in frames] == wanted:
+                frames = self._alike(wanted, wanted[0][0] - round(lead / self._tick))
+                if [_stamp(frame) for frame in frames] == wanted:
                     return frames
         return None
 
-    def _between(self, sought: int, first: int, last: int) -> list[av.VideoFrame]:
-        """Frames with stamps in first ... last, decoded from the key frame before `sought`."""
+    def _alike(self, wanted: list[tuple[int, int]], sought: int) -> list[av.VideoFrame]:
+        """Frames within the times of those wanted, decoded from the key frame before `sought`."""
+        first, last = wanted[0][0], wanted[-1][0]
         with video.translated_errors(self.name), video.opened(self.name) as (container, stream):
             stream.thread_type = 'AUTO'
             container.seek(sought, stream=stream)
-            decoded = itertools.takewhile(
-                lambda frame: frame.pts <= last, _stamped(container, stream)
-            )
-            return [video.intact(self.name, frame) for frame in decoded if frame.pts >= first]
+            decoded = _timed(container, stream)
+            decoded = itertools.takewhile(lambda frame: frame.pts <= last, decoded)
+            found = (video.intact(self.name, frame) for frame in decoded if frame.pts >= first)
+            return list(itertools.islice(found, len(wanted)))
 
     def _shown(self, number: int, frame: av.VideoFrame) -> Frame:
-        time = (frame.pts - self._stamps[0]) * self._tick
+        time = (frame.pts - self._stamps[0][0]) * self._tick
         image = _of_size(f'{self.name}: frame {number}', video.upright_rgb(frame), self.size)
         return Frame(number, time, image)
 
 
-def _stamped(
+def _stamp(frame: av.VideoFrame) -> tuple[int, int]:
+    """What tells a frame from others: seeking may give the right time with the wrong picture."""
+    plane = frame.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+    # What lies behind the width of a row may be anything.
+    return frame.pts, zlib.crc32(np.ascontiguousarray(rows[:, : plane.width]))
+
+
+def _timed(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[av.VideoFrame]:
     """Decodes; right after a seek some containers give frames whose time they do not know."""
     return (frame for frame in container.decode(stream) if frame.pts is not None)
+
+
+def _check_start(name: str, start: int, count: int) -> None:
+    if start >= count:
+        raise errors.UserError(
+            f'{name} has no frame {start}: its {count} frames are numbered from 0 to {count - 1}.'
+        )
 
 
 def _of_size(name: str, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
