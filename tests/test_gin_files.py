@@ -9,10 +9,14 @@ import tensorflow as tf
 
 from stfc3_tf import clips, colour, command, errors, training
 from stfc3_tf.benchmarks import synthetic_scenes
+from stfc3_tf.reproduction import plan as reproduction_plan
 
 ROOT = pathlib.Path(__file__).parent.parent
+PLAN = ROOT / 'gin/small/reproduce.gin'
 TRAINING_FILES = sorted(
-    p for p in (ROOT / 'gin').rglob('*.gin') if 'eval' not in p.relative_to(ROOT).parts
+    p
+    for p in (ROOT / 'gin').rglob('*.gin')
+    if 'eval' not in p.relative_to(ROOT).parts and p != PLAN
 )
 SMALL = ['resnet18.width = 4', 'resnet18.head_widths = (8, 6)', 'train.batch_size = 1']
 
@@ -72,6 +76,40 @@ def test_configuration_says_what_it_is_needs_costs_and_gave(path):
     assert head.startswith('# ')
     for word in ('needs', 'costs', 'gave'):
         assert word in head
+
+
+def test_small_rows_differ_from_their_base_in_what_their_names_say():
+    small = ROOT / 'gin/small'
+    base = set(reproduction_plan.configuration_text([str(small / 'base.gin')], []).splitlines())
+    allowed = {
+        'fc3': {'ViewSampler.tracks', 'ViewSampler.colours', 'resnet18.padding'},
+        'stfc3': set(),
+        'stfc3_colour': {'ViewSampler.colours'},
+        'stfc3_released_warp': {'Learner.warp_convention'},
+        'crop_area': {'CROP_AREA'},
+        'fc3_nopad': {
+            *('ViewSampler.tracks', 'ViewSampler.colours', 'resnet18.padding'),
+            *('ViewSampler.view_size', 'train.batch_size', 'watch.held_out_score'),
+        },
+    }
+    for path in small.glob('*.gin'):
+        if path in (PLAN, small / 'base.gin'):
+            continue
+        row = set(reproduction_plan.configuration_text([str(path)], []).splitlines())
+        changed = {line.split(' = ')[0] for line in row ^ base if ' = ' in line}
+        family = path.stem if path.stem in allowed else path.stem.rpartition('_')[0]
+        assert changed <= allowed[family], path.name
+
+
+def test_the_plan_names_the_small_rows_and_the_width_of_their_base():
+    plan = reproduction_plan.read_plan(str(PLAN))
+    rows = {pathlib.Path(file).name for file in plan.configurations}
+    files = {path.name for path in PLAN.parent.glob('*.gin')}
+    assert rows == files - {'base.gin', 'reproduce.gin', 'crop_area_008.gin'}
+    assert set(plan.published) <= {pathlib.Path(file).stem for file in plan.configurations}
+    command.parse_gin([str(PLAN.parent / 'base.gin')], [])
+    width = gin.query_parameter('resnet18.width')
+    assert list(plan.baselines['random'].bindings) == [f'resnet18.width = {width}']
 
 
 def test_the_papers_settings():

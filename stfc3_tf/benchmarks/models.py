@@ -25,7 +25,7 @@ class SavedEncoder:
           errors.UserError: no SavedModel there, or one without the signature.
         """
         self._encoder = serving.load(path)
-        self._digest = _saved_model_digest(path)
+        self._digest = saved_model_digest(path)
         self.cell_grid = self._encoder.cell_grid
 
     def features(self, frames: np.ndarray) -> np.ndarray:
@@ -38,7 +38,8 @@ class SavedEncoder:
         return {'saved_model_sha256': self._digest, 'cell_grid': self.cell_grid._asdict()}
 
 
-def _saved_model_digest(path: str) -> str:
+def saved_model_digest(path: str) -> str:
+    """Returns the SHA-256 of a SavedModel's graph and variables."""
     variables = posixpath.join(path, 'variables')
     paths = [posixpath.join(path, 'saved_model.pb')]
     if tf.io.gfile.isdir(variables):

@@ -1,0 +1,221 @@
+"""The table of a reproduction: a row a configuration, mean and spread over its seeds.
+
+results.json    everything, the figure of each seed included, as its own results.json has it
+results.csv     mean, spread and number of seeds
+results.md      the same for people, with what failed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import csv
+import functools
+import io
+import json
+import os
+import pathlib
+import platform
+import statistics
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+import stfc3_tf
+from stfc3_tf import errors, writing
+from stfc3_tf.figures import events
+from stfc3_tf.reproduction import parts as parts_lib, plan as plans
+from stfc3_tf.reproduction.parts import Part
+from stfc3_tf.reproduction.running import FAILED, FINISHED, Outcome
+
+
+class Column(NamedTuple):
+    """A figure of the table.
+
+    Attributes:
+      kind: of the parts that give it.
+      figure: its name there.
+      scale: factor for people.
+      decimals: for people.
+    """
+
+    kind: str
+    figure: str
+    scale: float = 1.0
+    decimals: int = 2
+
+    @property
+    def name(self) -> str:
+        return self.figure if self.kind == parts_lib.TRAIN else f'{self.kind} {self.figure}'
+
+
+LOSS = Column(parts_lib.TRAIN, 'loss')
+RETURN_PROBABILITY = Column(parts_lib.TRAIN, 'return probability', decimals=3)
+COLLAPSE = Column(parts_lib.TRAIN, 'collapse ratio')
+HOURS = Column(parts_lib.TRAIN, 'hours')
+TRAINING_COLUMNS = [LOSS, RETURN_PROBABILITY, COLLAPSE, HOURS]
+
+
+def columns_of(plan: plans.Plan) -> list[Column]:
+    """The columns: the benchmarks' figures, then those of training."""
+    found = [
+        Column(name, figure, benchmark.scale, 1 if benchmark.scale >= 10 else 3)
+        for name, benchmark in plan.benchmarks.items()
+        for figure in benchmark.figures
+    ]
+    return found + TRAINING_COLUMNS
+
+
+def write_table(
+    plan: plans.Plan,
+    parts: Sequence[Part],
+    outcomes: Mapping[str, Outcome],
+    output_dir: pathlib.Path,
+) -> None:
+    """Writes results.json, results.csv and results.md of what is finished.
+
+    Raises:
+      errors.UserError: a benchmark has no such figure as the plan names.
+    """
+    columns = columns_of(plan)
+    table = _table(plan, parts, outcomes, columns)
+    text = json.dumps(table, indent=1) + '\n'
+    writing.write_text(str(output_dir / 'results.json'), text)
+    writing.write_text(str(output_dir / 'results.csv'), _as_csv(table, columns))
+    writing.write_text(str(output_dir / 'results.md'), _as_markdown(plan, table, columns))
+
+
+def _table(plan, parts, outcomes, columns) -> dict[str, Any]:
+    rows = dict.fromkeys(part.row for part in sorted(parts, key=lambda p: _plan_order(plan, p.row)))
+    return {
+        'rows': {
+            row: _row([part for part in parts if part.row == row], outcomes, columns)
+            for row in rows
+        },
+        'failed': {
+            part.name: outcomes[part.name].why
+            for part in parts
+            if outcomes[part.name].state == FAILED
+        },
+        'not_run': [
+            part.name for part in parts if outcomes[part.name].state not in (FINISHED, FAILED)
+        ],
+        'versions': {'stfc3_tf': stfc3_tf.__version__, 'tensorflow': tf.__version__},
+        'machine': f'{os.cpu_count()} processors, {platform.machine()}, {platform.platform()}',
+    }
+
+
+def _plan_order(plan: plans.Plan, row: str) -> int:
+    rows = [*plan.baselines, *map(plans.row_name, plan.configurations)]
+    return rows.index(row) if row in rows else len(rows)
+
+
+def _row(
+    parts: Sequence[Part], outcomes: Mapping[str, Outcome], columns: Sequence[Column]
+) -> dict[str, Any]:
+    """Seeds, commands and figures of a row; where a figure is missing, why."""
+    figures, missing = {}, {}
+    for column in columns:
+        sources = [part for part in parts if part.kind == column.kind]
+        found = {
+            str(part.seed): _value(part, outcomes[part.name], column.figure)
+            for part in sources
+            if outcomes[part.name].state == FINISHED
+        }
+        if found:
+            figures[column.name] = _summary(found)
+        elif sources:
+            failed = any(outcomes[part.name].state == FAILED for part in sources)
+            missing[column.name] = 'failed' if failed else 'not run'
+    return {
+        'seeds': list(dict.fromkeys(part.seed for part in parts)),
+        'figures': figures,
+        'missing': missing,
+    }
+
+
+def _summary(values: Mapping[str, float]) -> dict[str, Any]:
+    """Mean and sample standard deviation (of one value there is none)."""
+    numbers = list(values.values())
+    spread = statistics.stdev(numbers) if len(numbers) > 1 else None
+    return {'mean': statistics.fmean(numbers), 'spread': spread, 'by_seed': dict(values)}
+
+
+def _value(part: Part, outcome: Outcome, figure: str) -> float:
+    if part.kind == parts_lib.TRAIN:
+        return _training_figures(part.folder, outcome.seconds)[figure]
+    metrics = json.loads(part.result.read_text())['metrics']
+    if figure not in metrics:
+        raise errors.UserError(
+            f"{part.kind}/Benchmark.figures: there is no '{figure}', only {', '.join(metrics)}."
+        )
+    return metrics[figure]
+
+
+@functools.cache
+def _training_figures(model_dir: pathlib.Path, seconds: float) -> dict[str, float]:
+    """The training columns of a finished run, which took `seconds`."""
+    scalars = events.read_scalars(str(model_dir))
+    _, collapse = scalars.get('probe/collapse_ratio', (0, [float('nan')]))
+    return {
+        LOSS.figure: _last_tenth(*scalars['train/loss']),
+        RETURN_PROBABILITY.figure: _last_tenth(*scalars['train/return_probability']),
+        COLLAPSE.figure: float(collapse[-1]),
+        HOURS.figure: seconds / 3600,
+    }
+
+
+def _last_tenth(steps: np.ndarray, values: np.ndarray) -> float:
+    """The mean of a figure over the last tenth of a run."""
+    return float(np.mean(values[steps > 0.9 * steps[-1]]))
+
+
+def _as_csv(table: Mapping[str, Any], columns: Sequence[Column]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator='\n')
+    names = [column.name for column in columns]
+    headings = [f'{name} {what}' for name in names for what in ('mean', 'spread', 'seeds')]
+    writer.writerow(['row', *headings])
+    for row, contents in table['rows'].items():
+        cells = [_csv_cells(contents['figures'].get(name)) for name in names]
+        writer.writerow([row, *(cell for three in cells for cell in three)])
+    return file.getvalue()
+
+
+def _csv_cells(figure: Mapping[str, Any] | None) -> list[Any]:
+    if figure is None:
+        return ['', '', 0]
+    spread = '' if figure['spread'] is None else figure['spread']
+    return [figure['mean'], spread, len(figure['by_seed'])]
+
+
+def _as_markdown(plan: plans.Plan, table: Mapping[str, Any], columns: Sequence[Column]) -> str:
+    headings = ['', 'seeds', *(column.name for column in columns)]
+    if plan.published:
+        headings.append(plan.published_heading)
+    lines = [_line(headings), _line(['---'] * len(headings))]
+    for row, contents in table['rows'].items():
+        cells = [f'`{row}`', str(len(contents['seeds']))]
+        cells += [_cell(contents, column) for column in columns]
+        if plan.published:
+            cells.append(plan.published.get(row, ''))
+        lines.append(_line(cells))
+    lines += ['', 'Mean ± sample standard deviation over the seeds.']
+    if table['failed']:
+        lines += ['', 'Failed:', '']
+        lines += [f'* {name}: {why}' for name, why in table['failed'].items()]
+    return '\n'.join(lines) + '\n'
+
+
+def _cell(row: Mapping[str, Any], column: Column) -> str:
+    figure = row['figures'].get(column.name)
+    if figure is None:
+        return row['missing'].get(column.name, '')
+    numbers = [figure['mean'], figure['spread']]
+    shown = [f'{column.scale * n:.{column.decimals}f}' for n in numbers if n is not None]
+    count, seeds = len(figure['by_seed']), len(row['seeds'])
+    return ' ± '.join(shown) + (f' ({count} of {seeds} seeds)' if count < seeds else '')
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f'| {" | ".join(cells)} |'
