@@ -35,8 +35,6 @@ _Frames = Iterator[footage_lib.Frame]
 
 # Of the overlay and the masks, at the least: a still picture compresses to no less.
 _BYTES_PER_PIXEL = 0.005
-# A header that promises as many times the frames found is no rounding.
-_CUT_OFF = 1.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,8 +171,6 @@ class _Run:
             except source.UnreadableVideo as error:
                 reasons.append(str(error))
         counter.finish()
-        if (self.footage.stated_count or 0) > _CUT_OFF * (last + 1):
-            reasons.append(f'its header promises {self.footage.stated_count} frames')
         return Result(first, last, '; '.join(reasons) or None)
 
     def _labels(self, frames: _Frames) -> Iterator[tuple[footage_lib.Frame, Any]]:
@@ -216,6 +212,7 @@ class _Run:
             'frame_rate': self.footage.frame_rate,
             'labelled_frame': self.frame,
             **dataclasses.asdict(self.result),
+            'model': self.encoder.settings(),
             'short_side': self.short_side,
             'propagation': dataclasses.asdict(self.settings),
             'version': stfc3_tf.__version__,

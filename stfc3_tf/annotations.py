@@ -18,6 +18,7 @@ import json
 
 import numpy as np
 from PIL import Image
+import tensorflow as tf
 
 from stfc3_tf import annotate
 from stfc3_tf import errors
@@ -119,13 +120,21 @@ def read_mask(path: str, size: tuple[int, int]) -> MaskAnnotation:
 def _is_grey(path: str) -> bool:
     """Whether an image holds shades of grey, after making sure that it is an image."""
     try:
-        image = Image.open(io.BytesIO(files.read_bytes(path)))
+        image = Image.open(io.BytesIO(_contents(path)))
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
         raise errors.UserError(
             f'{path} is not a readable image: give a mask as a palette or grey PNG.'
         ) from error
     return image.mode == 'L'
+
+
+def _contents(path: str) -> bytes:
+    try:
+        with tf.io.gfile.GFile(path, 'rb') as file:
+            return file.read()
+    except tf.errors.OpError as error:
+        raise errors.UserError(f'{path} is missing or cannot be read: {error.message}') from error
 
 
 def read_points(path: str, size: tuple[int, int]) -> PointAnnotation:
@@ -140,7 +149,7 @@ def read_points(path: str, size: tuple[int, int]) -> PointAnnotation:
         frame.
     """
     try:
-        text = files.read_bytes(path).decode('utf-8-sig')
+        text = _contents(path).decode('utf-8-sig')
         named = _json_points(text) if text.lstrip()[:1] in ('{', '[') else _csv_points(text)
         names = [str(name).strip() for name, _, _ in named]
         points = np.array([(float(x), float(y)) for _, x, y in named]).reshape(-1, 2)

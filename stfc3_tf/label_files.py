@@ -74,10 +74,10 @@ class TrackFiles:
 
     def finish(self, frames: range) -> None:
         """Writes the tables of the given frames."""
-        with tf.io.gfile.GFile(posixpath.join(self._folder, 'tracks.csv'), 'w') as file:
-            file.writelines(self._csv(frames))
-        with tf.io.gfile.GFile(posixpath.join(self._folder, 'tracks.json'), 'w') as file:
-            file.writelines(self._json(frames))
+        for name, lines in (('tracks.csv', self._csv), ('tracks.json', self._json)):
+            with tf.io.gfile.GFile(posixpath.join(self._folder, name), 'w') as file:
+                for line in lines(frames):
+                    file.write(line)
 
     def _csv(self, frames: range) -> Iterator[str]:
         yield 'name,frame,time,x,y,confidence\n'
@@ -134,7 +134,7 @@ class _Rows:
 
     def __init__(self, columns: int):
         self._bytes = 8 * columns
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # Gone with this object.
 
     def put(self, number: int, values: Sequence[float]) -> None:
         self._file.seek(number * self._bytes)

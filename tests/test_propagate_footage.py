@@ -112,6 +112,39 @@ def test_pictures_of_different_sizes_are_told(tmp_path):
         next(frames)
 
 
+def cut(contents):
+    return contents[: len(contents) * 6 // 10]
+
+
+def damage(contents):
+    half = len(contents) // 2
+    noise = np.random.default_rng(1).integers(0, 256, 400, np.uint8).tobytes()
+    return contents[:half] + noise + contents[half + 400 :]
+
+
+@pytest.mark.parametrize(
+    'name, codec, change, message',
+    [
+        ('a.mkv', 'libx264', cut, r'ends after 2.\d+ s, its header says 4.80 s: it seems cut off'),
+        ('a.webm', 'libvpx-vp9', cut, 'it seems cut off'),
+        ('a.mp4', 'libx264', damage, 'Invalid data'),
+        ('a.avi', 'mpeg4', damage, 'corrupt at|Invalid data'),
+    ],
+)
+def test_a_file_broken_in_the_middle(tmp_path, name, codec, change, message):
+    path = tmp_path / name
+    write(path, pictures(120), codec, {'g': '12'})
+    whole = list(footage.open_footage(str(path)).frames())
+    assert len(whole) == 120
+    path.write_bytes(change(path.read_bytes()))
+    found = []
+    with pytest.raises(source.UnreadableVideo, match=message):
+        for frame in footage.open_footage(str(path)).frames():
+            found.append(frame)
+    assert 30 < len(found) < 90
+    assert_same(found[:25], whole[:25])
+
+
 @pytest.mark.parametrize('kind', ['folder', 'file'])
 def test_a_frame_beyond_the_end(tmp_path, kind):
     path = tmp_path

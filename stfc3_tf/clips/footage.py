@@ -28,6 +28,8 @@ CHUNK_BYTES = 512 << 20
 # Seconds before the wanted frame at which it is tried to seek: where a container's index is only
 # roughly right, a little earlier often is right enough.
 _LEADS = (0, 2, 10)
+# Seconds by which headers are wrong without anything missing.
+_CUT_OFF = 1.0
 
 
 class Frame(NamedTuple):
@@ -65,7 +67,8 @@ class Footage(Protocol):
 
         Raises:
           errors.UserError: there are no more than `start` frames.
-          source.UnreadableVideo: on reaching what cannot be decoded or has another size.
+          source.UnreadableVideo: on reaching what cannot be decoded or has another size, or the end
+            of a file that is cut off.
         """
 
     def backwards(self, stop: int) -> Iterator[Frame]:
@@ -132,11 +135,11 @@ class _File:
         self.size = None
         # Time in ticks of the stream, and checksum, of every frame decoded so far.
         self._stamps: list[tuple[int, int]] = []
-        with video.translated_errors(path), video.opened(path) as (_, stream):
+        with video.translated_errors(path), video.opened(path) as (container, stream):
             self._tick = float(stream.time_base)
             self.frame_rate = float(stream.average_rate or 24)
-            duration = (stream.duration or 0) * self._tick
-            self.stated_count = stream.frames or round(duration * self.frame_rate) or None
+            self._seconds = _stated_seconds(container, stream)
+            self.stated_count = stream.frames or round(self._seconds * self.frame_rate) or None
         first = next(self._decoded(0), None)
         if first is None:
             raise source.UnreadableVideo(path, 'holds no frames')
@@ -146,9 +149,11 @@ class _File:
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `Footage.frames`; frames before `start` are decoded too."""
+        frame = None
         for number, frame in enumerate(self._decoded(start), start):
             yield self._shown(number, frame)
         _check_start(self.name, start, len(self._stamps))
+        self._check_end(frame)
 
     def backwards(self, stop: int) -> Iterator[Frame]:
         """See `Footage.backwards`."""
@@ -193,10 +198,27 @@ class _File:
             found = (video.intact(self.name, frame) for frame in decoded if frame.pts >= first)
             return list(itertools.islice(found, len(wanted)))
 
+    def _check_end(self, frame: av.VideoFrame) -> None:
+        """A file that is cut off often just ends, without an error."""
+        end = (frame.pts - self._stamps[0][0] + (frame.duration or 0)) * self._tick
+        if self._seconds - end > max(_CUT_OFF, 0.01 * self._seconds):
+            raise source.UnreadableVideo(
+                self.name,
+                f'ends after {end:.2f} s, its header says {self._seconds:.2f} s: it seems cut off',
+                everywhere=False,
+            )
+
     def _shown(self, number: int, frame: av.VideoFrame) -> Frame:
         time = (frame.pts - self._stamps[0][0]) * self._tick
         image = _of_size(f'{self.name}: frame {number}', video.upright_rgb(frame), self.size)
         return Frame(number, time, image)
+
+
+def _stated_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """How long the header says the pictures last, 0 if it does not; sound may be longer."""
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
 
 
 def _stamp(frame: av.VideoFrame) -> tuple[int, int]:

@@ -1,0 +1,457 @@
+"""Labels carried through videos whose truth is exact: textured objects that move by whole cells."""
+
+import csv
+import fractions
+import gc
+import json
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+import time
+import weakref
+
+import av
+import numpy as np
+from PIL import Image
+import pytest
+import tensorflow as tf
+
+from stfc3_tf import annotate
+from stfc3_tf import annotate_video
+from stfc3_tf import annotations
+from stfc3_tf import errors
+from stfc3_tf import overlay
+from stfc3_tf import palette
+from stfc3_tf.benchmarks import models
+from stfc3_tf.clips import footage
+
+ROOT = pathlib.Path(__file__).parent.parent
+HEIGHT, WIDTH = 101, 133
+FRAMES = 7
+
+
+class Colours(tf.Module):
+    """Cells are centred on pixels 0, 8, ...; cells of different colours are next to orthogonal."""
+
+    def __init__(self):
+        super().__init__()
+        waves = np.random.default_rng(0).standard_normal((3, 64)) / 15
+        self.waves = tf.constant(waves, tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, 'frames')])
+    def features(self, frames):
+        phases = tf.tensordot(tf.cast(frames[:, ::8, ::8], tf.float32), self.waves, 1)
+        return {'features': tf.concat([tf.cos(phases), tf.sin(phases)], -1) / 8}
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('model') / 'saved_model')
+    module = Colours()
+    tf.saved_model.save(module, path, signatures={'features': module.features})
+    return path
+
+
+@pytest.fixture(scope='module')
+def encoder(model):
+    return models.SavedEncoder(model)
+
+
+def scene(number, scale=1):
+    """A frame and its mask: a grey ground, objects 2 and 5 of coloured patches, a cell a frame."""
+    rows, columns = -(-(HEIGHT + 4) // 8), -(-(WIDTH + 4) // 8)
+    patches, mask = np.full((rows, columns, 3), 128), np.zeros((rows, columns), np.uint8)
+    for identity, (top, left) in ((2, (1, 1 + number)), (5, (7, 10 - number))):
+        place = np.s_[top : top + 5, left : left + 6]
+        patches[place] = np.random.default_rng(identity).integers(0, 256, (5, 6, 3))
+        mask[place] = identity
+    pixels = np.s_[4 : 4 + HEIGHT, 4 : 4 + WIDTH]  # Patches are centred on cells.
+    frame, mask = (part.repeat(8, 0).repeat(8, 1)[pixels] for part in (patches, mask))
+    return (part.repeat(scale, 0).repeat(scale, 1) for part in (frame.astype(np.uint8), mask))
+
+
+def frames_and_masks(scale=1):
+    return zip(*(scene(number, scale) for number in range(FRAMES)))
+
+
+def write_folder(path, count=FRAMES):
+    path.mkdir()
+    for number in range(count):
+        Image.fromarray(next(scene(number % FRAMES))).save(path / f'{number}.png')
+    return str(path)
+
+
+def write_mask(path, number):
+    image = Image.fromarray(list(scene(number))[1])
+    image.putpalette(palette.DAVIS.tobytes())
+    image.save(path)
+    return str(path)
+
+
+def assert_masks_agree(found, truth, within):
+    """Masks agree but for pixels so near to the truth's borders; corners come back rounded."""
+    reach = 2 * within + 1
+    padded = np.pad(truth, within, mode='edge')
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (reach, reach))
+    inner = windows.min((2, 3)) == windows.max((2, 3))
+    assert inner.mean() > 0.6 and (found == truth).mean() > 0.98
+    np.testing.assert_array_equal(found[inner], truth[inner])
+
+
+@pytest.mark.parametrize('order', [1, -1], ids=['onwards', 'backwards'])
+@pytest.mark.parametrize('scale, short_side', [(1, None), (2, HEIGHT)], ids=['native', 'shrunk'])
+def test_masks_follow_their_objects(encoder, order, scale, short_side):
+    frames, masks = (part[::order] for part in frames_and_masks(scale))
+    results = list(annotate.propagate_masks(encoder, frames, masks[0], short_side=short_side))
+    assert len(results) == FRAMES
+    for result, truth in zip(results, masks):
+        assert result.mask.shape == truth.shape and result.mask.dtype == np.uint8
+        assert_masks_agree(result.mask, truth, within=2 * scale)
+        assert set(result.confidence) == {2, 5}
+        assert all(0.8 < confidence <= 1.0001 for confidence in result.confidence.values())
+
+
+@pytest.mark.parametrize('order', [1, -1], ids=['onwards', 'backwards'])
+@pytest.mark.parametrize('scale, short_side', [(1, None), (2, HEIGHT)], ids=['native', 'shrunk'])
+def test_points_follow_their_objects(encoder, order, scale, short_side):
+    frames, _ = (part[::order] for part in frames_and_masks(scale))
+    first = scale * np.array([[8 * 3 + 3.3, 24 - 2.2], [8 * 12 + 1.0, 72.4]])
+    if order < 0:
+        first += scale * (FRAMES - 1) * np.array([[8, 0], [-8, 0]])
+    results = list(annotate.propagate_points(encoder, frames, first, short_side=short_side))
+    assert len(results) == FRAMES
+    for number, result in enumerate(results):
+        truth = first + order * number * scale * np.array([[8, 0], [-8, 0]])
+        np.testing.assert_allclose(result.points, truth, atol=0.3 * scale)
+        assert np.all(result.confidence > 0.95) and np.all(result.confidence <= 1)
+
+
+def test_confidence_falls_when_the_object_is_gone(encoder):
+    frames, masks = frames_and_masks()
+    gone = [*frames[:2], np.full_like(frames[0], 128)]
+    *_, seen, lost = annotate.propagate_masks(encoder, gone, masks[0])
+    assert min(seen.confidence.values()) > 0.8 and lost.confidence == {2: 0.0, 5: 0.0}
+    assert not lost.mask.any()
+    points = np.array([[24.0, 24.0]])
+    *_, seen, lost = annotate.propagate_points(encoder, gone, points)
+    assert seen.confidence[0] > 0.95 and lost.confidence[0] < 0.3
+
+
+def test_few_frames_are_held_at_a_time(encoder):
+    alive, most = weakref.WeakSet(), []
+
+    class Picture(np.ndarray):
+        """Knows a weak reference, other than plain arrays."""
+
+        __hash__ = object.__hash__
+
+    def frames():
+        for number in range(60):
+            frame = next(scene(number % FRAMES)).view(Picture)
+            alive.add(frame)
+            most.append(len(alive))
+            yield frame
+
+    masks = annotate.propagate_masks(encoder, frames(), list(scene(0))[1])
+    assert sum(1 for _ in masks) == 60
+    gc.collect()
+    assert max(most) <= 3 and not alive
+
+
+@pytest.mark.parametrize(
+    'call, message',
+    [
+        (lambda e, f, m: annotate.propagate_masks(e, [], m), 'no frames'),
+        (
+            lambda e, f, m: annotate.propagate_masks(e, f, m[1:]),
+            r'uint8 \[100, 133\].*\[101, 133\]',
+        ),
+        (lambda e, f, m: annotate.propagate_masks(e, f, m * 0), 'no object'),
+        (lambda e, f, m: annotate.propagate_masks(e, f, m / 2), 'float64'),
+        (lambda e, f, m: annotate.propagate_masks(e, f, m, short_side=0), 'short_side=0'),
+        (lambda e, f, m: annotate.propagate_masks(e, [f[0][:9]], m[:9]), '16 pixels or more'),
+        (lambda e, f, m: annotate.propagate_points(e, f, [[133, 5]]), 'outside the first frame'),
+        (lambda e, f, m: annotate.propagate_points(e, f, np.zeros((0, 2))), r'\[0, 2\]'),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_encoded(encoder, call, message):
+    frames, masks = frames_and_masks()
+    with pytest.raises(errors.UserError, match=message):
+        call(encoder, frames, masks[0])
+
+
+def test_an_object_smaller_than_a_cell(encoder):
+    frames, masks = frames_and_masks()
+    mask = masks[0].copy()
+    mask[50:53, 100:102] = 9
+    with pytest.raises(
+        errors.UserError, match='Object 9 of the mask, 6 pixels, .* raise short_side'
+    ):
+        next(annotate.propagate_masks(encoder, frames, mask))
+
+
+def test_frames_of_another_size(encoder):
+    frames, masks = frames_and_masks()
+    results = annotate.propagate_masks(encoder, [frames[0], frames[1][1:]], masks[0])
+    next(results)
+    with pytest.raises(errors.UserError, match=r'Frame 1 .*\[100, 133, 3\]; all must be'):
+        next(results)
+
+
+def run(encoder, video, annotation, frame, output, **settings):
+    opened = footage.open_footage(str(video), 10)
+    annotate_video.check_output(str(output), opened)
+    return annotate_video.annotate_video(
+        encoder, opened, annotation, frame, str(output), **settings
+    )
+
+
+def decoded(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == 'h264' and stream.codec_context.pix_fmt == 'yuv420p'
+        return [
+            (frame.time, frame.to_ndarray(format='rgb24')) for frame in container.decode(stream)
+        ]
+
+
+def test_a_video_with_masks_in_its_middle_frame(encoder, tmp_path):
+    video = write_folder(tmp_path / 'frames')
+    annotation = annotations.read_mask(write_mask(tmp_path / 'm.png', 3), (HEIGHT, WIDTH))
+    output = tmp_path / 'new' / 'out'
+    result = run(encoder, video, annotation, 3, output)
+    assert result == annotate_video.Result(0, FRAMES - 1, None)
+    assert sorted(os.listdir(output)) == ['confidence.csv', 'masks', 'overlay.mp4', 'result.json']
+    assert sorted(os.listdir(output / 'masks')) == [f'{n:06d}.png' for n in range(FRAMES)]
+    for number in range(FRAMES):
+        image = Image.open(output / 'masks' / f'{number:06d}.png')
+        assert image.mode == 'P' and image.getpalette()[3:9] == [128, 0, 0, 0, 128, 0]
+        assert_masks_agree(np.asarray(image), list(scene(number))[1], within=2)
+    rows = list(csv.DictReader((output / 'confidence.csv').read_text().splitlines()))
+    assert [(row['frame'], row['object']) for row in rows] == [
+        (str(number), identity) for number in range(FRAMES) for identity in '25'
+    ]
+    assert float(rows[-1]['time']) == 0.6 and all(float(row['confidence']) > 0.8 for row in rows)
+    record = json.loads((output / 'result.json').read_text())
+    assert (record['labelled_frame'], record['stopped_by']) == (3, None)
+    assert record['propagation']['context'] == 20 and 'saved_model_sha256' in record['model']
+
+
+def test_the_overlay_shows_the_masks_where_the_objects_are(encoder, tmp_path):
+    video = write_folder(tmp_path / 'frames')
+    annotation = annotations.read_mask(write_mask(tmp_path / 'm.png', 0), (HEIGHT, WIDTH))
+    run(encoder, video, annotation, 0, tmp_path / 'out')
+    shown = decoded(tmp_path / 'out' / 'overlay.mp4')
+    np.testing.assert_allclose([when for when, _ in shown], np.arange(FRAMES) / 10, atol=1e-4)
+    for number, (_, picture) in enumerate(shown):
+        # Both sides are odd: one row and one column are added, nothing is scaled.
+        assert picture.shape == (HEIGHT + 1, WIDTH + 1, 3)
+        frame, mask = scene(number)
+        tinted = np.where(mask[..., None] > 0, frame / 2 + palette.DAVIS[mask] / 2, frame)
+        inner = np.s_[2:-2, 2:-2]
+        assert np.abs(picture[:HEIGHT, :WIDTH][inner] - tinted[inner]).mean() < 8
+
+
+def test_a_video_with_points(encoder, tmp_path):
+    video = write_folder(tmp_path / 'frames')
+    first = np.array([[24.0, 24.0], [100.0, 71.0]])
+    annotation = annotations.PointAnnotation(('a, "b"', 'nose'), first + [[32, 0], [-32, 0]])
+    run(encoder, video, annotation, 4, tmp_path / 'out')
+    assert sorted(os.listdir(tmp_path / 'out')) == [
+        'overlay.mp4',
+        'result.json',
+        'tracks.csv',
+        'tracks.json',
+    ]
+    rows = list(csv.DictReader((tmp_path / 'out' / 'tracks.csv').read_text().splitlines()))
+    frames = json.loads((tmp_path / 'out' / 'tracks.json').read_text())['frames']
+    assert len(rows) == 2 * FRAMES and [frame['frame'] for frame in frames] == list(range(FRAMES))
+    for number, frame in enumerate(frames):
+        truth = first + number * np.array([[8, 0], [-8, 0]])
+        assert frame['time'] == number / 10
+        for point, row, position in zip(frame['points'], rows[2 * number :], truth):
+            assert point['name'] == row['name'] and int(row['frame']) == number
+            np.testing.assert_allclose([point['x'], point['y']], position, atol=0.3)
+            assert float(row['x']) == point['x'] and float(row['y']) == point['y']
+            assert point['confidence'] == float(row['confidence']) > 0.95
+    shown = decoded(tmp_path / 'out' / 'overlay.mp4')
+    assert len(shown) == FRAMES
+    for number, (_, picture) in enumerate(shown):
+        x, y = first[0] + [8 * number, 0]
+        # Colour 1 of DAVIS, a dark red, in a disc that is wider than a chroma sample.
+        assert np.abs(picture[int(y), int(x)].astype(int) - palette.DAVIS[1]).max() < 60
+
+
+def test_points_without_confidence_are_rings_and_lost_ones_leave_no_trail():
+    trails = overlay.PointTrails(['one', 'two', 'three'])
+    image = np.full((960, 1280, 3), 90, np.uint8)
+    here = np.array([[40.0, 40.0], [40.0, 400.0], [np.nan, np.nan]])
+    trails.draw(image, here, np.ones(3))
+    there = here + [60, 0]
+    there[1] = np.nan
+    drawn = trails.draw(image, there, np.array([0.1, 0.0, 0.0]))
+    assert np.all(drawn[44, 98:103] == 90)  # Inside the ring, below the end of the trail.
+    np.testing.assert_array_equal(drawn[40, 70], palette.DAVIS[1])
+    assert np.all(drawn[100:] == 90) and np.all(image == 90)
+
+
+class Failing:
+    """An encoder that fails at its fourth frame."""
+
+    def __init__(self, encoder, error):
+        self.cell_grid, self.settings = encoder.cell_grid, encoder.settings
+        self._encoder, self._error, self._left = encoder, error, 3
+
+    def features(self, frames):
+        self._left -= 1
+        if self._left < 0:
+            raise self._error
+        return self._encoder.features(frames)
+
+
+@pytest.mark.parametrize(
+    'error, raised, message',
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+        (
+            tf.errors.ResourceExhaustedError(None, None, 'no memory'),
+            errors.UserError,
+            'encoder fails on frame 3 .* no memory',
+        ),
+    ],
+)
+def test_nothing_is_left_of_a_broken_run(encoder, tmp_path, error, raised, message):
+    video = write_folder(tmp_path / 'frames')
+    annotation = annotations.read_mask(write_mask(tmp_path / 'm.png', 0), (HEIGHT, WIDTH))
+    with pytest.raises(raised, match=message):
+        run(Failing(encoder, error), video, annotation, 0, tmp_path / 'out')
+    assert sorted(os.listdir(tmp_path)) == ['frames', 'm.png']
+
+
+def test_no_room_for_the_results(encoder, tmp_path):
+    video = write_folder(tmp_path / 'frames')
+    annotation = annotations.read_mask(write_mask(tmp_path / 'm.png', 0), (HEIGHT, WIDTH))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(errors.UserError, match='out.* cannot be written'):
+            run(encoder, video, annotation, 0, tmp_path / 'out')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(os.listdir(tmp_path)) == ['frames', 'm.png']
+
+
+def test_output_folders_are_checked(tmp_path):
+    opened = footage.open_footage(write_folder(tmp_path / 'frames'))
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'empty').mkdir()
+    for name, message in (
+        ('frames', 'exists and is not an empty folder'),
+        ('file', 'exists and is not an empty folder'),
+        ('file/out', 'cannot be written'),
+    ):
+        with pytest.raises(errors.UserError, match=message):
+            annotate_video.check_output(str(tmp_path / name), opened)
+    annotate_video.check_output(str(tmp_path / 'empty'), opened)
+    annotate_video.check_output(str(tmp_path / 'new'), opened)
+    opened.stated_count = 10**12
+    with pytest.raises(errors.UserError, match='MB are free .* make room'):
+        annotate_video.check_output(str(tmp_path / 'new'), opened)
+    assert sorted(os.listdir(tmp_path)) == ['empty', 'file', 'frames']
+
+
+def test_what_lies_before_a_damaged_frame_is_kept(encoder, tmp_path):
+    video = write_folder(tmp_path / 'frames')
+    damaged = tmp_path / 'frames' / '5.png'
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    annotation = annotations.read_mask(write_mask(tmp_path / 'm.png', 2), (HEIGHT, WIDTH))
+    result = run(encoder, video, annotation, 2, tmp_path / 'out')
+    assert (result.first_frame, result.last_frame) == (0, 4)
+    assert '5.png' in result.stopped_by and 'cannot be decoded' in result.stopped_by
+    assert len(os.listdir(tmp_path / 'out' / 'masks')) == 5
+    assert len(decoded(tmp_path / 'out' / 'overlay.mp4')) == 5
+    record = json.loads((tmp_path / 'out' / 'result.json').read_text())
+    assert record['stopped_by'] == result.stopped_by
+    # The labelled frame itself cannot be read.
+    with pytest.raises(errors.UserError, match='Frame 5 cannot be reached: .*5.png'):
+        run(encoder, video, annotation, 5, tmp_path / 'other')
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, '-m', 'tools.propagate', *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'},
+    )
+
+
+def test_the_command_on_a_video_file_with_irregular_times(model, tmp_path):
+    times = [0, 40, 80, 280, 300, 320, 400]
+    video = tmp_path / 'video.mkv'
+    with av.open(str(video), 'w') as container:
+        stream = container.add_stream('libx264', rate=25, options={'qp': '0', 'g': '3'})
+        stream.width, stream.height, stream.pix_fmt = WIDTH - 1, HEIGHT - 1, 'yuv444p'
+        stream.codec_context.time_base = fractions.Fraction(1, 1000)
+        for number, when in enumerate(times):
+            image = next(scene(number))[:-1, :-1]
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image))
+            frame.pts, frame.time_base = when, fractions.Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    mask = Image.open(write_mask(tmp_path / 'mask.png', 6)).crop((0, 0, WIDTH - 1, HEIGHT - 1))
+    mask.save(tmp_path / 'mask.png')
+    command = start(
+        f'--saved_model={model}',
+        f'--video={video}',
+        f'--mask={tmp_path / "mask.png"}',
+        '--frame=6',
+        f'--output_dir={tmp_path / "out"}',
+        '--gin_bindings=PropagationSettings.context = 5',
+    )
+    output, error = command.communicate(timeout=300)
+    assert command.returncode == 0, error
+    assert 'labels: 7 frames' in output and 'frames 0 to 6' in output
+    for number in range(FRAMES):
+        mask = np.asarray(Image.open(tmp_path / 'out' / 'masks' / f'{number:06d}.png'))
+        assert_masks_agree(mask, list(scene(number))[1][:-1, :-1], within=2)
+    shown = [when for when, _ in decoded(tmp_path / 'out' / 'overlay.mp4')]
+    np.testing.assert_allclose(shown, np.array(times) / 1000, atol=1e-4)
+    record = json.loads((tmp_path / 'out' / 'result.json').read_text())
+    assert record['propagation']['context'] == 5
+    # The folder is taken now: refused before the model is even looked for.
+    command = start(
+        '--saved_model=nowhere',
+        f'--video={video}',
+        '--frame=6',
+        f'--mask={tmp_path / "mask.png"}',
+        f'--output_dir={tmp_path / "out"}',
+    )
+    _, error = command.communicate(timeout=300)
+    assert command.returncode == 1
+    assert error.strip().splitlines()[-1].startswith(f'error: {tmp_path / "out"} exists')
+
+
+def test_a_stopped_command_leaves_nothing(model, tmp_path):
+    command = start(
+        f'--saved_model={model}',
+        f'--video={write_folder(tmp_path / "frames", 400)}',
+        f'--mask={write_mask(tmp_path / "mask.png", 0)}',
+        f'--output_dir={tmp_path / "out"}',
+    )
+    first = tmp_path / 'out.partial' / 'masks' / '000000.png'
+    try:
+        deadline = time.time() + 120
+        while not first.exists() and command.poll() is None and time.time() < deadline:
+            time.sleep(0.05)
+        command.send_signal(signal.SIGTERM)
+        command.communicate(timeout=120)
+    finally:
+        command.kill()
+    assert command.returncode == 143
+    assert sorted(os.listdir(tmp_path)) == ['frames', 'mask.png']
