@@ -122,7 +122,7 @@ def draw_feature_video() -> None:
 
     def frames():
         for frame in part.frames():
-            yield frame.image
+            yield frame.time - part.times[0], frame.image
             progress.add(1)
 
     figures.feature_video(load_models(), sample, frames(), part.frame_rate, _OUTPUT.value)

@@ -97,7 +97,7 @@ def feature_colours(
 def feature_video(
     models: Mapping[str, FeatureExtractor],
     sample: np.ndarray,
-    frames: Iterable[np.ndarray],
+    frames: Iterable[tuple[float, np.ndarray]],
     frame_rate: float,
     output: str,
 ) -> int:
@@ -109,8 +109,8 @@ def feature_video(
       models: as of `features`.
       sample: uint8 [time, height, width, 3], frames spread over the video: what the bases are
         fitted over.
-      frames: uint8 [height, width, 3], all of the video.
-      frame_rate: frames per second.
+      frames: of the whole video, seconds from its start and uint8 [height, width, 3].
+      frame_rate: mean frames per second.
       output: path, ending in .mp4.
 
     Returns:
@@ -122,18 +122,20 @@ def feature_video(
     page.check_ending(output, ('.mp4',))
     bases = {name: pictures.pca_basis(encode(model, sample)) for name, model in models.items()}
     drawn = _beside_features(models, bases, frames)
-    return video_writer.write_video(output, drawn, frame_rate)
+    return video_writer.write_timed_video(output, drawn, frame_rate)
 
 
-def _beside_features(models, bases, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _beside_features(
+    models, bases, frames: Iterable[tuple[float, np.ndarray]]
+) -> Iterator[tuple[float, np.ndarray]]:
     columns = math.ceil(math.sqrt(1 + len(models)))
-    for frame in frames:
+    for time, frame in frames:
         size = frame.shape[:2]
         maps = [
             feature_colours(encode(model, [frame])[0], bases[name], model.cell_grid, size)
             for name, model in models.items()
         ]
-        yield pictures.montage([frame, *maps], ['video', *models], columns)
+        yield time, pictures.montage([frame, *maps], ['video', *models], columns)
 
 
 def affinities(
