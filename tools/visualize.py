@@ -24,7 +24,7 @@ from absl import flags
 
 from stfc3_tf import command, errors, figures, monitor, serving
 from stfc3_tf.clips import footage
-from stfc3_tf.figures import benchmark_labels, results, stretch
+from stfc3_tf.figures import benchmark_labels, page, results, stretch
 
 _FIGURE = flags.DEFINE_enum(
     'figure', None, ['features', 'affinity', 'labels', 'scores', 'curves'], 'Which.', required=True
@@ -222,6 +222,8 @@ def main(_: Sequence[str]) -> None:
     kind, figure = f'--figure={_FIGURE.value}', _FIGURES[_FIGURE.value]
     if _FIGURE.value == 'features' and _OUTPUT.value.lower().endswith('.mp4'):
         kind, figure = f'{kind} as a video', _FEATURE_VIDEO
+    else:
+        page.check_ending(_OUTPUT.value)
     check_flags(kind, figure)
     figure.draw()
     print(f'wrote {_OUTPUT.value}')

@@ -97,7 +97,8 @@ def _draw_predicted(
         page.show(axes, _tinted(image, predicted))
         for number in _objects(truth):
             _outline(axes, truth == number)
-        axes.set_xlabel(f'IoU {mean_overlap(truth, predicted):.2f}')
+        overlap = mean_overlap(truth, predicted)
+        axes.set_xlabel('no object' if np.isnan(overlap) else f'IoU {overlap:.2f}')
     else:
         page.show(axes, image)
         for start, end in zip(predicted, truth):
