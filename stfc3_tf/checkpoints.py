@@ -22,7 +22,7 @@ from absl import logging
 import gin
 import tensorflow as tf
 
-from stfc3_tf import errors, writing
+from stfc3_tf import errors, object_store, writing
 from stfc3_tf.learner import Learner
 
 CONFIG_NAME = 'config.gin'
@@ -43,14 +43,19 @@ _FAILURES = (
 class Checkpoints:
     """Saves and restores a learner in its model folder."""
 
-    def __init__(self, learner: Learner, model_dir: str, keep: int = 3):
+    def __init__(self, learner: Learner, model_dir: str, keep: int = 3, writes: bool = True):
         """Keeps the last `keep` checkpoints, and the best.
 
         Args:
           learner: a compiled learner; its optimiser's variables exist.
           model_dir: the run's folder, on any file system TensorFlow knows.
           keep: how many of the last checkpoints stay.
+          writes: False for workers that leave writing to the chief; they only restore.
+
+        Attributes:
+          last_step: step of the last checkpoint, or None.
         """
+        self.last_step: int | None = None
         self.best_score = tf.Variable(
             -float('inf'),
             trainable=False,
@@ -64,16 +69,22 @@ class Checkpoints:
             **learner.counters,
             best_score=self.best_score,
         )
-        self._last = tf.train.CheckpointManager(
-            self._checkpoint, _folder(model_dir, 'last'), max_to_keep=keep, checkpoint_name='step'
-        )
-        self._best = tf.train.CheckpointManager(
-            self._checkpoint, _folder(model_dir, 'best'), max_to_keep=1, checkpoint_name='step'
-        )
+        # Made now, as all variables of a strategy must be: by every worker.
+        self._checkpoint.save_counter.assign(0)
+        self._keep = keep
+        self._writes = writes
+        self._saved: tuple[int, float] | None = None
+        self._last = _manager(self._checkpoint, _folder(model_dir, 'last'), keep)
+        self._best = _manager(self._checkpoint, _folder(model_dir, 'best'), 1)
 
-    def save(self) -> str:
-        """Writes a checkpoint named after the step; a half-written one is never referred to."""
-        return _save(self._last, self._learner.step)
+    def save(self) -> None:
+        """Writes a checkpoint named after the step, if it is not there; a half-written one is never referred to."""
+        state = self._learner.step, float(self.best_score.numpy())
+        if state != self._saved:
+            if self._writes:
+                _save(self._last, self._learner.step)
+            self._saved = state
+            self.last_step = self._learner.step
 
     def save_if_best(self, score: float) -> bool:
         """Keeps the present weights as the best if `score` is the highest yet."""
@@ -93,7 +104,8 @@ class Checkpoints:
         rate = _constant_rate(self._learner.optimizer)
         for path in reversed(self._last.checkpoints):
             try:
-                self._checkpoint.restore(path).assert_existing_objects_matched()
+                with object_store.reporting(path):
+                    self._checkpoint.restore(path).assert_existing_objects_matched()
             except _FAILURES as error:
                 failures.append(f'{path}: {_first_line(error)}')
                 logging.warning(
@@ -104,13 +116,20 @@ class Checkpoints:
             else:
                 if rate is not None:  # the configuration decides, not the run so far
                     self._learner.optimizer.learning_rate = rate
-                return self._learner.step
+                self.last_step = self._learner.step
+                return self.last_step
         if failures:
             raise errors.UserError(
                 'No checkpoint can be restored. Train into another --model_dir, or restore the configuration that '
                 'these were written with:\n' + '\n'.join(failures)
             )
         return None
+
+    def bytes_needed(self) -> int:
+        """What the run's checkpoints take: the last, the best, and the one being written."""
+        variables = [*self._learner.encoder.variables, *self._learner.optimizer.variables]
+        one = sum(v.shape.num_elements() * v.dtype.size for v in variables)
+        return one * (self._keep + 2) + 64 * 2**20
 
 
 class SaveCheckpoints(tf.keras.callbacks.Callback):
@@ -139,9 +158,24 @@ def _constant_rate(optimizer: tf.keras.optimizers.Optimizer) -> float | None:
     return float(rate.numpy()) if isinstance(rate, tf.Variable) else None
 
 
+def _manager(checkpoint: tf.train.Checkpoint, folder: str, keep: int) -> tf.train.CheckpointManager:
+    def make():
+        return tf.train.CheckpointManager(
+            checkpoint, folder, max_to_keep=keep, checkpoint_name='step'
+        )
+
+    manager = make()
+    if manager.checkpoints:
+        return manager
+    # A store that does not answer looks empty, and the run would begin anew.
+    object_store.check(folder)
+    return make()
+
+
 def _save(manager: tf.train.CheckpointManager, step: int) -> str:
     try:
-        return manager.save(checkpoint_number=step)
+        with object_store.reporting(manager.directory):
+            return manager.save(checkpoint_number=step)
     except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError, OSError) as error:
         raise errors.UserError(
             f'Cannot write a checkpoint into {manager.directory}: {_first_line(error)}. Make room there and run the '
@@ -185,13 +219,6 @@ def check_writable(model_dir: str, needed_bytes: int) -> None:
                 f'--model_dir={model_dir}: its disk has {free / 1e9:.2f} GB left, and the checkpoints of this run need '
                 f'{needed_bytes / 1e9:.2f} GB. Make room or choose another folder.'
             )
-
-
-def bytes_needed(learner: Learner, keep: int) -> int:
-    """What the checkpoints of a run take: `keep` of the last, the best, and the one being written."""
-    variables = [*learner.encoder.variables, *learner.optimizer.variables]
-    one = sum(v.shape.num_elements() * v.dtype.size for v in variables)
-    return one * (keep + 2) + 64 * 2**20
 
 
 def write_config(model_dir: str) -> None:
@@ -243,6 +270,7 @@ def restore_encoder(encoder: tf.keras.Model, model_dir: str, which: str = 'last'
     """
     path = tf.train.latest_checkpoint(_folder(model_dir, which))
     if path is None:
+        object_store.check(model_dir)
         raise errors.UserError(
             f"{model_dir} holds no '{which}' checkpoint: is it the --model_dir of a training run?"
         )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import gin
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import checks, errors
 from stfc3_tf import layers
 from stfc3_tf.geometry import CellGrid
 
@@ -164,12 +164,6 @@ def _named_outputs(maps: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
     }
 
 
-def _choice(setting: str, value: str, choices: Sequence[str] | Mapping) -> str:
-    if value not in choices:
-        raise errors.UserError(f'{setting} = {value!r}: choose one of {", ".join(choices)}.')
-    return value
-
-
 @gin.configurable
 def resnet18(
     padding: str = 'reflect',
@@ -206,9 +200,9 @@ def resnet18(
     Raises:
       errors.UserError: a setting names none of its choices.
     """
-    _choice('resnet18.padding', padding, PADDINGS)
-    _choice('resnet18.head_order', head_order, HEAD_ORDERS)
-    _choice('resnet18.statistics', statistics, STATISTICS)
+    checks.one_of('resnet18.padding', padding, PADDINGS)
+    checks.one_of('resnet18.head_order', head_order, HEAD_ORDERS)
+    checks.one_of('resnet18.statistics', statistics, STATISTICS)
     make = layers.LayerMaker(padding, dtype_policy, synchronised_norm, seed)
     frames = tf.keras.Input([None, None, 3], name='frames')
     maps = _stages(make, frames, width, stage_strides)[2:]
@@ -244,8 +238,8 @@ def keras_cv_backbone(
     Raises:
       errors.UserError: a setting is not one of its choices.
     """
-    _choice('keras_cv_backbone.head_order', head_order, HEAD_ORDERS)
-    _choice('keras_cv_backbone.statistics', statistics, STATISTICS)
+    checks.one_of('keras_cv_backbone.head_order', head_order, HEAD_ORDERS)
+    checks.one_of('keras_cv_backbone.statistics', statistics, STATISTICS)
     if synchronised_norm:
         raise errors.UserError(
             'keras_cv_backbone has no synchronised norms: train on one device, or use resnet18.'

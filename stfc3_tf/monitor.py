@@ -23,7 +23,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import clips, errors, pictures, progress, views, walk
+from stfc3_tf import clips, errors, object_store, pictures, progress, views, walk
 from stfc3_tf.checkpoints import Checkpoints
 from stfc3_tf.learner import Learner
 
@@ -33,6 +33,8 @@ Encode = Callable[[tf.Tensor], tf.Tensor]
 # Of the fixed clips that pictures and probe look at: those of the paper's training clips.
 _CLIP_FRAMES = 4
 _FRAME_RATE = 8.0
+# Seconds between sendings to an object store: each sends all that was ever written to the file.
+_STORE_PAUSE = 300.0
 
 
 def collapse_ratio(features_a: tf.Tensor, features_b: tf.Tensor, temperature: float) -> tf.Tensor:
@@ -109,16 +111,24 @@ def watch(model: Learner, *, source: clips.Source, view_sampler: views.ViewSampl
     Returns:
       The callbacks, in the order in which `Model.fit` is to call them.
     """
-    writer = tf.summary.create_file_writer(tf.io.gfile.join(model_dir, 'tensorboard'))
+    folder = tf.io.gfile.join(model_dir, 'tensorboard')
+    pause = _STORE_PAUSE if object_store.is_object_store(folder) else 0.0
+    rarely = {'max_queue': 1_000_000, 'flush_millis': int(1000 * pause)} if pause else {}
+    writer = tf.summary.create_file_writer(folder, **rarely)
     with writer.as_default(step=model.step):
         tf.summary.text('configuration', gin.markdown(gin.operative_config_str()))
-    callbacks = [Scalars(writer, log_interval, lambda: skipped.count), SkippedSteps()]
+    callbacks = [Scalars(writer, log_interval, lambda: skipped.count, pause), SkippedSteps()]
     if held_out_score and probe_interval:
         callbacks.append(HeldOut(writer, probe_interval, _keeping_the_best(model, keeper, held_out_score)))
     if probe_interval or picture_interval:
         found = unrelated_clips(source, probe_videos)
         callbacks += _looks(writer, model, view_sampler, found, probe_interval, picture_interval)
     return [*callbacks, progress.Progress(steps)]
+
+
+def follow() -> list[tf.keras.callbacks.Callback]:
+    """Callbacks of a worker that is not the chief: nothing is shown, but its steps are taken as the chief's."""
+    return [Scalars(tf.summary.create_noop_writer(), 50, lambda: 0), SkippedSteps()]
 
 
 def unrelated_clips(source: clips.Source, count: int) -> list[np.ndarray]:
@@ -160,9 +170,14 @@ class Scalars(tf.keras.callbacks.Callback):
     """
 
     def __init__(self, writer: tf.summary.SummaryWriter, interval: int,
-                 skipped_videos: Callable[[], int]):
-        """Sets where to, how often, and whom to ask for the number of skipped videos."""
+                 skipped_videos: Callable[[], int], pause: float = 0.0):
+        """Sets where to, how often, whom to ask for the number of skipped videos.
+
+        What is written can be read at once, or, with a `pause`, after that many seconds.
+        """
         super().__init__()
+        self._pause = pause
+        self._sent = time.monotonic()
         self._writer = writer
         self._interval = interval
         self._skipped_videos = skipped_videos
@@ -192,6 +207,7 @@ class Scalars(tf.keras.callbacks.Callback):
         """Writes what the last, incomplete interval holds."""
         if self._logs:
             self._write()
+        self._send()
         self._clock.detach(self.model)
 
     def _write(self):
@@ -202,9 +218,14 @@ class Scalars(tf.keras.callbacks.Callback):
             for name, value in self._speed().items():
                 tf.summary.scalar(f'input/{name}', value)
             tf.summary.scalar('input/skipped_videos', self._skipped_videos())
-        self._writer.flush()
+        if time.monotonic() - self._sent >= self._pause:
+            self._send()
         self.model.reset_metrics()
         self._restart()
+
+    def _send(self):
+        self._writer.flush()
+        self._sent = time.monotonic()
 
     def _speed(self) -> dict[str, float]:
         if not self._seconds:
@@ -238,7 +259,8 @@ class _Occasional(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Acts where the step is a multiple of the interval."""
         step = self.model.step
-        if step % self._interval == 0:
+        # Who stops the run waits for the checkpoint; looks can take long.
+        if step % self._interval == 0 and not self.model.stop_training:
             self.act(step)
 
 

@@ -6,21 +6,31 @@ sees are those an unbroken run would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import signal
-from typing import NamedTuple
 
 from absl import logging
 import gin
 import tensorflow as tf
 
-from stfc3_tf import checkpoints, clips, command, errors, monitor, propagation, serving
+import stfc3_tf
+from stfc3_tf import (
+    checkpoints,
+    clips,
+    command,
+    distribution,
+    errors,
+    monitor,
+    propagation,
+    serving,
+)
 from stfc3_tf import encoder as encoders
 
 # Registers HeldOutScore, which configurations name.
 from stfc3_tf.benchmarks import synthetic_scenes  # noqa: F401
 from stfc3_tf.learner import Learner
-from stfc3_tf.views import ViewSampler, add_views
+from stfc3_tf.stream import ClipStream
+from stfc3_tf.views import ViewSampler
 
 gin.external_configurable(tf.keras.optimizers.Adam, 'Adam')
 gin.external_configurable(tf.keras.optimizers.SGD, 'SGD')
@@ -47,8 +57,10 @@ def train(
     clips_per_video: int = 5,
     frame_folder_rate: float = 24.0,
     seed: int = 0,
+    strategy: str = 'mirrored',
     devices: Sequence[str] | None = None,
     jit_compile: bool = False,
+    data_servers: Sequence[str] = (),
     checkpoint_interval: int = 500,
     checkpoint_minutes: float = 10.0,
     keep_checkpoints: int = 3,
@@ -71,8 +83,11 @@ def train(
       clips_per_video: clips taken from each video in an epoch.
       frame_folder_rate: frames per second at which frame folders were extracted.
       seed: of clips and views; the encoder and the learner have their own.
-      devices: device names for MirroredStrategy; None for every GPU, or the CPU.
+      strategy: 'default' (one device), 'mirrored' (all devices of this machine) or 'multi_worker' (those of
+        several processes, see `distribution`).
+      devices: device names, of each worker; None for every GPU, or the CPU.
       jit_compile: compile the step with XLA (one device).
+      data_servers: host:port of each `tools.data_server` that is to read the clips; none to read them here.
       checkpoint_interval: steps between checkpoints.
       checkpoint_minutes: the longest time between checkpoints.
       keep_checkpoints: how many of the last stay.
@@ -92,59 +107,127 @@ def train(
         frame_rate=frame_rate,
         clips_per_video=clips_per_video,
     )
-    stream = ClipStream(clip_frames, frame_rate, clips_per_video, seed, clips.SkippedVideos())
-    with StopOnSignal() as stop:
-        source = clips.open_source(data, frame_folder_rate)
-        strategy = make_strategy(devices, jit_compile)
-        with strategy.scope():
-            model = make_learner(learner, encoder, optimizer, view_sampler, clip_frames, jit_compile)
-            keeper = checkpoints.Checkpoints(model, model_dir, keep_checkpoints)
-        check_batch(batch_size, strategy.num_replicas_in_sync, model.accumulation_steps)
-        checkpoints.check_writable(model_dir, checkpoints.bytes_needed(model, keep_checkpoints))
-        first_step = keeper.restore() or 0
-        checkpoints.check_same_stream(model_dir, stream.identity(source), resumed=first_step > 0)
-        logging.info(
-            '%s from step %d to %d on %d device(s); %d videos from %s.',
-            'Resuming' if first_step else 'Training',
-            first_step,
-            steps,
-            strategy.num_replicas_in_sync,
-            len(source),
-            data or 'built-in synthetic scenes (no --data given)',
-        )
-        callbacks = watch(
-            model,
-            source=source,
-            view_sampler=view_sampler,
-            model_dir=model_dir,
-            steps=steps,
-            skipped=stream.skipped,
-            keeper=keeper,
-        )
+    stream = ClipStream(
+        clip_frames, frame_rate, clips_per_video, seed, clips.SkippedVideos(), data_servers
+    )
+    source = clips.open_source(data, frame_folder_rate)
+    identity = stream.identity(source)
+    workers = distribution.join(strategy, devices, jit_compile, _shared_facts(identity))
+    with workers.explaining(), StopOnSignal(workers) as stop:
+        replicas = workers.strategy.num_replicas_in_sync
+        with workers.strategy.scope():
+            model = make_learner(
+                learner, encoder, optimizer, view_sampler, clip_frames, jit_compile
+            )
+            keeper = checkpoints.Checkpoints(model, model_dir, keep_checkpoints, workers.is_chief)
+        check_batch(batch_size, replicas, model.accumulation_steps)
+        first_step = resume(keeper, model_dir, identity, workers)
+        _log_start(first_step, steps, replicas, source, data)
+        if workers.is_chief:
+            callbacks = watch(
+                model,
+                source=source,
+                view_sampler=view_sampler,
+                model_dir=model_dir,
+                steps=steps,
+                skipped=stream.skipped,
+                keeper=keeper,
+            )
+        else:
+            callbacks = monitor.follow()
         saving = checkpoints.SaveCheckpoints(keeper, checkpoint_interval, checkpoint_minutes)
         settings = propagation.PropagationSettings()
-        command.check_bindings_used(bindings)
-        checkpoints.write_config(model_dir)
-        if first_step < steps and not stop.signal:
-            dataset = strategy.distribute_datasets_from_function(
-                lambda context: stream.batches(source, view_sampler, batch_size, model.clips_seen, context)
+        if workers.is_chief:
+            command.check_bindings_used(bindings)
+            checkpoints.write_config(model_dir)
+        if first_step < steps and not stop.agree():
+            dataset = workers.strategy.distribute_datasets_from_function(
+                lambda context: stream.batches(
+                    source, view_sampler, batch_size, model.clips_seen, context
+                )
             )
-            fit(model, dataset, steps - first_step, [*callbacks, saving, stop], keeper)
-        if stream.skipped.count:
-            logging.warning('%s', stream.skipped.report())
-        if stop.signal:
-            logging.warning(
-                'Stopped by signal %d at step %d of %d; the checkpoint is written. '
-                'Run the same command to go on.',
-                stop.signal,
-                model.step,
-                steps,
-            )
-            return stop.signal
-        metadata = {'config': gin.operative_config_str(), 'step': model.step}
-        exported = tf.io.gfile.join(model_dir, 'saved_model')
-        serving.export(model.encoder, exported, metadata=metadata, settings=settings)
-    return 0
+            fit(model, dataset, steps - first_step, [stop, *callbacks, saving], keeper, workers)
+        report(model, steps, stream.skipped, stop.signal, keeper)
+        if not stop.signal and workers.is_chief:
+            export(model, model_dir, settings)
+        workers.wait()
+    return stop.signal
+
+
+def _shared_facts(identity: Mapping[str, int]) -> dict[str, str]:
+    """What all workers must have in common, by name."""
+    return {
+        'versions': f'stfc3_tf {stfc3_tf.__version__}\nTensorFlow {tf.__version__}',
+        'settings': gin.config_str(),
+        'clips': '\n'.join(f'{name} = {value}' for name, value in identity.items()),
+    }
+
+
+def resume(
+    keeper: checkpoints.Checkpoints,
+    model_dir: str,
+    identity: Mapping[str, int],
+    workers: distribution.Workers,
+) -> int:
+    """Goes back to the run's newest checkpoint that can be read; returns its step, or 0.
+
+    Raises:
+      errors.UserError: the model folder cannot be written, is not the same for all workers, or holds a
+        run on other clips.
+    """
+    if workers.is_chief:
+        checkpoints.check_writable(model_dir, keeper.bytes_needed())
+    first_step = keeper.restore() or 0
+    workers.check_same(f'checkpoint (is --model_dir={model_dir} one folder for all?)', first_step)
+    if workers.is_chief:
+        checkpoints.check_same_stream(model_dir, identity, resumed=first_step > 0)
+    return first_step
+
+
+def _log_start(
+    first_step: int, steps: int, devices: int, source: clips.Source, data: str | None
+) -> None:
+    logging.info(
+        '%s from step %d to %d on %d device(s); %d videos from %s.',
+        'Resuming' if first_step else 'Training',
+        first_step,
+        steps,
+        devices,
+        len(source),
+        data or 'built-in synthetic scenes (no --data given)',
+    )
+
+
+def export(model: Learner, model_dir: str, settings: propagation.PropagationSettings) -> None:
+    """Writes the encoder to the run's `saved_model`."""
+    metadata = {'config': gin.operative_config_str(), 'step': model.step}
+    output_dir = tf.io.gfile.join(model_dir, 'saved_model')
+    serving.export(model.encoder, output_dir, metadata=metadata, settings=settings)
+
+
+def report(
+    model: Learner,
+    steps: int,
+    skipped: clips.SkippedVideos,
+    stopped_by: int,
+    keeper: checkpoints.Checkpoints,
+) -> None:
+    """Says what a run left out, and where it stopped if it was told to."""
+    if skipped.count:
+        logging.warning('%s', skipped.report())
+    if not stopped_by:
+        return
+    if keeper.last_step is None:
+        state = 'nothing was learnt yet'
+    else:
+        state = f'the checkpoint is written, at step {keeper.last_step}'
+    logging.warning(
+        'Stopped by signal %d at step %d of %d; %s. Run the same command to go on.',
+        stopped_by,
+        model.step,
+        steps,
+        state,
+    )
 
 
 def make_learner(
@@ -161,7 +244,8 @@ def make_learner(
       errors.UserError: the optimiser has no such argument, or the views are too small for the encoder.
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    model = learner(encoder(synchronised_norm=replicas > 1))
+    with distribution.statistics_kept_locally():
+        model = learner(encoder(synchronised_norm=replicas > 1))
     try:
         made = optimizer()
     except TypeError as error:
@@ -222,135 +306,50 @@ def read_config(model_dir: str) -> str:
         return file.read()
 
 
-def make_strategy(devices: Sequence[str] | None, jit_compile: bool) -> tf.distribute.Strategy:
-    """MirroredStrategy over the devices; with XLA, which it does not support, the one device alone.
-
-    Raises:
-      errors.UserError: a device does not exist, or XLA was asked for on several.
-    """
-    if devices is not None:
-        known = {device.name.replace('/device:', '') for device in tf.config.list_logical_devices()}
-        unknown = [
-            device
-            for device in devices
-            if device.replace('/device:', '').lstrip('/').upper() not in known
-        ]
-        if unknown:
-            raise errors.UserError(
-                f'train.devices names {", ".join(unknown)}; there are {", ".join(sorted(known))}.'
-            )
-    strategy = tf.distribute.MirroredStrategy(devices)
-    if not jit_compile:
-        return strategy
-    if strategy.num_replicas_in_sync > 1:
-        raise errors.UserError(
-            f'train.jit_compile = True works on one device, and there are '
-            f'{strategy.num_replicas_in_sync}: set train.devices to one of them, or '
-            'train.jit_compile = False.'
-        )
-    return tf.distribute.OneDeviceStrategy(strategy.extended.worker_devices[0])
-
-
-class ClipStream(NamedTuple):
-    """Which clips a run sees, in which order.
-
-    Attributes:
-      clip_frames: T, frames of a clip.
-      frame_rate: frames per second of a clip.
-      clips_per_video: clips taken from each video in an epoch.
-      seed: of clips and views.
-      skipped: where unreadable videos are registered.
-    """
-
-    clip_frames: int
-    frame_rate: float
-    clips_per_video: int
-    seed: int
-    skipped: clips.SkippedVideos
-
-    def identity(self, source: clips.Source) -> dict[str, int]:
-        """What the order of the clips follows from, by name."""
-        return {
-            'seed': self.seed,
-            'videos': len(source),
-            'clips_per_video': self.clips_per_video,
-        }
-
-    def batches(
-        self,
-        source: clips.Source,
-        view_sampler: ViewSampler,
-        batch_size: int,
-        start_index: int,
-        context: tf.distribute.InputContext,
-    ) -> tf.data.Dataset:
-        """Joins clips, views and batches: what one input pipeline feeds to its devices.
-
-        Args:
-          source: the videos.
-          view_sampler: one clip -> views and matrices.
-          batch_size: clips of the global batch.
-          start_index: clips before this one were seen.
-          context: which of how many pipelines this is, and how many devices they feed.
-
-        Returns:
-          An endless dataset of {'views': uint8 [batch, tracks, time, size, size, 3],
-          'view_from_frame': float32 [batch, tracks, 3, 3], 'index': int64 [batch], 'video': int64
-          [batch]}, batches being those of one device.
-        """
-        dataset = clips.clip_dataset(
-            source,
-            frames=self.clip_frames,
-            frame_rate=self.frame_rate,
-            clips_per_video=self.clips_per_video,
-            seed=self.seed,
-            start_index=start_index,
-            shard_count=context.num_input_pipelines,
-            shard_index=context.input_pipeline_id,
-            skipped=self.skipped,
-        )
-        dataset = add_views(dataset, view_sampler, self.seed)
-        size = context.get_per_replica_batch_size(batch_size)
-        return dataset.batch(size, drop_remainder=True).prefetch(2)
-
-
 def fit(
     model: Learner,
     dataset: tf.data.Dataset,
     steps: int,
     callbacks: list[tf.keras.callbacks.Callback],
     keeper: checkpoints.Checkpoints,
+    workers: distribution.Workers,
 ) -> None:
-    """Runs Keras' training loop for `steps` updates and keeps what was learnt, also if it fails.
+    """Runs Keras' training loop for `steps` updates and keeps what was learnt, also if its input fails.
 
     Raises:
-      errors.UserError: the input failed for a reason the user can mend.
+      tf.errors.OpError: the input failed, or another worker was lost.
     """
     try:
         model.fit(dataset, steps_per_epoch=steps, epochs=1, callbacks=callbacks, verbose=0)
-    except tf.errors.OpError as error:
-        keeper.save()
-        raise errors.from_tensorflow(error) from error
+    except tf.errors.OpError:
+        # A step that waited in vain for another worker is half done, and not to be kept.
+        if workers.cluster is None:
+            keeper.save()
+        raise
     keeper.save()
 
 
 class StopOnSignal(tf.keras.callbacks.Callback):
     """Ends training after the present step on SIGTERM or SIGINT; a second signal ends the program at once.
 
-    Used as a context manager, so that a signal that comes while the run is being built or exported is
-    noted too.
+    A signal to any worker stops all of them, after the same step. Used as a context manager, so that a signal
+    that comes while the run is being built or exported is noted too.
 
     Attributes:
-      signal: the signal that came, or 0.
+      signal: the signal that the workers agreed to stop on, or 0.
     """
 
-    def __init__(self):
+    _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self, workers: distribution.Workers):
         super().__init__()
         self.signal = 0
+        self._workers = workers
+        self._noted = 0
         self._former = {}
 
     def __enter__(self) -> 'StopOnSignal':
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in self._SIGNALS:
             self._former[number] = signal.signal(number, self._note)
         return self
 
@@ -358,11 +357,17 @@ class StopOnSignal(tf.keras.callbacks.Callback):
         for number, handler in self._former.items():
             signal.signal(number, handler)
 
+    def agree(self) -> int:
+        """The signal that came to any worker, or 0; every worker must call this."""
+        noted = self._workers.total([int(self._noted == number) for number in self._SIGNALS])
+        self.signal = next((int(number) for number, count in zip(self._SIGNALS, noted) if count), 0)
+        return self.signal
+
     def on_train_batch_end(self, batch, logs=None):
         """Stops the loop once a signal came."""
-        if self.signal:
+        if self.agree():
             self.model.stop_training = True
 
     def _note(self, number, frame):
-        self.signal = number
+        self._noted = number
         signal.signal(number, self._former[number])

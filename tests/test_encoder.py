@@ -192,7 +192,7 @@ def test_normalised_frames():
 
 @pytest.mark.parametrize('setting', ['padding', 'head_order', 'statistics'])
 def test_an_unknown_choice_is_named_with_the_known_ones(setting):
-    with pytest.raises(errors.UserError, match=f"resnet18.{setting} = 'odd': choose one of"):
+    with pytest.raises(errors.UserError, match=f"resnet18.{setting}='odd' is none of"):
         encoder.resnet18(**{setting: 'odd'})
 
 

@@ -61,8 +61,7 @@ def clip_dataset(
       errors.UserError: a setting is out of its range.
     """
     _check_settings(source, frames, frame_rate, clips_per_video, seed, start_index)
-    if not 0 <= shard_index < shard_count:
-        raise errors.UserError(f'shard_index={shard_index} is not in 0 ... {shard_count - 1}.')
+    indices = sample_numbers(start_index, shard_count, shard_index)
     sampler = ClipSampler(source, frames, frame_rate, clips_per_video, seed, skipped)
 
     def read(index: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -72,9 +71,19 @@ def clip_dataset(
         clip = tf.ensure_shape(clip, [frames, None, None, 3])
         return {'frames': clip, 'index': index, 'video': tf.ensure_shape(video, [])}
 
-    first = start_index + (shard_index - start_index) % shard_count
-    indices = tf.data.Dataset.range(first, _LAST_INDEX, shard_count)
     return indices.map(read, num_parallel_calls=parallel_reads, deterministic=True)
+
+
+def sample_numbers(start_index: int, shard_count: int, shard_index: int) -> tf.data.Dataset:
+    """The numbers of a shard's samples, ascending: int64 [] each. See `clip_dataset`.
+
+    Raises:
+      errors.UserError: there is no such shard.
+    """
+    if not 0 <= shard_index < shard_count:
+        raise errors.UserError(f'shard_index={shard_index} is not in 0 ... {shard_count - 1}.')
+    first = start_index + (shard_index - start_index) % shard_count
+    return tf.data.Dataset.range(first, _LAST_INDEX, shard_count)
 
 
 def _check_settings(source, frames, frame_rate, clips_per_video, seed, start_index) -> None:

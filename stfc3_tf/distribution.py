@@ -1,0 +1,427 @@
+"""Which devices and which processes take a run's steps together.
+
+One setting, `train.strategy`, chooses: 'default' is one device, 'mirrored' every device of this machine,
+'multi_worker' the devices of several processes ("workers"), usually one on each machine. Every
+worker runs the same command; worker 0, the chief, alone writes. Where the workers are is read from the
+environment, see `find_cluster`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import socket
+from typing import NamedTuple
+
+import gin
+import numpy as np
+import tensorflow as tf
+
+# Public TensorFlow gives each worker of a cluster all of its GPUs or one CPU; `_ChosenDevices` other devices.
+from tensorflow.python.distribute import collective_all_reduce_strategy
+
+from stfc3_tf import checks, errors, rendezvous
+
+STRATEGIES = ('default', 'mirrored', 'multi_worker')
+TF_CONFIG = 'TF_CONFIG'
+_ENVIRONMENTS = (
+    'TF_CONFIG; or SLURM_PROCID, SLURM_STEP_NODELIST and SLURM_STEP_TASKS_PER_NODE, which srun sets; or '
+    'STFC3_WORKERS and STFC3_WORKER_ADDRESS with JOB_COMPLETION_INDEX or a host name ending in a number'
+)
+
+
+class Cluster(NamedTuple):
+    """The workers of a run.
+
+    Attributes:
+      addresses: host:port of each worker; the first is the chief's.
+      index: which of them this process is.
+    """
+
+    addresses: tuple[str, ...]
+    index: int
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class MultiWorker:
+    """Settings of runs on several workers.
+
+    Attributes:
+      port: first port of the workers where SLURM says only on which hosts they are.
+      patience_minutes: the longest that workers wait for each other, at the start and in a step.
+    """
+
+    port: int = 29400
+    patience_minutes: float = 10.0
+
+
+class Workers:
+    """The processes that take a run's steps together; also a single one.
+
+    Attributes:
+      strategy: their strategy.
+      cluster: where they are; None for a single process.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster | None = None):
+        self.strategy = strategy
+        self.cluster = cluster
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the worker that writes."""
+        return self.cluster is None or self.cluster.index == 0
+
+    def total(self, numbers: Sequence[int]) -> np.ndarray:
+        """Sums numbers over the workers: int64 of the same shape. Every worker must call it, and all wait."""
+        if self.cluster is None:
+            return np.asarray(numbers, np.int64)
+        here = tf.identity(tf.constant(numbers, tf.int64))
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, here, axis=None).numpy()
+
+    def gather(self, number: int) -> list[int]:
+        """One number of every worker, in their order. Every worker must call it, and all wait."""
+        if self.cluster is None:
+            return [number]
+        row = np.zeros(len(self.cluster.addresses), np.int64)
+        row[self.cluster.index] = number
+        return self.total(row).tolist()
+
+    def wait(self) -> None:
+        """Returns once every worker has called it."""
+        self.total([0])
+
+    def check_same(self, name: str, number: int) -> None:
+        """Makes sure that a number is the same on all workers, each of which must call it.
+
+        Raises:
+          errors.UserError: it is not.
+        """
+        numbers = self.gather(number)
+        if len(set(numbers)) > 1:
+            raise errors.UserError(f'The workers do not have the same {name}: {numbers}.')
+
+    @contextlib.contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Turns what TensorFlow raises within into what a user can understand, see `explain`."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise self.explain(error) from error
+
+    def explain(self, error: tf.errors.OpError) -> Exception:
+        """Says which worker was lost, where that is why TensorFlow failed.
+
+        Returns:
+          A `UserError`; or `error` itself, in a run of one process or if it came of something else.
+        """
+        told = errors.from_tensorflow(error)
+        if self.cluster is None or isinstance(told, errors.UserError):
+            return told
+        if not isinstance(error, _LOST):
+            return error
+        lost = re.findall(r'Error reported from /job:worker(?:/replica:0)?/task:(\d+)', str(error))
+        named = [f'{k} ({self.cluster.addresses[int(k)]})' for k in dict.fromkeys(lost)]
+        who = f'Worker {named[0]} was' if named else 'Another worker was'
+        return errors.UserError(
+            f'{who} lost; its own output may say why. This worker, {self.cluster.index}, ends too. Start every worker '
+            'again with the same command: the run goes on from its last checkpoint.'
+        )
+
+
+# What collectives raise when a worker is gone, has started anew, or does not answer.
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.InternalError,
+    tf.errors.FailedPreconditionError,
+)
+
+
+def join(
+    strategy: str,
+    devices: Sequence[str] | None,
+    jit_compile: bool,
+    facts: Mapping[str, str],
+    environment: Mapping[str, str] = os.environ,
+) -> Workers:
+    """Makes the strategy; among several workers, waits until all of them are there.
+
+    To be called before TensorFlow computes anything: it cannot join a cluster later.
+
+    Args:
+      strategy: one of `STRATEGIES`.
+      devices: device names of this machine; None for every GPU, or the CPU.
+      jit_compile: whether the step is to be compiled with XLA, which runs on one device.
+      facts: what must be the same on all workers, by name.
+      environment: where the cluster is looked for.
+
+    Raises:
+      errors.UserError: a setting or the environment does not fit, a worker does not come, or has
+        other facts.
+    """
+    checks.one_of('train.strategy', strategy, STRATEGIES)
+    if strategy == 'multi_worker':
+        _check_one_device(jit_compile, 'several workers')
+        return _join_workers(devices, facts, environment)
+    _check_alone(strategy, environment)
+    _check_devices(devices)
+    if strategy == 'default':
+        if devices is None:
+            return Workers(tf.distribute.get_strategy())
+        if len(devices) != 1:
+            raise errors.UserError("train.strategy = 'default' takes one of train.devices.")
+        return Workers(tf.distribute.OneDeviceStrategy(devices[0]))
+    mirrored = tf.distribute.MirroredStrategy(devices)
+    if not jit_compile:
+        return Workers(mirrored)
+    if mirrored.num_replicas_in_sync > 1:
+        _check_one_device(True, str(mirrored.num_replicas_in_sync))
+    return Workers(tf.distribute.OneDeviceStrategy(mirrored.extended.worker_devices[0]))
+
+
+def _check_one_device(jit_compile: bool, there_are: str) -> None:
+    if jit_compile:
+        raise errors.UserError(
+            f'train.jit_compile = True works on one device, and there are {there_are}: set '
+            'train.devices to one of them, or train.jit_compile = False.'
+        )
+
+
+def _check_alone(strategy: str, environment: Mapping[str, str]) -> None:
+    """Refuses to let the workers of a cluster train apart, all into the same folder."""
+    if environment.get(TF_CONFIG):
+        cluster = _from_tf_config(environment[TF_CONFIG])
+        if len(cluster.addresses) > 1:
+            raise errors.UserError(
+                f'{TF_CONFIG} names {len(cluster.addresses)} workers, and train.strategy = {strategy!r} would let each '
+                f"train for itself: set train.strategy = 'multi_worker', or unset {TF_CONFIG}."
+            )
+
+
+def _check_devices(devices: Sequence[str] | None) -> None:
+    if devices is None:
+        return
+    known = {device.name.rpartition('device:')[2] for device in tf.config.list_logical_devices()}
+    unknown = [device for device in devices if _plain(device) not in known]
+    if unknown:
+        raise errors.UserError(
+            f'train.devices names {", ".join(unknown)}; there are {", ".join(sorted(known))}.'
+        )
+
+
+def _plain(device: str) -> str:
+    """'/device:GPU:0', 'gpu:0' -> 'GPU:0'."""
+    return device.replace('/device:', '').lstrip('/').upper()
+
+
+def _join_workers(
+    devices: Sequence[str] | None, facts: Mapping[str, str], environment: Mapping[str, str]
+) -> Workers:
+    settings = MultiWorker()
+    checks.positive_number('MultiWorker.patience_minutes', settings.patience_minutes)
+    cluster = find_cluster(environment, settings.port)
+    seconds = 60 * settings.patience_minutes
+    # It tells of every collective.
+    tf.get_logger().setLevel('WARNING')
+    rendezvous.meet(cluster.addresses, cluster.index, facts, seconds)
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=seconds)
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({'worker': list(cluster.addresses)}),
+        task_type='worker',
+        task_id=cluster.index,
+        num_accelerators={'GPU': len(tf.config.list_physical_devices('GPU'))},
+        rpc_layer='grpc',
+    )
+    # From here to the end of the strategy's construction only another thread in C could end the process.
+    with rendezvous.limit(seconds):
+        if devices is None:
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+        else:
+            strategy = _ChosenDevices(resolver, options, [_plain(device) for device in devices])
+    workers = Workers(strategy, cluster)
+    _check_devices(devices)
+    workers.check_same(
+        'number of devices (name as many in train.devices)', len(strategy.extended.worker_devices)
+    )
+    return workers
+
+
+class _ChosenDevices(tf.distribute.MultiWorkerMirroredStrategy):
+    """MultiWorkerMirroredStrategy on some of each worker's devices."""
+
+    def __init__(self, resolver, options, devices: Sequence[str]):
+        class Extended(collective_all_reduce_strategy.CollectiveAllReduceExtended):
+            def _initialize_local_devices(self, cluster_resolver, worker_device):
+                names = tuple(f'{worker_device}/device:{device}' for device in devices)
+                return names, devices[0].split(':')[0]
+
+        tf.distribute.Strategy.__init__(self, Extended(self, resolver, options))
+
+
+def find_cluster(environment: Mapping[str, str], port: int) -> Cluster:
+    """Reads where the workers are, from the first of these that is there.
+
+    * `TF_CONFIG`, JSON: {"cluster": {"worker": [host:port, ...]}, "task": {"type": "worker", "index": 0}};
+      a "chief" counts as the first worker.
+    * SLURM: the variables srun sets for each task of a step, tasks numbered node by node (srun's default).
+      Task k of a node has port `port` + k.
+    * Kubernetes and alike: STFC3_WORKERS, how many; STFC3_WORKER_ADDRESS, the address of each with
+      {} for its number, such as 'train-{}.train:29400'; and the own number, JOB_COMPLETION_INDEX (an
+      indexed Job sets it) or the last part of the host name, 'train-3' (a StatefulSet).
+
+    Raises:
+      errors.UserError: none is there, or what is there cannot be understood.
+    """
+    if environment.get(TF_CONFIG):
+        cluster = _from_tf_config(environment[TF_CONFIG])
+    elif 'STFC3_WORKERS' in environment:
+        cluster = _from_pattern(environment)
+    elif 'SLURM_PROCID' in environment:
+        cluster = _from_slurm(environment, port)
+    else:
+        raise errors.UserError(
+            f"train.strategy = 'multi_worker' finds no cluster in the environment. Set {_ENVIRONMENTS}."
+        )
+    count = len(cluster.addresses)
+    if not 0 <= cluster.index < count:
+        raise errors.UserError(
+            f'The environment says that this is worker {cluster.index}, and there are {count} '
+            f'({", ".join(cluster.addresses)}), counted from 0.'
+        )
+    if len(set(cluster.addresses)) < count:
+        raise errors.UserError(
+            f'Two workers have the same address: {", ".join(cluster.addresses)}.'
+        )
+    return cluster
+
+
+def _from_tf_config(text: str) -> Cluster:
+    try:
+        config = json.loads(text)
+        jobs = {job: tuple(addresses) for job, addresses in config.get('cluster', {}).items()}
+        if not jobs:
+            return Cluster((), 0)
+        task = config['task']
+        kind, index = task['type'], int(task['index'])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise errors.UserError(
+            f'{TF_CONFIG} cannot be understood ({type(error).__name__}: {error}): expected JSON such as '
+            '{"cluster": {"worker": ["host0:29400", "host1:29400"]}, "task": {"type": "worker", '
+            f'"index": 0}}}}, found {text[:200]!r}.'
+        ) from error
+    unknown = set(jobs) - {'chief', 'worker'} | {kind} - set(jobs)
+    if unknown:
+        raise errors.UserError(
+            f'{TF_CONFIG} names {", ".join(sorted(unknown))}; there may be only "worker", and one "chief".'
+        )
+    chiefs = jobs.get('chief', ())
+    return Cluster(
+        chiefs + jobs.get('worker', ()), index + (len(chiefs) if kind == 'worker' else 0)
+    )
+
+
+def _from_pattern(environment: Mapping[str, str]) -> Cluster:
+    pattern = environment.get('STFC3_WORKER_ADDRESS', '')
+    own = environment.get('JOB_COMPLETION_INDEX')
+    if own is None:
+        number = re.search(r'-(\d+)$', environment.get('HOSTNAME') or socket.gethostname())
+        own = number and number[1]
+    try:
+        count, index = int(environment['STFC3_WORKERS']), int(own or '')
+    except ValueError as error:
+        raise errors.UserError(
+            'STFC3_WORKERS must be the number of workers, and JOB_COMPLETION_INDEX, or the end of '
+            f'the host name, that of this one: {error}.'
+        ) from error
+    if '{}' not in pattern or ':' not in pattern:
+        raise errors.UserError(
+            f"STFC3_WORKER_ADDRESS={pattern!r}: give host and port with {{}} for the worker's number, "
+            "such as 'train-{}.train:29400'."
+        )
+    return Cluster(tuple(pattern.replace('{}', str(k)) for k in range(count)), index)
+
+
+def _from_slurm(environment: Mapping[str, str], port: int) -> Cluster:
+    # TensorFlow's SlurmClusterResolver sorts hosts by name, so that ranks go astray from node10 on,
+    # takes an empty CUDA_VISIBLE_DEVICES for one GPU and needs nvidia-smi on machines without GPUs.
+    try:
+        hosts = expand_hosts(environment['SLURM_STEP_NODELIST'])
+        tasks = _expand_counts(environment['SLURM_STEP_TASKS_PER_NODE'])
+        index = int(environment['SLURM_PROCID'])
+    except (KeyError, ValueError) as error:
+        raise errors.UserError(
+            f'The environment of SLURM cannot be understood ({type(error).__name__}: {error}): start '
+            'the workers with srun.'
+        ) from error
+    if len(tasks) != len(hosts):
+        raise errors.UserError(
+            f'SLURM_STEP_NODELIST names {len(hosts)} nodes, SLURM_STEP_TASKS_PER_NODE {len(tasks)}.'
+        )
+    addresses = [f'{host}:{port + k}' for host, count in zip(hosts, tasks) for k in range(count)]
+    return Cluster(tuple(addresses), index)
+
+
+def expand_hosts(text: str) -> list[str]:
+    """Expands SLURM's lists of hosts: 'a[1-2,05],b' -> ['a1', 'a2', 'a05', 'b'].
+
+    Raises:
+      ValueError: `text` is no such list.
+    """
+    hosts = []
+    for part in re.findall(r'(?:[^,\[]|\[[^\]]*\])+', text):
+        names = ['']
+        for literal, ranges in re.findall(r'([^\[]+)|\[([^\]]*)\]', part):
+            ends = [literal] if literal else _expand_ranges(ranges)
+            names = [name + end for name in names for end in ends]
+        hosts += names
+    if not hosts or any(set(host) & set('[], ') for host in hosts):
+        raise ValueError(f'{text!r} is no list of hosts')
+    return hosts
+
+
+def _expand_ranges(text: str) -> list[str]:
+    """'1-2,05' -> ['1', '2', '05']; leading zeros are kept."""
+    numbers = []
+    for part in text.split(','):
+        first, _, last = part.partition('-')
+        count = range(int(first), int(last or first) + 1)
+        numbers += [str(number).zfill(len(first)) for number in count]
+    return numbers
+
+
+def _expand_counts(text: str) -> list[int]:
+    """SLURM's '2(x3),1' -> [2, 2, 2, 1]."""
+    counts = []
+    for part in text.split(','):
+        found = re.fullmatch(r'(\d+)(?:\(x(\d+)\))?', part)
+        if not found:
+            raise ValueError(f'{text!r} is no list of counts')
+        counts += [int(found[1])] * int(found[2] or 1)
+    return counts
+
+
+def statistics_kept_locally() -> contextlib.AbstractContextManager:
+    """Scope in which variables that Keras averages over replicas when they are read are read from the first.
+
+    The moving statistics of synchronised norms are the same on all replicas. Read locally, one worker
+    can save, export or look at the model while the others do something else.
+    """
+
+    def create(next_creator, **settings):
+        averaged = (
+            settings.get('synchronization') == tf.VariableSynchronization.ON_READ
+            and settings.get('aggregation') == tf.VariableAggregation.MEAN
+        )
+        if averaged:
+            settings['aggregation'] = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        return next_creator(**settings)
+
+    return tf.variable_creator_scope(create)
