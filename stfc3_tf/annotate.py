@@ -136,6 +136,19 @@ def propagate_points(
     return tracker.track(frames, label, _PointCodec(), (height, width))
 
 
+def input_size(frame_size: tuple[int, int], short_side: int | None) -> tracking.InputSize:
+    """How frames of size (height, width) are shown to the encoder, see `propagate_masks`.
+
+    Raises:
+      errors.UserError: `short_side` is no whole number of 16 or more.
+    """
+    shorter = min(frame_size)
+    side = min(shorter, MOST_SHORT_SIDE) if short_side is None else short_side
+    checks.whole_number('short_side', side, least=_LEAST_SIDE)
+    interpolation = 'area' if side < shorter else 'bilinear'
+    return tracking.InputSize('short_side', side, interpolation=interpolation)
+
+
 def _opened(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
     """The first frame, and all of them, checked as they come."""
     frames = iter(frames)
@@ -167,12 +180,8 @@ def _tracker(
     settings: PropagationSettings | None,
     short_side: int | None,
 ) -> tracking.PropagationTracker:
-    shorter = min(first.shape[:2])
-    side = min(shorter, MOST_SHORT_SIDE) if short_side is None else short_side
-    checks.whole_number('short_side', side, least=_LEAST_SIDE)
-    interpolation = 'area' if side < shorter else 'bilinear'
-    input_size = tracking.InputSize('short_side', side, interpolation=interpolation)
-    return tracking.PropagationTracker(encoder, settings or PropagationSettings(), input_size)
+    size = input_size(first.shape[:2], short_side)
+    return tracking.PropagationTracker(encoder, settings or PropagationSettings(), size)
 
 
 class _MaskCodec:

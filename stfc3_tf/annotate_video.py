@@ -17,7 +17,10 @@ import posixpath
 import shutil
 from typing import Any, Union
 
+import tensorflow as tf
+
 import stfc3_tf
+from stfc3_tf import annotate
 from stfc3_tf import annotations
 from stfc3_tf import errors
 from stfc3_tf import label_files
@@ -28,7 +31,6 @@ from stfc3_tf import writing
 from stfc3_tf.clips import footage as footage_lib
 from stfc3_tf.clips import source
 from stfc3_tf.clips import video_writer
-import tensorflow as tf
 
 Annotation = Union[annotations.MaskAnnotation, annotations.PointAnnotation]
 _Frames = Iterator[footage_lib.Frame]
@@ -75,8 +77,8 @@ def check_output(output_dir: str, footage: footage_lib.Footage) -> None:
     needed = (footage.stated_count or 0) * height * width * _BYTES_PER_PIXEL
     if needed > free:
         raise errors.UserError(
-            f'{output_dir}: {free / 1e6:,.0f} MB are free there, {footage.stated_count:,} frames of '
-            f'{width}x{height} need more than {needed / 1e6:,.0f} MB: make room or choose another.'
+            f'{output_dir}: {free / 1e6:,.1f} MB are free there, {footage.stated_count:,} frames of '
+            f'{width}x{height} need more than {needed / 1e6:,.1f} MB: make room or choose another.'
         )
 
 
@@ -213,7 +215,7 @@ class _Run:
             'labelled_frame': self.frame,
             **dataclasses.asdict(self.result),
             'model': self.encoder.settings(),
-            'short_side': self.short_side,
+            'input_size': dataclasses.asdict(annotate.input_size((height, width), self.short_side)),
             'propagation': dataclasses.asdict(self.settings),
             'version': stfc3_tf.__version__,
         }

@@ -18,7 +18,7 @@ _VISIBLE_ABOVE = 0.2
 # More names would hide the picture.
 _MOST_NAMES = 20
 _SUBPIXEL_BITS = 4
-_BLACK = (0, 0, 0)
+_DARK, _LIGHT = (0, 0, 0), (255, 255, 255)
 
 
 class PointTrails:
@@ -60,20 +60,12 @@ class PointTrails:
 
     def _draw_names(self, canvas: np.ndarray, points: np.ndarray, radius: float) -> None:
         scale = max(0.35, radius / 9)
-        for number, (name, point) in enumerate(zip(self._names, points)):
+        for name, point in zip(self._names, points):
             if np.isfinite(point).all():
                 x, y = np.rint(point + [radius + 2, -radius]).astype(int).tolist()
-                for colour, thickness in ((_BLACK, 3), (_colour(number), 1)):
-                    cv2.putText(
-                        canvas,
-                        name,
-                        (x, y),
-                        cv2.FONT_HERSHEY_SIMPLEX,
-                        scale,
-                        colour,
-                        thickness,
-                        cv2.LINE_AA,
-                    )
+                for colour, thickness in ((_DARK, 2), (_LIGHT, 1)):
+                    text = name, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness
+                    cv2.putText(canvas, *text, cv2.LINE_AA)
 
 
 def _colour(number: int) -> list[int]:

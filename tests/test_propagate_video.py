@@ -3,6 +3,7 @@
 import csv
 import fractions
 import gc
+import io
 import json
 import os
 import pathlib
@@ -25,6 +26,8 @@ from stfc3_tf import annotations
 from stfc3_tf import errors
 from stfc3_tf import overlay
 from stfc3_tf import palette
+from stfc3_tf import progress
+from stfc3_tf import serving
 from stfc3_tf.benchmarks import models
 from stfc3_tf.clips import footage
 
@@ -127,6 +130,15 @@ def test_points_follow_their_objects(encoder, order, scale, short_side):
         truth = first + order * number * scale * np.array([[8, 0], [-8, 0]])
         np.testing.assert_allclose(result.points, truth, atol=0.3 * scale)
         assert np.all(result.confidence > 0.95) and np.all(result.confidence <= 1)
+
+
+def test_a_model_just_loaded_will_do(model, encoder):
+    frames, _ = frames_and_masks()
+    expected = list(annotate.propagate_points(encoder, frames, [[24.0, 24.0]]))
+    found = list(annotate.propagate_points(serving.load(model), iter(frames), [[24.0, 24.0]]))
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one.points, other.points, atol=1e-3)
+        np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-3)
 
 
 def test_confidence_falls_when_the_object_is_gone(encoder):
@@ -237,6 +249,7 @@ def test_a_video_with_masks_in_its_middle_frame(encoder, tmp_path):
     assert float(rows[-1]['time']) == 0.6 and all(float(row['confidence']) > 0.8 for row in rows)
     record = json.loads((output / 'result.json').read_text())
     assert (record['labelled_frame'], record['stopped_by']) == (3, None)
+    assert record['input_size']['size'] == HEIGHT
     assert record['propagation']['context'] == 20 and 'saved_model_sha256' in record['model']
 
 
@@ -296,6 +309,20 @@ def test_points_without_confidence_are_rings_and_lost_ones_leave_no_trail():
     assert np.all(drawn[44, 98:103] == 90)  # Inside the ring, below the end of the trail.
     np.testing.assert_array_equal(drawn[40, 70], palette.DAVIS[1])
     assert np.all(drawn[100:] == 90) and np.all(image == 90)
+
+
+def test_the_progress_line(monkeypatch):
+    clock, stream = [0.0], io.StringIO()
+    monkeypatch.setattr(progress.time, 'perf_counter', lambda: clock[0])
+    counter = progress.FrameCounter('labels', 101, stream)
+    for clock[0], count in ((100.0, 1), (110.0, 6), (140.0, 21)):
+        counter.show(count)
+    clock[0] = 150.0
+    counter.finish()
+    assert stream.getvalue().splitlines() == [
+        'labels: 21 of about 101 frames  0.5 frames/s  3 min left',
+        'labels: 21 frames  0.4 frames/s',
+    ]
 
 
 class Failing:
