@@ -54,7 +54,11 @@ _LATER = flags.DEFINE_float(
     'later', 0.125, 'Seconds between the two related frames. For affinity.', lower_bound=0
 )
 _SIZE = flags.DEFINE_integer(
-    'size', 256, 'Side in pixels to which centre squares are resized. For affinity.', lower_bound=16
+    'size',
+    256,
+    'Side in pixels to which centre squares are resized; a shortcut shows at the view size of '
+    'training. For affinity.',
+    lower_bound=16,
 )
 _TEMPERATURE = flags.DEFINE_float(
     'temperature', 0.05, 'Tau of the transitions. For affinity.', lower_bound=1e-6
