@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+import http.client
 import itertools
 import json
 from typing import Any, Protocol
@@ -77,7 +78,7 @@ class RestService:
         except urllib.error.HTTPError as error:
             message = _error_message(error.read())
             raise errors.UserError(f'{url} answered {error.code}: {message}') from error
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise errors.UserError(
                 f'{self._server} cannot be reached ({getattr(error, "reason", error)}). Is the '
                 'server running, and is this its REST port (8501 unless told otherwise)?'
@@ -131,8 +132,8 @@ class GrpcService:
             from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
         except ImportError as error:
             raise errors.UserError(
-                f'gRPC needs the package tensorflow-serving-api ({error}): pip install '
-                '"stfc3-tf[serving]", or use the REST interface, http://HOST:8501.'
+                f'gRPC needs the extra `serving` ({error}): EXTRAS=serving bash tools/setup.sh, or '
+                'pip install tensorflow-serving-api==2.15.1. REST, http://HOST:8501, does not.'
             ) from error
         self._address, self._timeout, self._error = address, timeout, grpc.RpcError
         # A frame's features are larger than the 4 MiB that gRPC takes unless told otherwise.

@@ -1,18 +1,21 @@
 """Exported encoders give the encoder's numbers with nothing but TensorFlow installed."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import serving_stand_in
 import tensorflow as tf
 
 from stfc3_tf import encoder
 from stfc3_tf import errors
 from stfc3_tf import propagation
 from stfc3_tf import serving
+from stfc3_tf import signatures
 
 SETTINGS = propagation.PropagationSettings(radius=2.0, top_k=3, temperature=0.1)
 
@@ -44,15 +47,23 @@ def exported(tmp_path_factory):
 
 PROGRAM = """
 import json, sys
+absent = ['stfc3_tf', 'tensorflow_addons', 'tensorflow_io', 'keras_cv']
+sys.modules.update(dict.fromkeys(absent))
 import numpy as np
 import tensorflow as tf
 path, inputs, outputs = sys.argv[1:]
 module = tf.saved_model.load(path)
 arrays = dict(np.load(inputs))
-features = module.signatures['features'](frames=tf.constant(arrays.pop('frames')))['features']
+frames = arrays.pop('frames')
+features = module.signatures['features'](frames=tf.constant(frames))['features']
+images = tf.stack([tf.io.encode_png(frame) for frame in frames])
+encoded = module.signatures['features_encoded'](images=images)
+found = [np.frombuffer(text, '<f4') for text in encoded['features_bytes'].numpy()]
+np.testing.assert_array_equal(np.reshape(found, features.shape), features)
 labels = module.signatures['propagate'](**{k: tf.constant(v) for k, v in arrays.items()})['labels']
-np.savez(outputs, features=features, labels=labels, metadata=module.metadata().numpy().decode())
-assert not [name for name in sys.modules if name.startswith('stfc3_tf')]
+described = module.signatures['describe'](ask=tf.constant([False, True]))['metadata'].numpy()
+assert described.tolist() == [module.metadata().numpy()] * 2
+np.savez(outputs, features=features, labels=labels, metadata=described[1].decode())
 """
 
 
@@ -68,7 +79,7 @@ def test_reloads_with_tensorflow_alone(exported, tmp_path):
         'unrestricted': np.array([True, False]),
     }
     np.savez(tmp_path / 'in.npz', frames=frames, **inputs)
-    command = [sys.executable, '-c', PROGRAM, path, tmp_path / 'in.npz', tmp_path / 'out.npz']
+    command = [sys.executable, '-I', '-c', PROGRAM, path, tmp_path / 'in.npz', tmp_path / 'out.npz']
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     found = np.load(tmp_path / 'out.npz')
@@ -159,12 +170,59 @@ def test_an_interrupted_export_leaves_the_older_one(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ['model']
 
 
+def test_a_version_in_the_making_is_none_for_a_server(exported, tmp_path, monkeypatch):
+    model, _ = exported
+    seen, save = [], tf.saved_model.save
+
+    def watched_save(module, path, signatures):
+        save(module, path, signatures)
+        seen.append((sorted(serving_stand_in.versions(tmp_path)), os.listdir(tmp_path)))
+
+    (tmp_path / '1').mkdir()
+    (tmp_path / '1' / 'saved_model.pb').touch()
+    monkeypatch.setattr(tf.saved_model, 'save', watched_save)
+    serving.export(model, str(tmp_path / '2'))
+    ((versions, names),) = seen
+    assert versions == [1] and len(names) == 2  # The one in the making is beside it.
+    assert sorted(serving_stand_in.versions(tmp_path)) == [1, 2]
+    assert sorted(os.listdir(tmp_path)) == ['1', '2']
+
+
 def test_wrong_frames_are_refused(exported):
     loaded = serving.load(exported[1])
     with pytest.raises(errors.UserError, match=r'must be uint8 .* not float32 \[1, 32, 32, 3\]'):
         loaded.features(np.zeros((1, 32, 32, 3), np.float32))
     with pytest.raises(errors.UserError, match=r'not uint8 \[32, 32, 3\]'):
         loaded.features(np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(errors.UserError, match=r'9 pixels or more.*\[1 32 8\].*\[1 9 9\]$'):
+        loaded.features(np.zeros((1, 32, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    'change,problem',
+    [
+        ({'query': np.ones((3, 2, 16), 'f4')}, 'context_features must have the rows and columns'),
+        ({'unrestricted': np.ones(1, bool)}, 'unrestricted must have a value a frame'),
+        ({'query': np.ones((2, 2, 3), 'f4')}, 'propagate: .*16'),
+        ({'unrestricted': np.ones(2, 'f4')}, 'propagate: .*bool'),
+    ],
+)
+def test_arguments_of_propagate_must_fit_together(exported, change, problem):
+    maps = np.ones((2, 2, 2, 16), np.float32)
+    given = {'query': maps[0], 'context_features': maps, 'context_labels': maps[..., :3],
+             'unrestricted': np.ones(2, bool), **change}
+    with pytest.raises(errors.UserError, match=problem):
+        serving.load(exported[1]).propagate(*given.values())
+
+
+def test_least_sides():
+    """9 pixels give a padded stride-8 map a second cell; without padding a cell sees 227."""
+    assert signatures.least_side(encoder.CellGrid(0, 8)) == 9
+    assert signatures.least_side(encoder.CellGrid(113, 8)) == 227
+    model = make_encoder(padding='none')
+    assert model(np.zeros((1, 227, 227, 3), 'f4'))['stage4'].shape[1:3] == (1, 1)
+    with pytest.raises((ValueError, tf.errors.OpError)):
+        model(np.zeros((1, 226, 227, 3), 'f4'))
 
 
 def test_what_is_no_encoder_is_refused(tmp_path):
@@ -224,13 +282,32 @@ def test_features_that_are_none_are_refused(tmp_path, function, name, problem):
         serving.load(str(tmp_path / 'foreign'))
 
 
-def test_saved_model_cli_shows_the_signatures(exported):
-    command = [sys.executable, '-m', 'tensorflow.python.tools.saved_model_cli', 'show', '--all']
-    result = subprocess.run([*command, '--dir', exported[1]], capture_output=True, text=True)
+def saved_model_cli(*arguments):
+    command = [sys.executable, '-m', 'tensorflow.python.tools.saved_model_cli', *arguments]
+    result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_saved_model_cli_shows_the_signatures(exported):
+    shown = saved_model_cli('show', '--all', '--dir', exported[1])
     for words in ("signature_def['features']", "signature_def['propagate']", "inputs['frames']",
-                  'dtype: DT_UINT8', 'shape: (-1, -1, -1, 16)', "outputs['labels']"):
-        assert words in result.stdout
+                  'dtype: DT_UINT8', 'shape: (-1, -1, -1, 16)', "outputs['labels']",
+                  "signature_def['features_encoded']", "inputs['images']", 'dtype: DT_STRING',
+                  "outputs['features_bytes']", "signature_def['describe']",
+                  "signature_def['serving_default']"):
+        assert words in shown
+
+
+def test_saved_model_cli_runs_the_features(exported, tmp_path):
+    frames = random_frames(2, 24, 40)
+    np.save(tmp_path / 'frames.npy', frames)
+    saved_model_cli(
+        'run', '--dir', exported[1], '--tag_set', 'serve', '--signature_def', 'features',
+        '--inputs', f'frames={tmp_path / "frames.npy"}', '--outdir', str(tmp_path),
+    )
+    found = np.load(tmp_path / 'features.npy')
+    np.testing.assert_allclose(found, expected_features(exported[0], frames, 'stage3'), atol=2e-6)
 
 
 def test_command_exports_a_training_run(tmp_path):
@@ -243,14 +320,16 @@ def test_command_exports_a_training_run(tmp_path):
         "resnet18.statistics = 'cifar10'\n"
     )
     root = pathlib.Path(__file__).parent.parent
-    command = [sys.executable, '-m', 'tools.export', f'--output_dir={tmp_path / "out"}']
+    out = tmp_path / 'served' / '1'
+    command = [sys.executable, '-m', 'tools.export', f'--output_dir={out}']
 
     def export(*arguments):
         return subprocess.run([*command, *arguments], cwd=root, capture_output=True, text=True)
 
     result = export(f'--model_dir={run}', '--layer=head')
     assert result.returncode == 0, result.stderr
-    loaded = serving.load(str(tmp_path / 'out'))
+    assert list(serving_stand_in.versions(tmp_path / 'served')) == [1]
+    loaded = serving.load(str(out))
     assert loaded.metadata['step'] == 7 and 'resnet18.width = 4' in loaded.metadata['config']
     frames = random_frames(1, 40, 48)
     expected = expected_features(model, frames, 'head')
