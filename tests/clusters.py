@@ -21,6 +21,7 @@ BINDINGS = (
     'train.encoder = @small_encoder',
     'small_encoder.dtype_policy = %PRECISION',
     'ViewSampler.view_size = 32',
+    'ViewSampler.colours = (None, None)',
     'watch.probe_interval = 0',
     'watch.picture_interval = 0',
     'watch.held_out_score = None',

@@ -24,6 +24,8 @@ class Signal(tf.keras.callbacks.Callback):
 
 @gin.configurable
 def watch_and_signal(model, number, step, **keywords):
+    if step == 0:
+        os.kill(os.getpid(), number)  # While the run is being built.
     return [*monitor.watch(model, **keywords), Signal(number, step)]
 
 

@@ -10,29 +10,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stfc3_tf import clips, data_service, distribution, errors, rendezvous, stream
+from stfc3_tf import clips, cluster, data_service, distribution, errors, rendezvous, stream
 from stfc3_tf.views import ViewSampler
 
 # ---------------------------------------------------------------- where the workers are
 
 
-def tf_config(cluster, kind='worker', index=0):
-    return {'TF_CONFIG': json.dumps({'cluster': cluster, 'task': {'type': kind, 'index': index}})}
+def tf_config(jobs, kind='worker', index=0):
+    return {'TF_CONFIG': json.dumps({'cluster': jobs, 'task': {'type': kind, 'index': index}})}
 
 
 def test_tf_config_names_workers_and_a_chief_is_the_first():
-    found = distribution.find_cluster(tf_config({'worker': ['a:1', 'b:1']}, index=1), 5)
+    found = cluster.find_cluster(tf_config({'worker': ['a:1', 'b:1']}, index=1), 5)
     assert found == (('a:1', 'b:1'), 1)
     with_chief = {'chief': ['c:1'], 'worker': ['a:1', 'b:1']}
-    assert distribution.find_cluster(tf_config(with_chief, 'chief'), 5).index == 0
-    assert distribution.find_cluster(tf_config(with_chief, 'worker', 1), 5) == (
-        ('c:1', 'a:1', 'b:1'),
-        2,
-    )
+    assert cluster.find_cluster(tf_config(with_chief, 'chief'), 5).index == 0
+    assert cluster.find_cluster(tf_config(with_chief, 'worker', 1), 5) == (('c:1', 'a:1', 'b:1'), 2)
 
 
 def test_slurm_tasks_are_numbered_node_by_node_in_the_order_of_the_list():
-    found = distribution.find_cluster(
+    found = cluster.find_cluster(
         {
             'SLURM_PROCID': '3',
             'SLURM_STEP_NODELIST': 'n[9-10],gpu-a',
@@ -55,7 +52,7 @@ def test_slurm_tasks_are_numbered_node_by_node_in_the_order_of_the_list():
     ],
 )
 def test_lists_of_hosts(text, hosts):
-    assert distribution.expand_hosts(text) == hosts
+    assert cluster.expand_hosts(text) == hosts
 
 
 @pytest.mark.parametrize(
@@ -63,7 +60,7 @@ def test_lists_of_hosts(text, hosts):
 )
 def test_kubernetes_numbers_its_pods(own):
     environment = {'STFC3_WORKERS': '3', 'STFC3_WORKER_ADDRESS': 'train-{}.train:29400', **own}
-    found = distribution.find_cluster(environment, 5)
+    found = cluster.find_cluster(environment, 5)
     assert found == (tuple(f'train-{k}.train:29400' for k in range(3)), 2)
 
 
@@ -100,7 +97,7 @@ def test_kubernetes_numbers_its_pods(own):
 )
 def test_an_environment_that_makes_no_sense_is_named(environment, message):
     with pytest.raises(errors.UserError, match=message):
-        distribution.find_cluster(environment, 29400)
+        cluster.find_cluster(environment, 29400)
 
 
 @pytest.mark.parametrize(
@@ -299,16 +296,15 @@ def consecutive_ports():
                 return port
 
 
-@pytest.mark.parametrize('start', [0, 21])
-def test_servers_give_the_very_stream_in_its_order(servers, start):
-    """Every number, view and matrix, for one pipeline and for the second of two, also resumed."""
-    for pipelines, pipeline in ((1, 0), (2, 1)):
-        here = stream_of(pipelines, pipeline, start)
-        there = stream_of(pipelines, pipeline, start, servers)
-        for a, b in zip(here.take(6).as_numpy_iterator(), there.take(6).as_numpy_iterator()):
-            assert a.keys() == b.keys()
-            for name in a:
-                np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+@pytest.mark.parametrize('pipelines,pipeline,start', [(1, 0, 0), (2, 1, 21)])
+def test_servers_give_the_very_stream_in_its_order(servers, pipelines, pipeline, start):
+    """Every number, view and matrix, from the start and resumed, for one pipeline and the second of two."""
+    here = stream_of(pipelines, pipeline, start).take(6)
+    there = stream_of(pipelines, pipeline, start, servers).take(6)
+    for a, b in zip(here.as_numpy_iterator(), there.as_numpy_iterator()):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
 def test_a_server_with_other_videos_is_refused(servers):

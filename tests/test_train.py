@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stfc3_tf import errors, training
+from test_learner import tiny_learner
+
+from stfc3_tf import checkpoints, errors, training
 from stfc3_tf.command import parse_gin
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -132,6 +134,40 @@ def test_a_stopped_run_saves_first_and_says_so(unbroken, tmp_path, number):
     assert_same_run(final_values(unbroken[0]), final_values(tmp_path))
 
 
+def test_a_run_stopped_while_it_is_built_does_not_speak_of_a_checkpoint(tmp_path):
+    status, output = run_until_signal(tmp_path, signal.SIGTERM, step=0)
+    assert status == 128 + signal.SIGTERM, output
+    assert 'at step 0' in output and 'nothing was learnt yet' in output
+    assert 'the checkpoint is written' not in output
+    assert not list((tmp_path / 'checkpoints').rglob('step-*'))
+
+
+def saves_of(model_dir):
+    """How many checkpoints had been written when the last one was."""
+    path = tf.train.latest_checkpoint(str(model_dir / 'checkpoints' / 'last'))
+    return tf.train.load_checkpoint(path).get_tensor('save_counter/.ATTRIBUTES/VARIABLE_VALUE')
+
+
+def test_a_checkpoint_is_written_once(tmp_path):
+    learner = tiny_learner()
+    keeper = checkpoints.Checkpoints(learner, str(tmp_path))
+    for _ in range(2):
+        keeper.save()
+    assert saves_of(tmp_path) == 1 and keeper.last_step == 0
+    keeper.best_score.assign(0.5)  # The step is the same, but the best score must not be forgotten.
+    keeper.save()
+    assert saves_of(tmp_path) == 2
+    learner.counters['step'].assign(1)
+    keeper.save()
+    assert saves_of(tmp_path) == 3 and keeper.last_step == 1
+
+
+def test_who_leaves_writing_to_another_writes_nothing(tmp_path):
+    keeper = checkpoints.Checkpoints(tiny_learner(), str(tmp_path), writes=False)
+    keeper.save()
+    assert keeper.last_step == 0 and not list(tmp_path.rglob('step-*'))
+
+
 def test_other_clips_are_refused_on_resuming(unbroken):
     status, output = run(unbroken[0], bindings=['train.seed = 5'])
     assert status == 1
@@ -194,6 +230,7 @@ def test_a_mistake_is_said_in_one_message(tmp_path):
         ("resnet18.padding = 'none'", 'view_size = 48'),
         ("resnet18.padding = 'mirror'", 'mirror'),
         ("train.devices = ['GPU:7']", 'GPU:7'),
+        ("train.strategy = 'mirored'", 'mirored'),
         ('train.checkpoint_interval = 0', 'checkpoint_interval = 0'),
     ],
 )
