@@ -30,11 +30,25 @@ REQUIREMENTS = [
     'opencv-python-headless>=4.8,<4.12',  # resizing as the benchmarks do; 4.12 needs NumPy 2
     'pillow>=10',  # indexed PNG, the format of the DAVIS benchmark
     'scipy>=1.10',  # MATLAB files of the J-HMDB benchmark, statistics
+    'matplotlib>=3.8,<4',  # plots; contours are one artist from 3.8 on
 ]
+
+BEAM = ['apache-beam>=2.69,<3']
+SERVING = ['tensorflow-serving-api>=2.15,<2.16']
 
 EXTRAS = {
     'gpu': ['tensorflow[and-cuda]==2.15.1'],  # CUDA 12 libraries, about 2 GB
-    'test': ['pytest>=8,<10'],
+    'beam': BEAM,  # tools.prepare_clips on a cluster
+    'serving': SERVING,  # gRPC to TensorFlow Serving; REST needs nothing
+    'test': [
+        'pytest>=8,<10',
+        *BEAM,
+        *SERVING,
+        'moto[s3]>=5.1,<6',  # an S3 server on loopback
+        'flask>=3,<4',  # it needs these two; moto[server] brings all of AWS instead
+        'flask-cors>=4',
+        'boto3>=1.34,<2',  # an independent look into that server
+    ],
 }
 
 setuptools.setup(

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the virtual environment .venv in this checkout: the locked versions and the package itself.
 # Does nothing where .venv already holds them. PYTHON=/path/to/python3.11 chooses the interpreter,
-# EXTRAS=gpu adds the CUDA libraries.
+# EXTRAS=gpu,figures adds the extras of setup.py that are named, also to a .venv that exists.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,9 +22,16 @@ find_python() {
   command -v uv >/dev/null && uv python install 3.11 >&2 && uv python find 3.11
 }
 
-wanted="$(cat requirements.lock setup.py; echo "${EXTRAS:-}")"
-if [ -x .venv/bin/python ] && [ "$(cat .venv/installed 2>/dev/null)" = "$wanted" ]; then
-  exit 0
+extras=${EXTRAS:-}
+versions="$(cat requirements.lock setup.py)"
+had=""
+if [ -x .venv/bin/python ] && [ "$(cat .venv/versions 2>/dev/null)" = "$versions" ]; then
+  had="$(cat .venv/extras)"
+  lacking=""
+  for extra in ${extras//,/ }; do
+    case ",$had," in *",$extra,"*) ;; *) lacking+=" $extra" ;; esac
+  done
+  [ -n "$lacking" ] || exit 0
 fi
 
 python=${PYTHON:-$(find_python || true)}
@@ -40,11 +47,15 @@ MESSAGE
   exit 1
 fi
 
-echo "Setting up .venv with $("$python" --version) (about 0.8 GB to fetch, a few minutes)"
-"$python" -m venv --clear .venv
-pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet --no-input)
-"${pip[@]}" -r requirements.lock
-# The lock brings setuptools, so the package builds with that instead of fetching another.
-"${pip[@]}" --no-build-isolation -c requirements.lock -e ".${EXTRAS:+[$EXTRAS]}"
+if [ ! -f .venv/versions ] || [ "$(cat .venv/versions)" != "$versions" ]; then
+  echo "Setting up .venv with $("$python" --version) (about 0.8 GB to fetch, a few minutes)"
+  "$python" -m venv --clear .venv
+fi
+extras="$(echo "$had,$extras" | tr ',' '\n' | sort -u | sed '/^$/d' | paste -sd, -)"
+pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet --no-input -c requirements.lock)
+# The package builds with the setuptools that the lock names instead of fetching another.
+"${pip[@]}" setuptools wheel
+"${pip[@]}" --no-build-isolation -e ".${extras:+[$extras]}"
 .venv/bin/python -m pip check
-echo "$wanted" > .venv/installed
+echo "$extras" > .venv/extras
+echo "$versions" > .venv/versions
