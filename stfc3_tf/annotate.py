@@ -9,17 +9,14 @@ backwards in time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 import itertools
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from stfc3_tf import checks
-from stfc3_tf import errors
-from stfc3_tf import labels
-from stfc3_tf import tracking
+from stfc3_tf import checks, errors, labels, tracking
 from stfc3_tf.benchmarks import codecs
 from stfc3_tf.propagation import PropagationSettings
 
@@ -219,7 +216,11 @@ class _MaskCodec:
         mask = np.array([0, *self._numbers], np.min_scalar_type(self._numbers[-1]))
         winner = soft.argmax(axis=-1)
         confidence = {
-            number: float(soft[winner == channel, channel].mean()) if channel in winner else 0.0
+            number: (
+                min(1.0, float(soft[winner == channel, channel].mean()))
+                if channel in winner
+                else 0.0
+            )
             for channel, number in enumerate(self._numbers, 1)
         }
         return MaskLabel(mask[enlarged.argmax(axis=-1)], confidence)

@@ -10,33 +10,62 @@ OUT appears when everything is in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import dataclasses
 import itertools
 import posixpath
 import shutil
-from typing import Any, Union
+from collections.abc import Iterator
+from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 import stfc3_tf
-from stfc3_tf import annotate
-from stfc3_tf import annotations
-from stfc3_tf import errors
-from stfc3_tf import label_files
-from stfc3_tf import progress
-from stfc3_tf import propagation
-from stfc3_tf import tracking
-from stfc3_tf import writing
+from stfc3_tf import (
+    annotate,
+    errors,
+    label_files,
+    progress,
+    propagation,
+    tracking,
+    writing,
+)
 from stfc3_tf.clips import footage as footage_lib
-from stfc3_tf.clips import source
-from stfc3_tf.clips import video_writer
+from stfc3_tf.clips import source, video_writer
 
-Annotation = Union[annotations.MaskAnnotation, annotations.PointAnnotation]
 _Frames = Iterator[footage_lib.Frame]
 
 # Of the overlay and the masks, at the least: a still picture compresses to no less.
 _BYTES_PER_PIXEL = 0.005
+
+
+class LabelFiles(Protocol):
+    """Keeps the labels of all frames, see `label_files`."""
+
+    def put(self, frame: footage_lib.Frame, label: Any) -> None:
+        """Keeps the label of a frame; frames come in any order."""
+
+    def draw(self, frame: footage_lib.Frame) -> np.ndarray:
+        """Returns a frame with its label drawn on it; frames come in order."""
+
+    def finish(self, frames: range) -> None:
+        """Writes the tables of the given frames."""
+
+
+class Annotation(Protocol):
+    """What the labelled frame shows, see `annotations`."""
+
+    def propagate(
+        self,
+        encoder: tracking.FeatureExtractor,
+        frames: Iterator[np.ndarray],
+        settings: propagation.PropagationSettings,
+        short_side: int | None,
+    ) -> Iterator[Any]:
+        """Yields one label a frame, the labelled frame being the first."""
+
+    def files(self, folder: str) -> LabelFiles:
+        """Where the labels of all frames are kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +87,10 @@ def check_output(output_dir: str, footage: footage_lib.Footage) -> None:
     """Makes sure that results can be written, before there are any.
 
     Raises:
-      errors.UserError: the folder holds something, cannot be made, or has no room.
+      errors.UserError: the folder holds something, cannot be made, or has no room; or videos cannot
+        be encoded here.
     """
+    video_writer.check_encoder()
     partial = f'{output_dir}.partial'
     try:
         if tf.io.gfile.exists(output_dir) and not (
@@ -154,7 +185,7 @@ class _Run:
         files.finish(numbers)
         label_files.write_json(posixpath.join(folder, 'result.json'), self._record())
 
-    def _propagate(self, files: label_files.MaskFiles | label_files.TrackFiles) -> Result:
+    def _propagate(self, files: LabelFiles) -> Result:
         """Labels all frames, onwards and then backwards from the labelled one."""
         counter = progress.FrameCounter('labels', self.footage.stated_count)
         onwards = self.footage.frames(self.frame)
@@ -194,7 +225,7 @@ class _Run:
                 f'{error.message}. If it is memory, lower short_side.'
             ) from error
 
-    def _drawn(self, files, numbers: range) -> Iterator[tuple[float, Any]]:
+    def _drawn(self, files: LabelFiles, numbers: range) -> Iterator[tuple[float, np.ndarray]]:
         """Times and pictures of the overlay."""
         counter = progress.FrameCounter('overlay', len(numbers))
         start = None

@@ -10,20 +10,17 @@ integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 import csv
 import dataclasses
 import io
 import json
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-from PIL import Image
 import tensorflow as tf
+from PIL import Image
 
-from stfc3_tf import annotate
-from stfc3_tf import errors
-from stfc3_tf import label_files
-from stfc3_tf import tracking
+from stfc3_tf import annotate, errors, label_files, tracking
 from stfc3_tf.benchmarks import files
 from stfc3_tf.propagation import PropagationSettings
 

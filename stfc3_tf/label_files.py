@@ -6,18 +6,15 @@ time. What lies between is on disk, so that memory does not grow with the video.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 import json
 import posixpath
 import tempfile
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import annotate
-from stfc3_tf import overlay
-from stfc3_tf import pictures
-from stfc3_tf import writing
+from stfc3_tf import annotate, overlay, pictures, writing
 from stfc3_tf.benchmarks import files
 from stfc3_tf.clips.footage import Frame
 
@@ -134,7 +131,7 @@ class _Rows:
 
     def __init__(self, columns: int):
         self._bytes = 8 * columns
-        self._file = tempfile.TemporaryFile()  # Gone with this object.
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as this object.
 
     def put(self, number: int, values: Sequence[float]) -> None:
         self._file.seek(number * self._bytes)

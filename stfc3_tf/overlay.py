@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from stfc3_tf import palette
-from stfc3_tf import pictures
+from stfc3_tf import palette, pictures
 
 # Frames before the current one whose points are joined.
 _TRAIL = 12

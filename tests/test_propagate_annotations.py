@@ -3,12 +3,10 @@
 import json
 
 import numpy as np
-from PIL import Image
 import pytest
+from PIL import Image
 
-from stfc3_tf import annotations
-from stfc3_tf import errors
-from stfc3_tf import palette
+from stfc3_tf import annotations, errors, palette
 
 SIZE = 20, 30
 

@@ -6,13 +6,11 @@ import wave
 
 import av
 import numpy as np
-from PIL import Image
 import pytest
+from PIL import Image
 
 from stfc3_tf import errors
-from stfc3_tf.clips import footage
-from stfc3_tf.clips import source
-from stfc3_tf.clips import video_writer
+from stfc3_tf.clips import footage, source, video_writer
 
 FORMATS = [
     ('a.mp4', 'libx264', {'g': '12', 'bf': '2'}),

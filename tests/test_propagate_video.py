@@ -1,8 +1,7 @@
-"""Labels carried through videos whose truth is exact: textured objects that move by whole cells."""
+"""A run over a video: its files, its overlay, and what is left when something goes wrong."""
 
 import csv
 import fractions
-import gc
 import io
 import json
 import os
@@ -12,205 +11,38 @@ import signal
 import subprocess
 import sys
 import time
-import weakref
 
 import av
+import moving_patches
 import numpy as np
-from PIL import Image
 import pytest
 import tensorflow as tf
+from moving_patches import (
+    FRAMES,
+    HEIGHT,
+    WIDTH,
+    assert_masks_agree,
+    scene,
+    write_folder,
+    write_mask,
+)
+from PIL import Image
 
-from stfc3_tf import annotate
-from stfc3_tf import annotate_video
-from stfc3_tf import annotations
-from stfc3_tf import errors
-from stfc3_tf import overlay
-from stfc3_tf import palette
-from stfc3_tf import progress
-from stfc3_tf import serving
+from stfc3_tf import annotate_video, annotations, errors, overlay, palette, progress
 from stfc3_tf.benchmarks import models
 from stfc3_tf.clips import footage
 
 ROOT = pathlib.Path(__file__).parent.parent
-HEIGHT, WIDTH = 101, 133
-FRAMES = 7
-
-
-class Colours(tf.Module):
-    """Cells are centred on pixels 0, 8, ...; cells of different colours are next to orthogonal."""
-
-    def __init__(self):
-        super().__init__()
-        waves = np.random.default_rng(0).standard_normal((3, 64)) / 15
-        self.waves = tf.constant(waves, tf.float32)
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, 'frames')])
-    def features(self, frames):
-        phases = tf.tensordot(tf.cast(frames[:, ::8, ::8], tf.float32), self.waves, 1)
-        return {'features': tf.concat([tf.cos(phases), tf.sin(phases)], -1) / 8}
 
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp('model') / 'saved_model')
-    module = Colours()
-    tf.saved_model.save(module, path, signatures={'features': module.features})
-    return path
+    return moving_patches.save_model(str(tmp_path_factory.mktemp('model') / 'saved_model'))
 
 
 @pytest.fixture(scope='module')
 def encoder(model):
     return models.SavedEncoder(model)
-
-
-def scene(number, scale=1):
-    """A frame and its mask: a grey ground, objects 2 and 5 of coloured patches, a cell a frame."""
-    rows, columns = -(-(HEIGHT + 4) // 8), -(-(WIDTH + 4) // 8)
-    patches, mask = np.full((rows, columns, 3), 128), np.zeros((rows, columns), np.uint8)
-    for identity, (top, left) in ((2, (1, 1 + number)), (5, (7, 10 - number))):
-        place = np.s_[top : top + 5, left : left + 6]
-        patches[place] = np.random.default_rng(identity).integers(0, 256, (5, 6, 3))
-        mask[place] = identity
-    pixels = np.s_[4 : 4 + HEIGHT, 4 : 4 + WIDTH]  # Patches are centred on cells.
-    frame, mask = (part.repeat(8, 0).repeat(8, 1)[pixels] for part in (patches, mask))
-    return (part.repeat(scale, 0).repeat(scale, 1) for part in (frame.astype(np.uint8), mask))
-
-
-def frames_and_masks(scale=1):
-    return zip(*(scene(number, scale) for number in range(FRAMES)))
-
-
-def write_folder(path, count=FRAMES):
-    path.mkdir()
-    for number in range(count):
-        Image.fromarray(next(scene(number % FRAMES))).save(path / f'{number}.png')
-    return str(path)
-
-
-def write_mask(path, number):
-    image = Image.fromarray(list(scene(number))[1])
-    image.putpalette(palette.DAVIS.tobytes())
-    image.save(path)
-    return str(path)
-
-
-def assert_masks_agree(found, truth, within):
-    """Masks agree but for pixels so near to the truth's borders; corners come back rounded."""
-    reach = 2 * within + 1
-    padded = np.pad(truth, within, mode='edge')
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (reach, reach))
-    inner = windows.min((2, 3)) == windows.max((2, 3))
-    assert inner.mean() > 0.6 and (found == truth).mean() > 0.98
-    np.testing.assert_array_equal(found[inner], truth[inner])
-
-
-@pytest.mark.parametrize('order', [1, -1], ids=['onwards', 'backwards'])
-@pytest.mark.parametrize('scale, short_side', [(1, None), (2, HEIGHT)], ids=['native', 'shrunk'])
-def test_masks_follow_their_objects(encoder, order, scale, short_side):
-    frames, masks = (part[::order] for part in frames_and_masks(scale))
-    results = list(annotate.propagate_masks(encoder, frames, masks[0], short_side=short_side))
-    assert len(results) == FRAMES
-    for result, truth in zip(results, masks):
-        assert result.mask.shape == truth.shape and result.mask.dtype == np.uint8
-        assert_masks_agree(result.mask, truth, within=2 * scale)
-        assert set(result.confidence) == {2, 5}
-        assert all(0.8 < confidence <= 1.0001 for confidence in result.confidence.values())
-
-
-@pytest.mark.parametrize('order', [1, -1], ids=['onwards', 'backwards'])
-@pytest.mark.parametrize('scale, short_side', [(1, None), (2, HEIGHT)], ids=['native', 'shrunk'])
-def test_points_follow_their_objects(encoder, order, scale, short_side):
-    frames, _ = (part[::order] for part in frames_and_masks(scale))
-    first = scale * np.array([[8 * 3 + 3.3, 24 - 2.2], [8 * 12 + 1.0, 72.4]])
-    if order < 0:
-        first += scale * (FRAMES - 1) * np.array([[8, 0], [-8, 0]])
-    results = list(annotate.propagate_points(encoder, frames, first, short_side=short_side))
-    assert len(results) == FRAMES
-    for number, result in enumerate(results):
-        truth = first + order * number * scale * np.array([[8, 0], [-8, 0]])
-        np.testing.assert_allclose(result.points, truth, atol=0.3 * scale)
-        assert np.all(result.confidence > 0.95) and np.all(result.confidence <= 1)
-
-
-def test_a_model_just_loaded_will_do(model, encoder):
-    frames, _ = frames_and_masks()
-    expected = list(annotate.propagate_points(encoder, frames, [[24.0, 24.0]]))
-    found = list(annotate.propagate_points(serving.load(model), iter(frames), [[24.0, 24.0]]))
-    for one, other in zip(found, expected):
-        np.testing.assert_allclose(one.points, other.points, atol=1e-3)
-        np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-3)
-
-
-def test_confidence_falls_when_the_object_is_gone(encoder):
-    frames, masks = frames_and_masks()
-    gone = [*frames[:2], np.full_like(frames[0], 128)]
-    *_, seen, lost = annotate.propagate_masks(encoder, gone, masks[0])
-    assert min(seen.confidence.values()) > 0.8 and lost.confidence == {2: 0.0, 5: 0.0}
-    assert not lost.mask.any()
-    points = np.array([[24.0, 24.0]])
-    *_, seen, lost = annotate.propagate_points(encoder, gone, points)
-    assert seen.confidence[0] > 0.95 and lost.confidence[0] < 0.3
-
-
-def test_few_frames_are_held_at_a_time(encoder):
-    alive, most = weakref.WeakSet(), []
-
-    class Picture(np.ndarray):
-        """Knows a weak reference, other than plain arrays."""
-
-        __hash__ = object.__hash__
-
-    def frames():
-        for number in range(60):
-            frame = next(scene(number % FRAMES)).view(Picture)
-            alive.add(frame)
-            most.append(len(alive))
-            yield frame
-
-    masks = annotate.propagate_masks(encoder, frames(), list(scene(0))[1])
-    assert sum(1 for _ in masks) == 60
-    gc.collect()
-    assert max(most) <= 3 and not alive
-
-
-@pytest.mark.parametrize(
-    'call, message',
-    [
-        (lambda e, f, m: annotate.propagate_masks(e, [], m), 'no frames'),
-        (
-            lambda e, f, m: annotate.propagate_masks(e, f, m[1:]),
-            r'uint8 \[100, 133\].*\[101, 133\]',
-        ),
-        (lambda e, f, m: annotate.propagate_masks(e, f, m * 0), 'no object'),
-        (lambda e, f, m: annotate.propagate_masks(e, f, m / 2), 'float64'),
-        (lambda e, f, m: annotate.propagate_masks(e, f, m, short_side=0), 'short_side=0'),
-        (lambda e, f, m: annotate.propagate_masks(e, [f[0][:9]], m[:9]), '16 pixels or more'),
-        (lambda e, f, m: annotate.propagate_points(e, f, [[133, 5]]), 'outside the first frame'),
-        (lambda e, f, m: annotate.propagate_points(e, f, np.zeros((0, 2))), r'\[0, 2\]'),
-    ],
-)
-def test_mistakes_are_told_before_anything_is_encoded(encoder, call, message):
-    frames, masks = frames_and_masks()
-    with pytest.raises(errors.UserError, match=message):
-        call(encoder, frames, masks[0])
-
-
-def test_an_object_smaller_than_a_cell(encoder):
-    frames, masks = frames_and_masks()
-    mask = masks[0].copy()
-    mask[50:53, 100:102] = 9
-    with pytest.raises(
-        errors.UserError, match='Object 9 of the mask, 6 pixels, .* raise short_side'
-    ):
-        next(annotate.propagate_masks(encoder, frames, mask))
-
-
-def test_frames_of_another_size(encoder):
-    frames, masks = frames_and_masks()
-    results = annotate.propagate_masks(encoder, [frames[0], frames[1][1:]], masks[0])
-    next(results)
-    with pytest.raises(errors.UserError, match=r'Frame 1 .*\[100, 133, 3\]; all must be'):
-        next(results)
 
 
 def run(encoder, video, annotation, frame, output, **settings):

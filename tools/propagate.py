@@ -9,18 +9,13 @@ frames have labels. If the video cannot be read to its end, the frames before ha
 is 1.
 """
 
-from collections.abc import Sequence
 import signal
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
-from stfc3_tf import annotate_video
-from stfc3_tf import annotations
-from stfc3_tf import checks
-from stfc3_tf import command
-from stfc3_tf import errors
-from stfc3_tf import propagation
+from stfc3_tf import annotate_video, annotations, checks, command, errors, propagation
 from stfc3_tf.benchmarks import models
 from stfc3_tf.clips import footage
 

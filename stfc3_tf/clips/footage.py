@@ -9,22 +9,20 @@ from the start gave, it is decoded from the start.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import contextlib
 import itertools
-from typing import NamedTuple, Protocol
 import zlib
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import av
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import checks
-from stfc3_tf import errors
-from stfc3_tf.clips import source
-from stfc3_tf.clips import video
+from stfc3_tf import checks, errors
+from stfc3_tf.clips import source, video
 
-CHUNK_BYTES = 512 << 20
+CHUNK_BYTES = 256 << 20
 # Seconds before the wanted frame at which it is tried to seek: where a container's index is only
 # roughly right, a little earlier often is right enough.
 _LEADS = (0, 2, 10)

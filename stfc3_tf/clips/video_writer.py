@@ -17,9 +17,19 @@ from stfc3_tf import errors, writing
 _BT709 = 1
 # Seconds; the usual rates are whole numbers of it.
 _TICK = fractions.Fraction(1, 90000)
-# Of libx264: no difference is seen, at a fraction of the size of lossless; key frames at distances
+_ENCODER = 'libx264'
+# Its options: no difference is seen, at a fraction of the size of lossless; key frames at distances
 # that let players seek at once.
 _QUALITY = {'crf': '18', 'preset': 'medium', 'g': '48'}
+
+
+def check_encoder() -> None:
+    """Raises UserError where PyAV was built without the encoder: better known before hours of work."""
+    if _ENCODER not in av.codecs_available:
+        raise errors.UserError(
+            f'This PyAV has no {_ENCODER}, so no video can be written; the wheels on PyPI have it: '
+            'pip install --force-reinstall --no-deps av'
+        )
 
 
 def write_video(path: str, frames: Iterable[np.ndarray], frame_rate: float) -> int:
@@ -96,7 +106,7 @@ def _encode(
 
 def _add_stream(container, size: tuple[int, ...], frame_rate: float) -> av.VideoStream:
     rate = fractions.Fraction(frame_rate).limit_denominator(1001)
-    stream = container.add_stream('libx264', rate=rate, options=_QUALITY)
+    stream = container.add_stream(_ENCODER, rate=rate, options=_QUALITY)
     stream.height, stream.width = (side + side % 2 for side in size[:2])
     stream.pix_fmt = 'yuv420p'
     context = stream.codec_context
