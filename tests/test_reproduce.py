@@ -1,4 +1,4 @@
-"""`python -m tools.reproduce` as a user runs it, killed in between; its parts, its table, its figures."""
+"""`python -m tools.reproduce` as a user runs it, killed in between; its parts and its table."""
 
 import csv
 import fcntl
@@ -194,12 +194,12 @@ def test_the_list_tells_how_parts_stand(killed_and_run_again):
 
 def test_other_settings_are_refused_with_what_differs(killed_and_run_again):
     folder, _, _, _ = killed_and_run_again
-    record = folder / 'out/rows/tiny/seed-0/train.json'
-    before = record.read_bytes()
-    status, output = run(folder, '--only=tiny', '--gin_bindings=train.steps = 4')
+    watched = [folder / 'out/rows/tiny/seed-0/train.json', folder / 'out/results.json']
+    before = [path.read_bytes() for path in watched]
+    status, output = run(folder, '--gin_bindings=train.steps = 4')
     assert status == 1
     assert '-train.steps = 3; +train.steps = 4' in output and '--output_dir' in output
-    assert record.read_bytes() == before
+    assert [path.read_bytes() for path in watched] == before
 
 
 def python_part(folder, name, code, **changes):
@@ -261,7 +261,8 @@ def test_what_is_left_is_estimated_from_what_was_measured(tmp_path):
 def test_sigterm_reaches_the_command_and_ends_the_program(tmp_path):
     ready = tmp_path / 'ready'
     code = (
-        'import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); '
+        'import pathlib, signal, sys, time\n'
+        'signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n'
         f'pathlib.Path({str(ready)!r}).touch(); time.sleep(60)'
     )
     slow = python_part(tmp_path, 'slow', code)
@@ -375,6 +376,20 @@ def test_first_seeds_of_all_rows_come_first_and_evaluations_after_their_training
         'tiny, seed 5: train',
         'tiny, seed 5: scenes',
     ]
+
+
+def test_an_encoder_trained_elsewhere_is_a_row_of_evaluations(tmp_path):
+    plan = plans.read_plan(write_plan(tmp_path))
+    model = tmp_path / 'given'
+    model.mkdir()
+    (model / 'saved_model.pb').write_bytes(b'one')
+    (part,) = [p for p in all_parts(tmp_path, plan, {'large': str(model)}) if p.row == 'large']
+    assert part.name == 'large: scenes' and f'--saved_model={model}' in part.arguments
+    before = part.settings()
+    (model / 'saved_model.pb').write_bytes(b'another')
+    assert part.settings() != before
+    with pytest.raises(errors.UserError, match='has a row tiny already'):
+        all_parts(tmp_path, plan, {'tiny': str(model)})
 
 
 def test_comments_are_no_settings_but_values_are(tmp_path):

@@ -1,11 +1,11 @@
 """Trains and evaluates every row of a plan, and writes one table and the curves.
 
-    python -m tools.reproduce --plan=gin/small/reproduce.gin --data=CLIPS --benchmarks_dir=BENCHMARKS \
-        --output_dir=OUT
+    python -m tools.reproduce --data=CLIPS --benchmarks_dir=BENCHMARKS --output_dir=OUT
 
-Every part is a command of its own (python -m stfc3_tf.train, python -m tools.evaluate) with its own log in
-OUT/rows. What is finished stays finished: run the same command again after an interruption. A part that fails does
-not stop the others, and the program then ends with status 1. --list shows what there is to do.
+Every part is a command of its own (python -m stfc3_tf.train, python -m tools.evaluate) with its own
+log in OUT/rows. What is finished stays finished: run the same command again after an interruption.
+A part that fails does not stop the others, and the program then ends with status 1. --list shows
+what there is to do.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Many configurations, seeds and benchmarks, run part by part into one table: what `tools.reproduce` does."""
+"""Many configurations, seeds and benchmarks, run part by part into one table."""

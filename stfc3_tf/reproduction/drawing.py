@@ -26,6 +26,8 @@ from stfc3_tf.reproduction.parts import Part
 from stfc3_tf.reproduction.running import FINISHED, Outcome
 
 LOSS, QUALITY = 'train/loss', 'probe/held_out_score'
+# Pixels; enough for encoders without padding.
+_FEATURE_SIDE = 256
 _WATCHED = (LOSS, 'train/return_probability', QUALITY, 'probe/collapse_ratio')
 
 
@@ -61,7 +63,8 @@ def draw(
     shown = monitor.unrelated_clips(clips.open_source(data), 2)
     _draw_affinities(folders, shown, output_dir)
     models = {row: serving.load(f'{folder}/saved_model') for row, folder in folders.items()}
-    figures.features(models, shown[0], str(output_dir / 'features.png'))
+    frames = monitor.centre_view(shown[0], _FEATURE_SIDE)
+    figures.features(models, frames, str(output_dir / 'features.png'))
 
 
 def _curves_as_csv(runs: Sequence[Part]) -> str:

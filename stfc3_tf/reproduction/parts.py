@@ -3,8 +3,8 @@
     OUT/rows/<row>/[seed-<n>/]train/          the training run: checkpoints, logs, saved_model
     OUT/rows/<row>/[seed-<n>/]<benchmark>/    results.json and predictions
 
-Beside the folder of every part stand `<part>.log`, what its command printed, and `<part>.json`, what it was
-made with and how it ended.
+Beside the folder of every part stand `<part>.log`, what its command printed, and `<part>.json`,
+what it was made with and how it ended.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def all_parts(
     bindings: Sequence[str] = (),
     saved_models: Mapping[str, str] | None = None,
 ) -> list[Part]:
-    """The parts of a plan in the order in which they are run: first seeds first, so that every row is soon there.
+    """The parts of a plan as they are run: first seeds first, so that every row is soon there.
 
     Args:
       plan: what to do.
@@ -107,7 +107,8 @@ def all_parts(
       saved_models: further rows -> SavedModels made elsewhere.
 
     Raises:
-      errors.UserError: a configuration, a protocol, a data set's folder or a SavedModel is not usable.
+      errors.UserError: a configuration, a protocol, a data set's folder or a SavedModel is not
+        usable.
     """
     _check_folders(plan, places)
     _check_saved_models(plan, saved_models or {})

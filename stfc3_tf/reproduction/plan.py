@@ -1,4 +1,4 @@
-"""What a reproduction consists of: configurations, seeds, baselines and benchmarks, read from a gin file."""
+"""What a reproduction consists of, read from a gin file: rows, seeds and benchmarks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Benchmark:
     Attributes:
       task: as `tools.evaluate --task` takes it.
       figures: which figures of results.json the table shows, the most important first.
-      data_dir: folder of the data set, below the folder of all benchmarks; None where there is none.
+      data_dir: folder of the data set, below the folder of all benchmarks; None where nothing is
+        read.
       gin_files: the protocol, relative to the plan; the task's own if empty.
       bindings: settings that override the protocol.
       folders: setting of the protocol -> a further folder below the folder of all benchmarks.
@@ -135,7 +136,7 @@ def row_name(gin_file: str) -> str:
 
 
 def configuration_text(files: Sequence[str], bindings: Sequence[str]) -> str:
-    """The settings of gin files as gin writes them: comments, order and includes make no difference.
+    """The settings of gin files as gin writes them, whatever their comments, order and includes.
 
     Raises:
       errors.UserError: a file or binding is not valid.

@@ -1,8 +1,9 @@
 """Runs parts one after another; what is finished stays finished, whenever the program is killed.
 
-A part is finished if its record says that its command ended well with the settings of today. An evaluation made with
-other settings is made again (its own command keeps the sequences that did not change). A training run is not:
-hours of work are never thrown away unasked, so it is refused with what has changed.
+A part is finished if its record says that its command ended well with the settings of today. An
+evaluation made with other settings is made again (its own command keeps the sequences that did not
+change). A training run is not: hours of work are never thrown away unasked, so it is refused with
+what has changed.
 """
 
 from __future__ import annotations
@@ -65,6 +66,25 @@ def _outcome_on_disk(part: Part, outcomes: Mapping[str, Outcome]) -> Outcome:
     return Outcome(FINISHED if part.result.exists() else WAITING, record['seconds'])
 
 
+def check_trained_alike(parts: Sequence[Part]) -> None:
+    """Makes sure that training runs which were begun are of the settings that are asked for now.
+
+    Raises:
+      errors.UserError: naming those that are not, and what has changed.
+    """
+    others = []
+    for part in parts:
+        if part.kind == parts_lib.TRAIN and part.folder.is_dir():
+            changed = _changes(_read_record(part), _as_json(part.settings()))
+            others += [f'{part.folder}: {changed}'] if changed else []
+    if others:
+        raise errors.UserError(
+            'Training runs were begun with other settings; remove their folders to train them '
+            'again, take another --output_dir to keep them, or leave them out by --only:\n'
+            + '\n'.join(others)
+        )
+
+
 def run_all(
     parts: Sequence[Part],
     rows: Collection[str],
@@ -83,10 +103,14 @@ def run_all(
 
     Returns:
       All outcomes by name, and the signal that stopped the program early, or 0.
+
+    Raises:
+      errors.UserError: see `check_trained_alike`; nothing is run then.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     chosen = [part for part in parts if part.row in rows]
     with _alone_in(output_dir) as lock, _Stop() as stop:
+        check_trained_alike(chosen)
         outcomes = outcomes_on_disk(parts)
         for number, part in enumerate(chosen, 1):
             if stop.signal:
@@ -115,7 +139,7 @@ def seconds_left(parts: Sequence[Part], outcomes: Mapping[str, Outcome]) -> floa
 
 
 def expected_seconds(part: Part, parts: Sequence[Part], outcomes: Mapping[str, Outcome]) -> float:
-    """The mean of finished parts of the same kind, those of the same row first; else the plan's figure."""
+    """What such parts took, those of the same row if there are any; else what the plan says."""
     alike = [
         other
         for other in parts
@@ -136,13 +160,6 @@ def _run(part: Part, lock: int, import_path: str, stop: _Stop) -> Outcome:
     """Runs a part's command to its end; leaves a record and a log."""
     settings = _as_json(part.settings())
     before = _read_record(part)
-    changed = part.kind == parts_lib.TRAIN and part.folder.is_dir() and _changes(before, settings)
-    if changed:
-        return Outcome(
-            FAILED,
-            why=f'{part.folder} was trained with other settings ({changed}); to train it again remove '
-            'that folder, to keep it take another --output_dir',
-        )
     seconds = before['seconds'] if before and before['settings'] == settings else 0.0
     start = time.monotonic()
 
@@ -163,7 +180,10 @@ def _run(part: Part, lock: int, import_path: str, stop: _Stop) -> Outcome:
 def _call(
     part: Part, lock: int, import_path: str, stop: _Stop, meanwhile: Callable[[], Any]
 ) -> int:
-    """Runs the command, its output appended to the log, calling `meanwhile` now and then; returns its status."""
+    """Runs the command, calling `meanwhile` now and then; returns its status.
+
+    What it prints is appended to the log.
+    """
     path = os.pathsep.join(filter(None, [import_path, os.environ.get('PYTHONPATH')]))
     with open(part.log, 'ab') as log:
         log.write(f'$ {shell_command(part)}\n'.encode())
@@ -226,14 +246,14 @@ class _Stop:
 
 @contextlib.contextmanager
 def _alone_in(output_dir: pathlib.Path):
-    """Waits until no other program, and no command that a killed one has left behind, works in the folder."""
+    """Waits until no other program, nor a command that a killed one left, works in the folder."""
     with open(output_dir / 'lock', 'w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             logging.warning(
-                'Another run, or a command that a killed one started, is at work in %s: waiting for '
-                'its end.',
+                'Another run, or a command that a killed one started, is at work in %s: waiting '
+                'for its end.',
                 output_dir,
             )
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -268,7 +288,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _changes(record: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
-    """What differs from the record's settings, in a line; empty if nothing, or if there is no record."""
+    """What differs from the record's settings, in a line; nothing if there is no record."""
     if record is None or record['settings'] == settings:
         return ''
     before, now = (
