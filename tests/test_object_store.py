@@ -1,0 +1,302 @@
+"""Everything on s3://, against a server on loopback that fails, hangs and is cut off when told to."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import made_videos
+import numpy as np
+import pytest
+import s3_server
+import tensorflow as tf
+import test_evaluate
+
+from stfc3_tf import command, errors, object_store, serving, writing
+from stfc3_tf.benchmarks import files
+from stfc3_tf.clips import opening, shards, video
+
+ROOT = pathlib.Path(__file__).parent.parent
+STORE = f's3://{s3_server.BUCKET}'
+SETTINGS = [
+    'train.steps = 12',
+    'train.batch_size = 2',
+    'train.clip_frames = 3',
+    'train.checkpoint_interval = 4',
+    'train.keep_checkpoints = 2',
+    'resnet18.width = 4',
+    'resnet18.head_widths = (8, 6)',
+    'ViewSampler.view_size = 48',
+    'watch.picture_interval = 0',
+]
+
+
+@pytest.fixture(scope='module')
+def server():
+    with s3_server.running() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        object_store.register(STORE)
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def healthy(server):
+    yield
+    server.fail('', 0)
+
+
+def start(*arguments, **environment):
+    """Starts a command of this checkout, as a user would."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2', 'CUDA_VISIBLE_DEVICES': '', **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def end(process):
+    """Waits for it; returns its status and all it said."""
+    said, _ = process.communicate(timeout=300)
+    return process.returncode, said
+
+
+def run(*arguments):
+    status, said = end(start(*arguments))
+    assert status == 0, said
+    return said
+
+
+def kill_when_hanging(server, process):
+    """Kills a command that waits for a request which the server does not answer."""
+    while not server.met():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    server.fail('', 0)
+
+
+def training(model_dir, data):
+    settings = [f'--gin_bindings={setting}' for setting in SETTINGS]
+    given = '--gin_file=gin/stfc3.gin', f'--model_dir={model_dir}', f'--data={data}'
+    return '-m', 'stfc3_tf.train', *given, *settings
+
+
+def features(folder):
+    frames = np.random.default_rng(0).integers(0, 256, [1, 64, 64, 3], np.uint8)
+    return serving.load(folder).features(frames).numpy()
+
+
+def test_from_videos_to_results(server, tmp_path):
+    (tmp_path / 'videos').mkdir()
+    for number in range(4):
+        # Each video begins with another picture, and 24 frames a second make a clip of 8 a second.
+        frames = [made_videos.picture(17 * number + k) for k in range(24)]
+        name = str(tmp_path / 'videos' / f'{number}.mp4')
+        made_videos.write(name, np.arange(24) / 24, lambda k, frames=frames: frames[k])
+    server.upload(tmp_path / 'videos', 'videos')
+
+    prepare = '-m', 'tools.prepare_clips', '--workers=2', '--frame_rate=0'
+    run(*prepare, f'--input={STORE}/videos', f'--output={STORE}/shards')
+    index = json.loads(server.get('shards/index.json'))
+    assert index['videos_whole'] == 4 and index['frames'] == 4 * 24
+    kept = [key for key in server.keys('shards/') if '.tfrecord' in key]
+    assert sorted(kept) == sorted(f'shards/{shard["name"]}' for shard in index['shards'])
+    for key in kept:
+        (tmp_path / pathlib.Path(key).name).write_bytes(server.get(key))
+
+    # An unbroken run on this machine's disk, to compare with.
+    local = start(*training(tmp_path / 'run', tmp_path / '*.tfrecord'))
+    server.fail('hang', 1, r'PUT .*/run/checkpoints/last/step-8.*data')
+    kill_when_hanging(server, start(*training(f'{STORE}/run', f'{STORE}/shards')))
+    assert 'run/checkpoints/last/step-4.index' in server.keys('run/')
+    assert 'run/checkpoints/last/step-8.index' not in server.keys('run/')
+    assert b'step-4"' in server.get('run/checkpoints/last/checkpoint')
+    assert 'from step 4 to 12' in run(*training(f'{STORE}/run', f'{STORE}/shards'))
+    assert end(local)[0] == 0
+    expected = features(str(tmp_path / 'run' / 'saved_model'))
+    np.testing.assert_allclose(features(f'{STORE}/run/saved_model'), expected, atol=1e-4)
+    # `keep_checkpoints` is obeyed.
+    found = [key for key in server.keys('run/checkpoints/last/step') if key.endswith('.index')]
+    assert [pathlib.Path(key).stem for key in sorted(found)] == ['step-12', 'step-8']
+    logs = [f'{STORE}/{key}' for key in server.keys('run/tensorboard')]
+    steps = {event.step for log in logs for event in tf.compat.v1.train.summary_iterator(log)}
+    assert max(steps) == 12
+
+    export = '-m', 'tools.export', f'--model_dir={STORE}/run', f'--output_dir={STORE}/export'
+    run(*export)
+    np.testing.assert_allclose(features(f'{STORE}/export'), expected, atol=1e-4)
+    server.fail('hang', 1, 'PUT .*/export/variables')
+    kill_when_hanging(server, start(*export))
+    assert server.keys('export/')
+    with pytest.raises(errors.UserError, match='holds no SavedModel'):
+        serving.load(f'{STORE}/export')
+    run(*export)
+    np.testing.assert_allclose(features(f'{STORE}/export'), expected, atol=1e-4)
+    assert not server.keys('export.')
+
+    test_evaluate.make_davis(tmp_path / 'davis')
+    server.upload(tmp_path / 'davis', 'davis')
+    evaluate = '-m', 'tools.evaluate', '--task=davis', f'--saved_model={STORE}/export'
+    here = start(*evaluate, f'--data_dir={tmp_path}/davis', f'--output_dir={tmp_path}/out')
+    run(*evaluate, f'--data_dir={STORE}/davis', f'--output_dir={STORE}/out')
+    assert end(here)[0] == 0
+    results = json.loads(server.get('out/results.json'))
+    assert results['metrics'] == json.loads((tmp_path / 'out/results.json').read_text())['metrics']
+    for number in range(4):
+        name = f'predictions/ball/{number:05d}.png'
+        assert server.get(f'out/{name}') == (tmp_path / 'out' / name).read_bytes()
+
+
+LEAVING = """
+import sys
+from absl import flags
+from stfc3_tf import command, errors
+import tensorflow as tf
+PATH = flags.DEFINE_string('path', None, '')
+HOW = flags.DEFINE_string('how', None, '')
+def main(_):
+    tf.io.write_file(PATH.value, 'written')
+    print(tf.io.gfile.GFile(PATH.value).read())
+    if HOW.value == 'exception':
+        raise ValueError('not foreseen')
+    if HOW.value == 'error':
+        raise errors.UserError('can be mended')
+    return int(HOW.value)
+command.run(main)
+"""
+
+
+def test_the_status_of_a_command_is_its_own(server):
+    expected = {'0': (0, ''), '143': (143, ''), 'error': (1, 'error: can be mended')}
+    expected['exception'] = (1, 'ValueError: not foreseen')
+    started = {
+        how: start('-c', LEAVING, f'--path={STORE}/leaving/{how}', f'--how={how}')
+        for how in expected
+    }
+    for how, (status, message) in expected.items():
+        found, said = end(started[how])
+        assert found == status and 'written' in said and message in said, said
+        assert ('Traceback' in said) == (how == 'exception')
+
+
+def test_a_store_that_is_not_there_is_named(server):
+    endpoint = 'http://127.0.0.1:9'
+    arguments = '-c', LEAVING, f'--path={STORE}/x', '--how=0'
+    status, said = end(start(*arguments, S3_ENDPOINT=endpoint, AWS_MAX_ATTEMPTS='2'))
+    assert status == 1 and 'Traceback' not in said
+    assert f'error: {STORE}/x: its store at S3_ENDPOINT={endpoint} does not answer' in said
+
+
+def test_a_setting_that_names_a_bucket_is_looked_at_before_work(server):
+    with pytest.raises(errors.UserError, match='s3://no-such-bucket/davis: there is no bucket'):
+        command.parse_text("badja = 's3://no-such-bucket/davis'", 'here')
+
+
+@pytest.fixture
+def clip(server, tmp_path):
+    """A shard with one record of 5 frames in the store."""
+    frames = [made_videos.picture(number) for number in range(5)]
+    record = shards.clip_record(frames, [0.0, 0.1, 0.2, 0.3, 0.4], 'here', quality=100)
+    path = f'{STORE}/{tmp_path.name}/clips.tfrecord'
+    assert shards.write_shard(path, [record]) == 1
+    assert server.keys(tmp_path.name) == [f'{tmp_path.name}/clips.tfrecord']
+    return opening.open_source(f'{STORE}/{tmp_path.name}')
+
+
+@pytest.mark.parametrize('fault', ['503', '500', 'reset', 'cut'])
+def test_passing_faults_are_not_noticed(server, clip, fault):
+    server.fail(fault, 1, 'GET .*tfrecord')
+    assert made_videos.numbers(clip.read(0, 0.0, 5, 10.0)) == [0, 1, 2, 3, 4]
+    assert server.met() == 1
+    server.fail(fault if fault != 'cut' else '503', 1, 'PUT')
+    writing.write_text(f'{STORE}/passing', fault)
+    assert server.met() == 1
+    assert server.get('passing') == fault.encode()
+
+
+@pytest.mark.parametrize('fault', ['503', 'reset'])
+def test_lasting_faults_are_errors_that_name_the_path(server, clip, fault):
+    writing.write_text(f'{STORE}/lasting', 'old')
+    operations = {
+        'tfrecord': lambda: clip.read(0, 0.0, 5, 10.0),
+        'lasting': lambda: writing.write_text(f'{STORE}/lasting', 'new'),
+        'list.txt': lambda: files.read_bytes(f'{STORE}/list.txt'),
+        'model': lambda: serving.load(f'{STORE}/model'),
+        'video.mp4': lambda: next(video.frames_of_video(f'{STORE}/video.mp4')),
+    }
+    server.fail(fault)
+    for name, operation in operations.items():
+        # In particular a video is not skipped as unreadable, and no file is called missing.
+        with pytest.raises(errors.UserError, match=f'{name}.* does not answer'):
+            operation()
+    server.fail('', 0)
+    assert server.get('lasting') == b'old'
+
+
+def test_what_is_missing_is_missing_and_asked_for_once(server):
+    server.fail('404', 100, 'GET .*/absent')
+    with pytest.raises(errors.UserError, match='absent is missing'):
+        files.read_bytes(f'{STORE}/absent')
+    assert server.met() <= 1
+
+
+def make_folder(*names):
+    def write(path):
+        for name in names:
+            writing.write_text(f'{path}/{name}', name)
+
+    return write
+
+
+def test_a_folder_replaces_an_older_one_and_touches_no_neighbour(server):
+    # On the store all of these begin alike, and nothing else makes a folder.
+    neighbours = ['set/walk2/a', 'set/walk.old', 'set/walk-b/a']
+    for name in neighbours:
+        server.put(name, b'neighbour')
+    writing.write_whole(f'{STORE}/set/walk', make_folder('a', 'part/b'))
+    assert server.keys('set/') == sorted([*neighbours, 'set/walk/a', 'set/walk/part/b'])
+    writing.write_whole(f'{STORE}/set/walk', make_folder('part/b', 'c'))
+    assert server.keys('set/') == sorted([*neighbours, 'set/walk/c', 'set/walk/part/b'])
+    assert server.get('set/walk/part/b') == b'part/b'
+    assert {server.get(name) for name in neighbours} == {b'neighbour'}
+    writing.remove(f'{STORE}/set/walk')
+    assert server.keys('set/') == sorted(neighbours)
+
+
+def test_a_file_is_written_whole_in_one_request(server):
+    server.fail('', 0)
+    writing.write_whole(f'{STORE}/whole/file', lambda path: writing.write_text(path, 'contents'))
+    writing.write_bytes(f'{STORE}/whole/empty', b'')
+    assert server.keys('whole/') == ['whole/empty', 'whole/file']
+    assert server.get('whole/file') == b'contents' and server.get('whole/empty') == b''
+
+
+def test_a_folder_that_could_not_be_made_leaves_the_older_one(server):
+    writing.write_whole(f'{STORE}/kept', make_folder('a'))
+
+    def fail(partial):
+        make_folder('b')(partial)
+        raise OSError('disk full')
+
+    with pytest.raises(OSError, match='disk full'):
+        writing.write_whole(f'{STORE}/kept', fail)
+    assert server.keys('kept') == ['kept/a']
+
+
+def test_a_folder_that_was_sent_in_part_says_so(server):
+    path = f'{STORE}/parts'
+    writing.write_whole(path, make_folder('a', 'decisive', 'z'), decisive='decisive')
+    server.fail('503', 1000, 'PUT .*parts/z')
+    with pytest.raises(errors.UserError, match='parts/z.* does not answer'):
+        writing.write_whole(path, make_folder('a', 'decisive', 'z'), decisive='decisive')
+    server.fail('', 0)
+    assert server.keys('parts/') == ['parts/a'] and writing.is_unfinished(path)
+    writing.write_whole(path, make_folder('decisive'), decisive='decisive')
+    assert server.keys('parts') == ['parts/decisive'] and not writing.is_unfinished(path)
