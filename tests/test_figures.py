@@ -33,7 +33,7 @@ def drawn(monkeypatch):
 
 
 class BlockColours:
-    """An encoder whose features are the pixels at its cells' centres, of unit length, and a constant."""
+    """An encoder whose features are the pixels at the centres of its cells and a constant."""
 
     cell_grid = CellGrid(0.0, 8)
 
@@ -88,6 +88,17 @@ def test_outputs_that_cannot_be(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(errors.UserError, match='b.png cannot be written'):
         figures.scores({'a': a_result(dog=0.5)}, None, str(tmp_path / 'file' / 'b.png'))
+
+
+@pytest.mark.parametrize('name', ['FC3, zero padding', 'a_name_without_a_place_to_break', 'ours'])
+def test_names_of_rows_fit_beside_them(name):
+    figure = mpl_figure.Figure(figsize=(3, 2))
+    grid = figure.subplots(2, 2, squeeze=False)
+    page.name_rows(grid, [name, name], 0.6)
+    for label in (axes.yaxis.label for axes in grid[:, 0]):
+        assert label.get_text().replace('\n', ' ') == name
+        assert label.get_window_extent().height / figure.dpi < 0.66
+    assert grid[0, 0].yaxis.label.get_fontsize() == 8 or name.count('_') == 6
 
 
 # ---- scores

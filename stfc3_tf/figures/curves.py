@@ -74,10 +74,11 @@ def training_curves(
             _draw_panel(axes, tag, scalars, smoothing)
         for axes in grid.flat[len(tags) :]:
             axes.set_visible(False)
-        for axes in grid.flat[max(0, len(tags) - columns) : len(tags)]:
+        for axes in grid.flat[len(tags) - columns : len(tags)]:
             axes.set_xlabel('step')
             axes.tick_params(labelbottom=True)
-        handles, names = _legend(grid.flat)
+        # The lines are the same in every panel.
+        handles, names = grid.flat[0].get_legend_handles_labels()
         figure.legend(handles, names, loc='outside upper center', ncols=min(4, len(names)))
 
 
@@ -113,6 +114,7 @@ def _draw_panel(
     low, high = axes.get_ylim()
     if panel.ratio and high > 10 * max(low, 1e-9):
         axes.set_yscale('log')
+        axes.yaxis.set_major_formatter('{x:g}')
     if panel.reference:
         height, meaning = panel.reference
         axes.axhline(height, color='0.5', linestyle=':', linewidth=0.8, zorder=0)
@@ -121,15 +123,10 @@ def _draw_panel(
             (1, height),
             xycoords=('axes fraction', 'data'),
             ha='right',
-            va='bottom',
+            va='top',
             color='0.5',
             fontsize=6,
         )
-
-
-def _legend(panels) -> tuple[list, list[str]]:
-    """Handles and names of the lines; the same in every panel."""
-    return next(iter(panels)).get_legend_handles_labels()
 
 
 def loss_against_quality(

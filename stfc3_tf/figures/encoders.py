@@ -17,6 +17,7 @@ from stfc3_tf.tracking import FeatureExtractor
 
 # Entries along a side of an affinity matrix as drawn; larger ones are shrunk without losing a line.
 _MATRIX_SIDE = 512
+_MATRIX_HEIGHT = 2.0  # Inches.
 
 
 def encode(model: FeatureExtractor, frames: Iterable[np.ndarray]) -> np.ndarray:
@@ -61,15 +62,14 @@ def features(
         size = frames.shape[1:3]
         rows.append([feature_colours(m, basis, model.cell_grid, size) for m in maps])
     titles = [''] * len(frames) if times is None else [f'{time:.2f} s' for time in times]
-    cell = page.WIDTH / len(frames)
-    height = len(rows) * cell * frames.shape[1] / frames.shape[2] + 0.25
-    with page.page(output, height) as figure:
+    height = page.WIDTH / len(frames) * frames.shape[1] / frames.shape[2]
+    with page.page(output, len(rows) * height + 0.25) as figure:
         grid = figure.subplots(len(rows), len(frames), squeeze=False)
         for axes, image in zip(grid.flat, (image for row in rows for image in row)):
             page.show(axes, image)
         for axes, title in zip(grid[0], titles):
             axes.set_title(title)
-        page.name_rows(grid, ['frames', *models])
+        page.name_rows(grid, ['frames', *models], height)
 
 
 def feature_colours(
@@ -165,14 +165,14 @@ def affinities(
     sizes = {frame.shape for frame in (*related, *unrelated)}
     if len(sizes) > 1:
         raise errors.UserError(f'Affinities need frames of one size, these have {sorted(sizes)}.')
-    with page.page(output, 0.9 + 2.3 * len(models), width=5.2) as figure:
+    with page.page(output, 0.9 + (_MATRIX_HEIGHT + 0.3) * len(models), width=5.2) as figure:
         ratios = [0.4, *([1.0] * len(models))]
         grid = figure.subplots(1 + len(models), 2, squeeze=False, height_ratios=ratios)
         page.show(grid[0, 0], _side_by_side(*related), 'one video')
         page.show(grid[0, 1], _side_by_side(*unrelated), 'two videos')
         for axes, model in zip(grid[1:], models.values()):
             _draw_affinities(figure, axes, model, related, unrelated, temperature)
-        page.name_rows(grid[1:], list(models))
+        page.name_rows(grid[1:], list(models), _MATRIX_HEIGHT)
 
 
 def _draw_affinities(figure, axes, model, related, unrelated, temperature: float) -> None:

@@ -55,17 +55,16 @@ def labels(
     for name, found in predictions.items():
         for frame in frames:
             _check_pair(f'{name}, frame {frame}', truth[frame], found[frame])
-    height, width = next(iter(frames.values())).shape[:2]
-    cell = page.WIDTH / len(frames)
-    rows = 1 + len(predictions)
-    with page.page(output, rows * (cell * height / width + 0.15) + 0.1) as figure:
+    rows, shape = 1 + len(predictions), next(iter(frames.values())).shape
+    height = page.WIDTH / len(frames) * shape[0] / shape[1]
+    with page.page(output, rows * (height + 0.15) + 0.1) as figure:
         grid = figure.subplots(rows, len(frames), squeeze=False)
         for column, (frame, image) in zip(grid.T, frames.items()):
             _draw_true(column[0], image, truth[frame])
             column[0].set_title(frame)
             for axes, found in zip(column[1:], predictions.values()):
                 _draw_predicted(axes, image, truth[frame], found[frame])
-        page.name_rows(grid, ['truth', *predictions])
+        page.name_rows(grid, ['truth', *predictions], height)
 
 
 def is_mask(label: np.ndarray) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import posixpath
+import textwrap
 from collections.abc import Iterator
 
 import matplotlib
@@ -19,6 +20,8 @@ from stfc3_tf import errors, writing
 WIDTH = 6.9
 ENDINGS = ('.pdf', '.svg', '.png')
 _DOTS_PER_INCH = 300
+# Points, and the mean width of a letter in heights of the type.
+_FONT_SIZE, _CHARACTER = 8, 0.6
 
 # Okabe and Ito's colours, told apart with any colour vision; yellow is too light for a line.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
@@ -28,9 +31,9 @@ LINES = tuple(
 )
 
 _STYLE = {
-    'font.size': 8,
-    'axes.titlesize': 8,
-    'axes.labelsize': 8,
+    'font.size': _FONT_SIZE,
+    'axes.titlesize': _FONT_SIZE,
+    'axes.labelsize': _FONT_SIZE,
     'xtick.labelsize': 7,
     'ytick.labelsize': 7,
     'legend.fontsize': 7,
@@ -96,7 +99,10 @@ def bare(axes: mpl_axes.Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def name_rows(grid: np.ndarray, names: list[str]) -> None:
-    """Writes a name left of each row of axes [rows, columns]."""
+def name_rows(grid: np.ndarray, names: list[str], height: float) -> None:
+    """Writes names left of the rows of axes [rows, columns], `height` inches high each."""
+    room = 72 * height / (_CHARACTER * _FONT_SIZE)
     for axes, name in zip(grid[:, 0], names):
-        axes.set_ylabel(name)
+        lines = textwrap.wrap(name, max(1, int(room)), break_long_words=False)
+        shrunk = min(1.0, room / max(map(len, lines), default=1))
+        axes.set_ylabel('\n'.join(lines), fontsize=_FONT_SIZE * shrunk)
