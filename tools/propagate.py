@@ -15,7 +15,15 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from stfc3_tf import annotate_video, annotations, checks, command, errors, propagation
+from stfc3_tf import (
+    annotate,
+    annotate_video,
+    annotations,
+    checks,
+    command,
+    errors,
+    propagation,
+)
 from stfc3_tf.benchmarks import models
 from stfc3_tf.clips import footage
 
@@ -75,6 +83,7 @@ def propagate() -> None:
     command.check_bindings_used(_GIN_BINDINGS.value)
     video = footage.open_footage(_VIDEO.value, _FRAME_RATE.value)
     annotation = read_annotation(video.size)
+    annotate.input_size(video.size, _SHORT_SIDE.value)
     output_dir = _OUTPUT_DIR.value.rstrip('/')
     annotate_video.check_output(output_dir, video)
     encoder = models.SavedEncoder(_SAVED_MODEL.value)

@@ -1,6 +1,7 @@
 """One video as a whole: every frame with its number and time, onwards and backwards from any frame.
 
-Memory does not depend on the video's length in either direction, and nothing is put on disk.
+Memory does not depend on the video's length in either direction, but for a time and a checksum a
+frame, and nothing is put on disk.
 Decoders only go onwards; backwards, a chunk of frames that fits into `CHUNK_BYTES` is decoded at a
 time, from the key frame before it, and handed out last frame first. A chunk costs itself and what
 lies between it and its key frame; where seeking does not lead to exactly the frames that decoding
