@@ -12,9 +12,15 @@ a run wants read (frames of a clip, seed, ...) travels with every call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import functools
 import json
+import os
+import socket
+import sys
+import threading
+import time
 
 from absl import logging
 import numpy as np
@@ -141,6 +147,55 @@ def views_from_servers(
     in_turn = tf.data.Dataset.range(len(servers)).repeat()
     elements = tf.data.Dataset.choose_from_datasets(parts, in_turn, stop_on_empty_dataset=False)
     return tf.data.Dataset.zip((indices(1, 0), elements)).map(_checked)
+
+
+@contextlib.contextmanager
+def watched(servers: Sequence[str], seconds: float = 60.0) -> Iterator[None]:
+    """Ends the process with a message and status 1 if a server is out of reach for so long during the block.
+
+    tf.data would wait for it for good, deaf to signals.
+
+    Raises:
+      errors.UserError: a server was started anew and knows nothing of this run.
+    """
+    over = threading.Event()
+    arguments = (tuple(servers), seconds, over)
+    threading.Thread(target=_watch, args=arguments, daemon=True).start()
+    try:
+        yield
+    except tf.errors.NotFoundError as error:
+        if 'iteration client' in str(error):
+            raise errors.UserError(
+                'A data server was started anew. Run the same command again: the run goes on.'
+            ) from error
+        raise
+    finally:
+        over.set()
+
+
+def _watch(servers: Sequence[str], seconds: float, over: threading.Event) -> None:
+    seen = dict.fromkeys(servers, time.monotonic())
+    while servers and not over.wait(seconds / 10):
+        for server in servers:
+            if _answers(server, seconds / 10):
+                seen[server] = time.monotonic()
+            elif time.monotonic() - seen[server] > seconds:
+                print(
+                    f'error: The data server {server} has not answered for {seconds:.0f} s. Start it again, or take it '
+                    'out of train.data_servers, and run the same command: the run goes on from its last checkpoint.',
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os._exit(1)
+
+
+def _answers(server: str, seconds: float) -> bool:
+    host, _, port = server.rpartition(':')
+    try:
+        socket.create_connection((host, int(port)), timeout=seconds).close()
+    except OSError:
+        return False
+    return True
 
 
 def read_clips(

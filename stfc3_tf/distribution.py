@@ -8,11 +8,13 @@ environment, see `cluster.find_cluster`.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import os
 import re
+import sys
 
 import gin
 import numpy as np
@@ -98,7 +100,7 @@ class Workers:
             raise self.explain(error) from error
 
     def explain(self, error: tf.errors.OpError) -> Exception:
-        """Says which worker was lost, where that is why TensorFlow failed.
+        """Says which worker was lost, where that is why TensorFlow failed; the process then exits with status 1.
 
         Returns:
           A `UserError`; or `error` itself, in a run of one process or if it came of something else.
@@ -108,6 +110,8 @@ class Workers:
             return told
         if not isinstance(error, _LOST):
             return error
+        # TensorFlow's own leaving would wait for the chief for good, if it is the chief who was lost.
+        atexit.register(_leave)
         lost = re.findall(r'Error reported from /job:worker(?:/replica:0)?/task:(\d+)', str(error))
         who = (
             f'Worker {lost[0]} ({self.cluster.addresses[int(lost[0])]})'
@@ -119,6 +123,12 @@ class Workers:
             'ends too. Start every worker again with the same command: the run goes on from its last checkpoint. '
             f'TensorFlow says: {_first_line(error)}'
         )
+
+
+def _leave() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _first_line(error: tf.errors.OpError) -> str:
@@ -232,18 +242,30 @@ def _join_workers(
         num_accelerators={'GPU': len(tf.config.list_physical_devices('GPU'))},
         rpc_layer='grpc',
     )
-    # From here to the end of the strategy's construction only another thread in C could end the process.
-    with rendezvous.limit(seconds):
-        if devices is None:
-            strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
-        else:
-            strategy = _ChosenDevices(resolver, options, [_plain(device) for device in devices])
+    try:
+        # What TensorFlow waits for here, only C code could interrupt.
+        with rendezvous.limit(seconds):
+            strategy = _worker_strategy(resolver, options, devices)
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise errors.UserError(
+            f'Worker {cluster.index} cannot join its cluster as {cluster.addresses[cluster.index]}: {error}'
+        ) from error
     workers = Workers(strategy, cluster)
     _check_devices(devices)
-    workers.check_same(
-        'number of devices (name as many in train.devices)', len(strategy.extended.worker_devices)
-    )
+    with workers.explaining():
+        count = len(strategy.extended.worker_devices)
+        workers.check_same('number of devices (name as many in train.devices)', count)
     return workers
+
+
+def _worker_strategy(
+    resolver: tf.distribute.cluster_resolver.ClusterResolver,
+    options: tf.distribute.experimental.CommunicationOptions,
+    devices: Sequence[str] | None,
+) -> tf.distribute.Strategy:
+    if devices is None:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+    return _ChosenDevices(resolver, options, [_plain(device) for device in devices])
 
 
 class _ChosenDevices(tf.distribute.MultiWorkerMirroredStrategy):

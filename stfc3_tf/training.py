@@ -18,6 +18,7 @@ from stfc3_tf import (
     checkpoints,
     clips,
     command,
+    data_service,
     distribution,
     errors,
     monitor,
@@ -146,7 +147,9 @@ def train(
                     source, view_sampler, batch_size, model.clips_seen, context
                 )
             )
-            fit(model, dataset, steps - first_step, [stop, *callbacks, saving], keeper, workers)
+            callbacks = [stop, *callbacks, saving]
+            with data_service.watched(data_servers):
+                fit(model, dataset, steps - first_step, callbacks, keeper, workers)
         report(model, steps, stream.skipped, stop.signal, keeper)
         if not stop.signal and workers.is_chief:
             export(model, model_dir, settings)

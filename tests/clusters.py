@@ -25,7 +25,6 @@ BINDINGS = (
     'watch.probe_interval = 0',
     'watch.picture_interval = 0',
     'watch.held_out_score = None',
-    'MultiWorker.patience_minutes = 5',
 )
 
 
@@ -60,7 +59,13 @@ class Run:
         ports = free_ports(workers)
         names = ', '.join(f"'CPU:{k}'" for k in range(devices))
         strategy = 'multi_worker' if workers > 1 else 'mirrored'
-        shared = [f'train.devices = [{names}]', f"train.strategy = '{strategy}'", *bindings]
+        patience = ['MultiWorker.patience_minutes = 5'] if workers > 1 else []
+        shared = [
+            f'train.devices = [{names}]',
+            f"train.strategy = '{strategy}'",
+            *patience,
+            *bindings,
+        ]
         self.outputs = [model_dir.parent / f'{model_dir.name}-{k}.txt' for k in range(workers)]
         self.processes = []
         for k in range(workers):

@@ -327,3 +327,29 @@ def test_the_wrong_name_of_a_reader_is_an_error_not_a_hang(servers):
     )
     with pytest.raises(tf.errors.OpError):
         next(iter(dataset))
+
+
+WATCH = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from stfc3_tf import data_service
+with data_service.watched([sys.argv[2]], seconds=1.0):
+    print('watching', flush=True)
+    time.sleep(120)
+"""
+
+
+def test_a_lost_server_ends_the_run_with_a_message():
+    with rendezvous.socket.create_server(('127.0.0.1', 0)) as listening:
+        address = f'127.0.0.1:{listening.getsockname()[1]}'
+        process = subprocess.Popen(
+            [sys.executable, '-c', WATCH, str(clusters.ROOT), address],
+            env=clusters.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout.readline() == 'watching\n'
+    _, told = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert f'data server {address} has not answered' in told

@@ -65,3 +65,10 @@ def test_a_signal_to_one_worker_stops_both_and_a_truncated_checkpoint_is_passed_
         assert status == 0, output
         assert 'trying the one before it' in output and 'Resuming from step 2' in output
     assert_as_unbroken(model_dir, unbroken)
+
+
+def test_without_its_chief_a_worker_ends_too(tmp_path):
+    hooks = {0: {'number': int(signal.SIGKILL), 'step': 3}}
+    (chief, _), (other, told) = train(tmp_path / 'run', hooks)
+    assert chief == -signal.SIGKILL
+    assert other == 1 and 'Start every worker again' in told
