@@ -12,10 +12,12 @@ from stfc3_tf import palette, pictures
 
 # Frames before the current one whose points are joined.
 _TRAIL = 12
+# Share of the short side that no point moves from one frame to the next.
+_LEAP = 0.1
 # Below this confidence a point is a ring instead of a disc: TAP-Vid's tracker here calls it occluded.
 _VISIBLE_ABOVE = 0.2
 # More names would hide the picture.
-_MOST_NAMES = 20
+_MOST_NAMES = 10
 _SUBPIXEL_BITS = 4
 _DARK, _LIGHT = (0, 0, 0), (255, 255, 255)
 
@@ -49,9 +51,11 @@ class PointTrails:
 
     def _draw_trails(self, canvas: np.ndarray, thickness: int) -> None:
         past = np.stack(self._past)
+        steps = np.linalg.norm(np.diff(past, axis=0), axis=-1)
+        # Where a point is lost, or leaps to another place, its trail begins anew.
+        broken = ~(steps <= _LEAP * min(canvas.shape[:2]))
         for point in range(past.shape[1]):
-            lost = np.flatnonzero(~np.isfinite(past[:, point]).all(axis=-1))
-            trail = past[lost[-1] + 1 if len(lost) else 0 :, point]
+            trail = past[np.flatnonzero(broken[:, point]).max(initial=-1) + 1 :, point]
             if len(trail) > 1:
                 trail = np.rint(trail * (1 << _SUBPIXEL_BITS)).astype(np.int32)
                 curve = [trail], False, _colour(point), thickness, cv2.LINE_AA, _SUBPIXEL_BITS

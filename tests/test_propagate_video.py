@@ -143,6 +143,15 @@ def test_points_without_confidence_are_rings_and_lost_ones_leave_no_trail():
     assert np.all(drawn[100:] == 90) and np.all(image == 90)
 
 
+def test_a_leap_is_no_trail():
+    trails = overlay.PointTrails(['one'])
+    image = np.full((960, 1280, 3), 90, np.uint8)
+    for x in (40, 100, 300, 360):
+        drawn = trails.draw(image, np.array([[x, 200.0]]), np.ones(1))
+    np.testing.assert_array_equal(drawn[200, 330], palette.DAVIS[1])
+    assert np.all(drawn[200, 30:290] == 90)
+
+
 def test_the_progress_line(monkeypatch):
     clock, stream = [0.0], io.StringIO()
     monkeypatch.setattr(progress.time, 'perf_counter', lambda: clock[0])
