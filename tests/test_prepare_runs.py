@@ -65,7 +65,10 @@ def test_what_the_index_says_is_so(videos, unbroken):
     records = [list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) for path in shards]
     for shard, path, held in zip(said['shards'], shards, records):
         assert shard['sha256'] == hashlib.sha256(path.read_bytes()).hexdigest()
-        assert (shard['bytes'], shard['records']) == (path.stat().st_size, len(held))
+        # Each record lies between 12 bytes of header and 4 of checksum.
+        ends = np.cumsum([len(record) + 16 for record in held]).tolist()
+        assert shard['offsets'] == [0, *ends[:-1]] and shard['bytes'] == ends[-1]
+        assert shard['bytes'] == path.stat().st_size
     assert said['bytes'] == sum(path.stat().st_size for path in shards)
     examples = [tf.train.SequenceExample.FromString(r) for held in records for r in held]
     frames = [len(e.feature_lists.feature_list['image/encoded'].feature) for e in examples]
@@ -131,6 +134,29 @@ def test_training_reads_what_was_prepared(unbroken):
         # Frame n is shown at n / 10 s; at eight a second, two in ten were left out.
         shown = np.array(made_videos.numbers(clip)) / 10
         assert clip.shape == (4, 24, 32, 3) and np.abs(shown - wanted).max() <= 0.1001
+
+
+def test_the_index_saves_looking_through_the_shards(unbroken, tmp_path):
+    for name, content in contents(unbroken).items():
+        if '/' not in name:
+            (tmp_path / name).write_bytes(content)
+    whole = clips.open_source(str(unbroken))
+    shard = min(tmp_path.glob('*.tfrecord'))
+    intact = shard.read_bytes()
+    # Without its first header, a shard that is looked through is one unreadable record.
+    shard.write_bytes(bytes(12) + intact[12:])
+    source = clips.open_source(str(tmp_path))
+    assert len(source) == len(whole)
+    np.testing.assert_array_equal(source.read(1, 0.2, 2, 8.0), whole.read(1, 0.2, 2, 8.0))
+    with pytest.raises(clips.UnreadableVideo, match='record 0'):
+        source.read(0, 0.2, 2, 8.0)
+    # Of another size, or beside another's index, it is looked through.
+    shard.write_bytes(intact + intact)
+    records = len(list(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator()))
+    assert len(clips.open_source(str(tmp_path))) == len(whole) + records // 2
+    shard.write_bytes(intact)
+    (tmp_path / 'index.json').write_text('{"shards": [{"name": 1}]}')
+    assert len(clips.open_source(str(tmp_path))) == len(whole)
 
 
 @pytest.mark.parametrize('engine', [{'workers': 2}, {'runner': 'DirectRunner'}])
@@ -360,11 +386,14 @@ def test_cost_is_measured_on_all_frames(videos):
     assert figures['share_of_decoding'] == pytest.approx(rates[0] / rates[1]) and rates[0] > 0
 
 
-def test_a_store_that_fails_is_not_taken_for_a_bad_video(videos, tmp_path):
+@pytest.mark.parametrize('engine', [{}, {'workers': 2}, {'runner': 'DirectRunner'}])
+def test_a_store_that_fails_is_not_taken_for_a_bad_video(videos, tmp_path, engine):
+    if 'runner' in engine:
+        pytest.importorskip('apache_beam')
     listed = tmp_path / 'l.csv'
     listed.write_text(f'path\n{videos}/1.mp4\nnowhere://bucket/2.mp4\n')
     with pytest.raises(errors.UserError, match='nowhere://bucket/2.mp4: its file system failed'):
-        run.prepare([str(listed)], str(tmp_path / 'shards'), SMALL)
+        run.prepare([str(listed)], str(tmp_path / 'shards'), SMALL, **engine)
     assert not (tmp_path / 'shards' / 'index.json').exists()
 
 

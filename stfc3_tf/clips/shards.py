@@ -14,27 +14,30 @@ A record is a `tf.train.SequenceExample`, a video or a part of a long one:
 
 DMVR's readers need image/encoded alone.
 
-Records are read at random: a shard's headers are looked through once for the offsets, and of the
-record asked for only the frames asked for are decoded. TensorFlow checks the checksum of each
-record as it reads it.
+Records are read at random: where they begin is said by the index that `stfc3_tf.preparation` writes
+beside its shards, or else found by looking through the headers once; of the record asked for only
+the frames asked for are decoded. TensorFlow checks the checksum of each record as it reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import concurrent.futures
+import json
 import struct
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from absl import logging
-from google.protobuf import message
 import numpy as np
 import tensorflow as tf
+from absl import logging
+from google.protobuf import message
 
 from stfc3_tf import errors, object_store
 from stfc3_tf.clips import source
 
 _HEADER = struct.Struct('<QI')  # Length of the data and the masked checksum of that length.
 _FOOTER_BYTES = 4  # The masked checksum of the data.
+_FILES_AT_A_TIME = 16
 
 
 class _Place(NamedTuple):
@@ -43,6 +46,11 @@ class _Place(NamedTuple):
     offset: int
     size: int  # In the shard, with what belongs to the format.
     whole: bool  # False where the shard breaks off or is garbled from here on.
+
+
+class _Known(NamedTuple):
+    bytes: int  # Of the whole shard.
+    offsets: Sequence[int]  # Of its records.
 
 
 class Shards(source.Source):
@@ -56,7 +64,11 @@ class Shards(source.Source):
     """
 
     def __init__(self, paths: Sequence[str]):
-        self._places = [place for path in paths for place in _index(path)]
+        known = _known_offsets(paths)
+        # Mostly waiting for the file system.
+        with concurrent.futures.ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
+            found = pool.map(lambda path: _index(path, known.get(path)), paths)
+            self._places = [place for places in found for place in places]
 
     def __len__(self) -> int:
         return len(self._places)
@@ -200,7 +212,7 @@ class ShardWriter:
       path: of the finished shard.
 
     Attributes:
-      records: written so far.
+      offsets: where each record begins.
       bytes: of the shard so far.
     """
 
@@ -210,12 +222,12 @@ class ShardWriter:
         # Hidden, so that a folder with a half-written shard opens without it.
         self._unfinished = tf.io.gfile.join(folder, f'.{name}.incomplete')
         self._writer = tf.io.TFRecordWriter(self._unfinished)
-        self.records, self.bytes = 0, 0
+        self.offsets, self.bytes = [], 0
 
     def write(self, record: bytes) -> None:
         """Appends a record."""
         self._writer.write(record)
-        self.records += 1
+        self.offsets.append(self.bytes)
         self.bytes += _HEADER.size + len(record) + _FOOTER_BYTES
 
     def finish(self) -> None:
@@ -242,18 +254,44 @@ def write_shard(path: str, records: Iterable[bytes]) -> int:
         writer.abandon()
         raise
     writer.finish()
-    return writer.records
+    return len(writer.offsets)
 
 
 def _microseconds(picture: Picture) -> int:
     return round(picture.seconds * 1e6)
 
 
-def _index(path: str) -> list[_Place]:
-    """Finds the records of a shard by its headers; what breaks off is one last unreadable place."""
+def _known_offsets(paths: Sequence[str]) -> dict[str, _Known]:
+    """What the indices beside the shards say of them."""
+    known = {}
+    for folder in {path.rpartition('/')[0] for path in paths}:
+        index = tf.io.gfile.join(folder, 'index.json')
+        if not tf.io.gfile.exists(index):
+            continue
+        try:
+            with tf.io.gfile.GFile(index) as file:
+                for shard in json.load(file)['shards']:
+                    path = tf.io.gfile.join(folder, shard['name'])
+                    known[path] = _Known(shard['bytes'], shard['offsets'])
+        except (ValueError, TypeError, KeyError):
+            logging.warning('%s is not the index of these shards; not used.', index)
+    return known
+
+
+def _index(path: str, known: _Known | None) -> list[_Place]:
+    """Finds the records of a shard, without an index by its headers.
+
+    What breaks off is one last unreadable place.
+    """
     places, offset = [], 0
     try:
         size = tf.io.gfile.stat(path).length
+        if known and known.bytes == size:
+            ends = [*known.offsets[1:], size]
+            return [
+                _Place(path, number, begin, end - begin, whole=True)
+                for number, (begin, end) in enumerate(zip(known.offsets, ends))
+            ]
         with object_store.reporting(path), tf.io.gfile.GFile(path, 'rb') as file:
             while offset < size:
                 file.seek(offset)

@@ -57,7 +57,8 @@ def on_beam(output: str, tasks: int, runner: str, options: Sequence[str]) -> Non
       options: of the pipeline, as Beam's own commands take them: '--name=value'.
 
     Raises:
-      errors.UserError: Apache Beam is not installed, or does not know the runner or an option.
+      errors.UserError: Apache Beam is not installed, or does not know the runner; or a task
+        raised it.
     """
     try:
         import apache_beam as beam
@@ -75,7 +76,10 @@ def on_beam(output: str, tasks: int, runner: str, options: Sequence[str]) -> Non
         raise errors.UserError(f'--runner={runner} {" ".join(options)}: {error}') from error
     numbers = pipeline | beam.Create(range(tasks)) | beam.Reshuffle()
     _ = numbers | 'Prepare' >> beam.Map(functools.partial(_do_and_forget, output))
-    pipeline.run().wait_until_finish()
+    try:
+        pipeline.run().wait_until_finish()
+    except RuntimeError as error:
+        raise errors.from_tensorflow(error) from error
 
 
 def _do_and_forget(output: str, number: int) -> None:

@@ -25,8 +25,11 @@ def write_index(output: str, plan: plan_lib.Plan) -> dict[str, Any]:
 
     Returns:
       The contents of index.json.
+
+    Raises:
+      errors.UserError: a task is not finished.
     """
-    reports = [task.read_report(output, number) for number in range(len(plan.tasks))]
+    reports = [_report(output, number) for number in range(len(plan.tasks))]
     videos = sorted((v for report in reports for v in report.videos), key=lambda v: v.path)
     shards = [shard for report in reports for shard in report.shards]
     contents = {
@@ -68,6 +71,13 @@ def verify(output: str, workers: int) -> tuple[int, list[str]]:
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         found = pool.map(lambda shard: task.problems(output, [shard]), shards)
         return len(shards), [problem for problems in found for problem in problems]
+
+
+def _report(output: str, number: int) -> task.Report:
+    report = task.read_report(output, number)
+    if report is None:
+        raise errors.UserError(f'{output}: task {number} is not finished. Run the command again.')
+    return report
 
 
 def _counts(videos: Sequence[task.Video]) -> dict[str, Any]:

@@ -35,11 +35,12 @@ class Frame(NamedTuple):
 
     Attributes:
       seconds: since the first frame.
-      image: makes uint8 RGB [height, width, 3].
+      image: makes uint8 RGB [height, width, 3], upright, its shorter side no longer than the
+        argument says; 0 for any length.
     """
 
     seconds: float
-    image: Callable[[], np.ndarray]
+    image: Callable[[int], np.ndarray]
 
 
 class SegmentedVideo:
@@ -87,7 +88,7 @@ class SegmentedVideo:
         size = None
         for frame in sampled(frames, settings.frame_rate):
             with video.translated_errors(self._path):
-                image = shrunk(frame.image(), settings.short_side)
+                image = frame.image(settings.short_side)
                 picture = shards.encoded(image, frame.seconds, settings.quality)
             size = size or image.shape
             if image.shape != size:
@@ -167,19 +168,23 @@ def sampled(frames: Iterator[Frame], frame_rate: float) -> Iterator[Frame]:
         previous = frame
 
 
-def shrunk(image: np.ndarray, short_side: int) -> np.ndarray:
-    """Makes a picture's shorter side `short_side` pixels long, if it is longer; 0 leaves it be."""
-    height, width = image.shape[:2]
+def shrunk_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """Height and width once the shorter is no more than `short_side`; 0 leaves them be."""
     scale = short_side / min(height, width)
     if not 0 < scale < 1:
-        return image
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        return height, width
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _frames_of_folder(path: str, frame_rate: float) -> Iterator[Frame]:
     for number, file in enumerate(video.pictures_in(path)):
-        yield Frame(number / frame_rate, functools.partial(video.read_picture, file))
+        yield Frame(number / frame_rate, functools.partial(_image_of_file, file))
+
+
+def _image_of_file(path: str, short_side: int) -> np.ndarray:
+    image = video.read_picture(path)
+    height, width = shrunk_size(*image.shape[:2], short_side)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def frames_of_file(path: str) -> Iterator[Frame]:
@@ -191,6 +196,8 @@ def frames_of_file(path: str) -> Iterator[Frame]:
     with video.translated_errors(path), video.opened(path) as (container, stream):
         stream.codec_context.thread_count = 1
         stated, interval = _stated_seconds(container, stream), _stated_interval(stream)
+        # One for all frames: setting it up takes as long as using it once.
+        converter = av.video.reformatter.VideoReformatter()
         first = latest = None
         for frame in container.decode(stream):
             now = video.time_of(path, video.intact(path, frame))
@@ -198,12 +205,21 @@ def frames_of_file(path: str) -> Iterator[Frame]:
             if latest is not None and now <= latest:
                 raise source.UnreadableVideo(path, f'its time stamps go back after {latest:.3f} s')
             latest = now
-            yield Frame(now - first, functools.partial(video.upright_rgb, frame))
+            yield Frame(now - first, functools.partial(_image_of_frame, frame, converter))
         end = latest - first if latest is not None else 0.0
         if end + interval < stated - max(_EARLY_SECONDS, _EARLY_FRAMES * interval):
             raise source.UnreadableVideo(
                 path, f'ends after {end + interval:.3f} s, its header says {stated:.3f} s'
             )
+
+
+def _image_of_frame(
+    frame: av.VideoFrame, converter: av.video.reformatter.VideoReformatter, short_side: int
+) -> np.ndarray:
+    """Converts, shrinks and turns a frame."""
+    height, width = shrunk_size(frame.height, frame.width, short_side)
+    small = converter.reformat(frame, width, height, 'rgb24', interpolation='AREA')
+    return np.ascontiguousarray(np.rot90(small.to_ndarray(), round(frame.rotation / 90) % 4))
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:

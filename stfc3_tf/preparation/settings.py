@@ -27,7 +27,7 @@ class Settings:
 
     short_side: int = 256
     frame_rate: float = 8.0
-    quality: int = 95
+    quality: int = 90
     segment_seconds: float = 20.0
     shard_megabytes: float = 128.0
     videos_per_task: int = 0

@@ -45,12 +45,19 @@ class Video:
 
 @dataclasses.dataclass
 class Shard:
-    """A finished shard: its name, the SHA-256 of the file, and how much is in it."""
+    """A finished shard.
+
+    Attributes:
+      name: of the file.
+      sha256: of the file.
+      bytes: of the file.
+      offsets: in it, of the records.
+    """
 
     name: str
     sha256: str
     bytes: int
-    records: int
+    offsets: list[int]
 
 
 @dataclasses.dataclass
@@ -167,7 +174,7 @@ class _Shards:
         """Appends a record; returns the name of its shard and its number there."""
         if self._writer is None:
             self._writer = shards.ShardWriter(tf.io.gfile.join(self._output, self._name()))
-        place = self._name(), self._writer.records
+        place = self._name(), len(self._writer.offsets)
         self._writer.write(record)
         if self._writer.bytes >= self._limit:
             self._close()
@@ -187,7 +194,7 @@ class _Shards:
         self._writer.finish()
         # Read back: what counts is what the store holds.
         digest = sha256(tf.io.gfile.join(self._output, name))
-        self._finished.append(Shard(name, digest, self._writer.bytes, self._writer.records))
+        self._finished.append(Shard(name, digest, self._writer.bytes, self._writer.offsets))
         self._writer = None
 
 
