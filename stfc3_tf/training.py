@@ -148,6 +148,9 @@ def train(
                 )
             )
             callbacks = [stop, *callbacks, saving]
+            if workers.cluster is None:
+                # Again after the looks; several workers would pay for asking each other twice.
+                callbacks.append(stop)
             with data_service.watched(data_servers):
                 fit(model, dataset, steps - first_step, callbacks, keeper, workers)
         report(model, steps, stream.skipped, stop.signal, keeper)

@@ -98,11 +98,16 @@ class Run:
         return list(zip(statuses, (path.read_text() for path in self.outputs)))
 
 
-def final_values(model_dir, step=STEPS):
-    """What the last checkpoint holds of the run, by name."""
+def final_values(model_dir):
+    """What the last checkpoint of a finished run holds, by name."""
     path = tf.train.latest_checkpoint(str(model_dir / 'checkpoints' / 'last'))
-    assert path and path.endswith(f'step-{step}'), path
-    reader = tf.train.load_checkpoint(path)
+    assert path and path.endswith(f'step-{STEPS}'), path
+    return values_at(model_dir, STEPS)
+
+
+def values_at(model_dir, step):
+    """What the checkpoint of a step holds of the run, by name."""
+    reader = tf.train.load_checkpoint(str(model_dir / 'checkpoints' / 'last' / f'step-{step}'))
     return {
         name: reader.get_tensor(name)
         for name in reader.get_variable_to_shape_map()

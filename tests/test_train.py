@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 
 import av
 import gin
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from test_learner import tiny_learner
 
-from stfc3_tf import checkpoints, errors, training
+from stfc3_tf import checkpoints, errors, monitor, training
 from stfc3_tf.command import parse_gin
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -166,6 +167,15 @@ def test_who_leaves_writing_to_another_writes_nothing(tmp_path):
     keeper = checkpoints.Checkpoints(tiny_learner(), str(tmp_path), writes=False)
     keeper.save()
     assert keeper.last_step == 0 and not list(tmp_path.rglob('step-*'))
+
+
+def test_who_stops_a_run_does_not_wait_for_looks_at_it():
+    scores = []
+    look = monitor.HeldOut(tf.summary.create_noop_writer(), 2, lambda: scores.append(0) or 0.0)
+    for stopping in (False, True):
+        look.set_model(types.SimpleNamespace(step=4, stop_training=stopping))
+        look.on_train_batch_end(0)
+    assert len(scores) == 1
 
 
 def test_other_clips_are_refused_on_resuming(unbroken):
