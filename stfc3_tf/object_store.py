@@ -5,6 +5,7 @@ What is different there, and where it is seen to:
     s3:// and some others are known to TensorFlow only once tensorflow-io is loaded; then the process
     aborts as it exits: `register`
     a store that does not answer makes its files look missing: `check`, `reporting`
+    reading on at the end of a file crashes: `File`, `read`, `fetched`
     folders cannot be renamed: `stfc3_tf.writing`
 
 A request that fails (connection refused or reset, status 5xx) is sent again by the store's own client, at
@@ -16,8 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 import contextlib
 import ctypes
+import io
 import os
+import posixpath
 import re
+import tempfile
 
 from absl import logging
 import tensorflow as tf
@@ -113,6 +117,86 @@ def reporting(path: str) -> Iterator[None]:
         raise
 
 
+class File(io.RawIOBase):
+    """A file to read at random that never asks the store for bytes past its end, which is safe on s3:// too.
+
+    Args:
+      path: on any file system TensorFlow knows.
+
+    Raises:
+      tf.errors.OpError: there is no such file.
+    """
+
+    def __init__(self, path: str):
+        super().__init__()
+        self._size = tf.io.gfile.stat(path).length
+        self._file = tf.io.gfile.GFile(path, 'rb')
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        self._place = max(0, start + offset)
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._size - self._place)
+        wanted = left if size is None or size < 0 else min(size, left)
+        if not wanted:
+            return b''
+        self._file.seek(self._place)
+        contents = self._file.read(wanted)
+        self._place += len(contents)
+        return contents
+
+    def readall(self) -> bytes:
+        return self.read()
+
+    def readinto(self, buffer: memoryview) -> int:
+        contents = self.read(len(buffer))
+        buffer[: len(contents)] = contents
+        return len(contents)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def read(path: str) -> bytes:
+    """Reads a whole file, at once.
+
+    Raises:
+      errors.UserError: the store did not answer.
+      tf.errors.OpError: there is no such file.
+    """
+    with reporting(path), File(path) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def fetched(folder: str) -> Iterator[str]:
+    """A folder on this machine: the given one, or a copy of one on an object store that goes with the block."""
+    if not is_object_store(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as local:
+        for place, _, names in tf.io.gfile.walk(folder):
+            here = tf.io.gfile.join(local, posixpath.relpath(place, folder))
+            tf.io.gfile.makedirs(here)
+            for name in names:
+                with open(tf.io.gfile.join(here, name), 'wb') as file:
+                    file.write(read(tf.io.gfile.join(place, name)))
+        yield local
+
+
 def _unanswered(path: str, error: tf.errors.OpError) -> errors.UserError:
     endpoint = os.environ.get('S3_ENDPOINT')
     at = f' at S3_ENDPOINT={endpoint}' if endpoint and path.startswith('s3:') else ''
@@ -135,8 +219,9 @@ def _bucket(path: str) -> str | None:
 
 
 def _load_tensorflow_io() -> None:
-    # Else every read asks first for the file's size, and is cut into parts for large ones only.
-    os.environ.setdefault('S3_DISABLE_MULTI_PART_DOWNLOAD', '1')
+    # Without it, what a read gets after a request that failed and was repeated is garbled. With it, a read that
+    # begins at the end of a file crashes: see `read`.
+    os.environ['S3_DISABLE_MULTI_PART_DOWNLOAD'] = '1'
     import tensorflow_io  # noqa: F401 Loading it is what registers.
 
 

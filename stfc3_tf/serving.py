@@ -212,7 +212,8 @@ def load(path: str) -> LoadedEncoder:
             'write one, and training does at its end.'
         )
     try:
-        module = tf.saved_model.load(path)
+        with object_store.fetched(path) as folder:
+            module = tf.saved_model.load(folder)
     except (tf.errors.OpError, OSError, ValueError) as error:
         raise errors.UserError(f'{path} cannot be loaded, is it complete? {error}') from error
     if 'features' not in module.signatures:

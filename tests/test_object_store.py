@@ -1,5 +1,6 @@
 """Everything on s3://, against a server on loopback that fails, hangs and is cut off when told to."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -125,8 +126,11 @@ def test_from_videos_to_results(server, tmp_path):
     # `keep_checkpoints` is obeyed.
     found = [key for key in server.keys('run/checkpoints/last/step') if key.endswith('.index')]
     assert [pathlib.Path(key).stem for key in sorted(found)] == ['step-12', 'step-8']
-    logs = [f'{STORE}/{key}' for key in server.keys('run/tensorboard')]
-    steps = {event.step for log in logs for event in tf.compat.v1.train.summary_iterator(log)}
+    steps = []
+    for number, key in enumerate(server.keys('run/tensorboard')):
+        (tmp_path / f'log{number}').write_bytes(server.get(key))
+        events = tf.compat.v1.train.summary_iterator(str(tmp_path / f'log{number}'))
+        steps += [event.step for event in events]
     assert max(steps) == 12
 
     export = '-m', 'tools.export', f'--model_dir={STORE}/run', f'--output_dir={STORE}/export'
@@ -245,6 +249,21 @@ def test_what_is_missing_is_missing_and_asked_for_once(server):
     with pytest.raises(errors.UserError, match='absent is missing'):
         files.read_bytes(f'{STORE}/absent')
     assert server.met() <= 1
+
+
+def test_files_can_be_read_to_their_end_and_beyond(server):
+    # Asking for more where a file ends is what crashes; half a megabyte is TensorFlow's own step.
+    for size in (0, 10, 1 << 19, (1 << 19) + 1):
+        contents = np.random.default_rng(size).bytes(size)
+        server.put('end', contents)
+        assert object_store.read(f'{STORE}/end') == contents
+        with object_store.File(f'{STORE}/end') as file:
+            assert file.read() == contents and file.read(5) == b''
+            assert file.seek(-(size // 3), 2) == size - size // 3
+            assert file.read() == contents[size - size // 3 :]
+            assert file.seek(size // 3) == size // 3 and file.read(7) == contents[size // 3 :][:7]
+        if size:
+            assert files.digest(f'{STORE}/end') == hashlib.sha256(contents).digest()
 
 
 def make_folder(*names):

@@ -31,8 +31,7 @@ def exists(path: str) -> bool:
 def read_bytes(path: str) -> bytes:
     """Returns a file's contents; raises UserError if it is missing, empty or unreadable."""
     try:
-        with object_store.reporting(path), tf.io.gfile.GFile(path, 'rb') as file:
-            contents = file.read()
+        contents = object_store.read(path)
     except tf.errors.OpError as error:
         raise errors.UserError(f'{path} is missing or cannot be read: {error.message}') from error
     if not contents:
@@ -44,7 +43,7 @@ def digest(path: str) -> bytes:
     """Returns the SHA-256 of a file, read in pieces; errors as of `read_bytes`."""
     sha256, size = hashlib.sha256(), 0
     try:
-        with object_store.reporting(path), tf.io.gfile.GFile(path, 'rb') as file:
+        with object_store.reporting(path), object_store.File(path) as file:
             while piece := file.read(_PIECE):
                 sha256.update(piece)
                 size += len(piece)

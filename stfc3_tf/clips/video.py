@@ -116,8 +116,8 @@ def read_picture(path: str) -> np.ndarray:
       source.UnreadableVideo: the file cannot be read or decoded.
     """
     try:
-        with object_store.reporting(path), tf.device('/cpu:0'):
-            content = tf.io.read_file(path)
+        with tf.device('/cpu:0'):
+            content = object_store.read(path)
             return tf.io.decode_image(content, channels=3, expand_animations=False).numpy()
     except tf.errors.OpError as error:
         reason = f'cannot be decoded ({error.message})'
@@ -148,9 +148,8 @@ def opened(path: str) -> Iterator[tuple[av.container.InputContainer, av.VideoStr
 
 def _remote(path: str) -> BinaryIO:
     if tf.io.gfile.stat(path).length > _READ_WHOLE_BYTES:
-        return tf.io.gfile.GFile(path, 'rb')
-    with tf.device('/cpu:0'):
-        return io.BytesIO(tf.io.read_file(path).numpy())
+        return object_store.File(path)
+    return io.BytesIO(object_store.read(path))
 
 
 @contextlib.contextmanager

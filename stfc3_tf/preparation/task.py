@@ -139,7 +139,7 @@ def _problem(output: str, shard: Shard) -> str | None:
 def sha256(path: str) -> str:
     """SHA-256 of a file, read in pieces."""
     digest = hashlib.sha256()
-    with tf.io.gfile.GFile(path, 'rb') as file:
+    with object_store.reporting(path), object_store.File(path) as file:
         while piece := file.read(_PIECE_BYTES):
             digest.update(piece)
     return digest.hexdigest()
