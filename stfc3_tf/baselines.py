@@ -12,6 +12,7 @@ import tensorflow as tf
 from stfc3_tf import encoder
 from stfc3_tf import errors
 from stfc3_tf import geometry
+from stfc3_tf import object_store
 
 _STRIDE = 8
 # Each family's own preprocessing is part of the network.
@@ -154,7 +155,7 @@ def _load(network: str, weights: str) -> tf.keras.Model:
     model = make(include_top=False, weights=None)
     try:
         with tempfile.NamedTemporaryFile(suffix='.h5') as local:
-            with tf.io.gfile.GFile(weights, 'rb') as remote:
+            with object_store.File(weights) as remote:
                 shutil.copyfileobj(remote, local)
             local.flush()
             model.load_weights(local.name)

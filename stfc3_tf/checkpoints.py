@@ -104,8 +104,8 @@ class Checkpoints:
         rate = _constant_rate(self._learner.optimizer)
         for path in reversed(self._last.checkpoints):
             try:
-                with object_store.reporting(path):
-                    self._checkpoint.restore(path).assert_existing_objects_matched()
+                with object_store.fetched_checkpoint(path) as here:
+                    self._checkpoint.restore(here).assert_existing_objects_matched()
             except _FAILURES as error:
                 failures.append(f'{path}: {_first_line(error)}')
                 logging.warning(
@@ -276,8 +276,9 @@ def restore_encoder(encoder: tf.keras.Model, model_dir: str, which: str = 'last'
         )
     step = tf.Variable(0, dtype=tf.int64)
     try:
-        status = tf.train.Checkpoint(encoder=encoder, step=step).restore(path)
-        status.assert_existing_objects_matched().expect_partial()
+        with object_store.fetched_checkpoint(path) as here:
+            status = tf.train.Checkpoint(encoder=encoder, step=step).restore(here)
+            status.assert_existing_objects_matched().expect_partial()
     except _FAILURES as error:
         raise errors.UserError(
             f'{path} does not fit the encoder of {model_dir}/{CONFIG_NAME}: '

@@ -5,7 +5,7 @@ What is different there, and where it is seen to:
     s3:// and some others are known to TensorFlow only once tensorflow-io is loaded; then the process
     aborts as it exits: `register`
     a store that does not answer makes its files look missing: `check`, `reporting`
-    reading on at the end of a file crashes: `File`, `read`, `fetched`
+    reading at or past the end of a file crashes, on s3://: `File`, `read`, `fetched`, `fetched_checkpoint`
     folders cannot be renamed: `stfc3_tf.writing`
 
 A request that fails (connection refused or reset, status 5xx) is sent again by the store's own client, at
@@ -14,7 +14,7 @@ growing intervals and a bounded number of times: see docs/object_stores.md for h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import contextlib
 import ctypes
 import io
@@ -184,17 +184,32 @@ def read(path: str) -> bytes:
 @contextlib.contextmanager
 def fetched(folder: str) -> Iterator[str]:
     """A folder on this machine: the given one, or a copy of one on an object store that goes with the block."""
-    if not is_object_store(folder):
+    with contextlib.ExitStack() as stack:
+        if is_object_store(folder):
+            local = stack.enter_context(tempfile.TemporaryDirectory())
+            for place, _, names in tf.io.gfile.walk(folder):
+                here = posixpath.join(local, posixpath.relpath(place, folder))
+                _fetch([posixpath.join(place, name) for name in names], here)
+            folder = local
         yield folder
-        return
-    with tempfile.TemporaryDirectory() as local:
-        for place, _, names in tf.io.gfile.walk(folder):
-            here = tf.io.gfile.join(local, posixpath.relpath(place, folder))
-            tf.io.gfile.makedirs(here)
-            for name in names:
-                with open(tf.io.gfile.join(here, name), 'wb') as file:
-                    file.write(read(tf.io.gfile.join(place, name)))
-        yield local
+
+
+@contextlib.contextmanager
+def fetched_checkpoint(prefix: str) -> Iterator[str]:
+    """The prefix of a checkpoint on this machine, in the manner of `fetched`."""
+    with contextlib.ExitStack() as stack:
+        if is_object_store(prefix):
+            local = stack.enter_context(tempfile.TemporaryDirectory())
+            _fetch(tf.io.gfile.glob(f'{prefix}.*'), local)
+            prefix = posixpath.join(local, posixpath.basename(prefix))
+        yield prefix
+
+
+def _fetch(files: Iterable[str], folder: str) -> None:
+    os.makedirs(folder, exist_ok=True)
+    for path in files:
+        with open(posixpath.join(folder, posixpath.basename(path)), 'wb') as file:
+            file.write(read(path))
 
 
 def _unanswered(path: str, error: tf.errors.OpError) -> errors.UserError:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,9 @@ import s3_server
 ROOT = pathlib.Path(__file__).parent.parent
 STORE = f's3://{s3_server.BUCKET}'
 SUFFIXES = ('.mp4', '.avi', '.webm', '.mkv', '.mov')
+
+# What TensorFlow says of itself.
+_NOISE = re.compile('cuda|INFO:|builder_impl|fingerprinting|signature_serialization|mirrored')
 
 _VIDEOS = flags.DEFINE_string('videos', None, 'Folder of videos.', required=True)
 _MOST = flags.DEFINE_integer('most', 100, 'How many of them, spread over the folder.')
@@ -115,7 +119,7 @@ def run(module: str, *arguments: str, until=lambda: False, **environment: str) -
                 killed = True
                 process.kill()
         said.seek(0)
-        lines = [line.rstrip() for line in said if 'cuda' not in line and line.strip()]
+        lines = [line.rstrip() for line in said if line.strip() and not _NOISE.search(line)]
     print(f'{time.monotonic() - start:7.1f} s  {module}, status {process.returncode}', flush=True)
     print(*(f'             {line}' for line in lines[-4:]), sep='\n', flush=True)
     if process.returncode and not killed:

@@ -14,8 +14,9 @@ import pytest
 import s3_server
 import tensorflow as tf
 import test_evaluate
+import test_learner
 
-from stfc3_tf import command, errors, object_store, serving, writing
+from stfc3_tf import checkpoints, command, errors, object_store, serving, writing
 from stfc3_tf.benchmarks import files
 from stfc3_tf.clips import opening, shards, video
 
@@ -133,21 +134,21 @@ def test_from_videos_to_results(server, tmp_path):
         steps += [event.step for event in events]
     assert max(steps) == 12
 
-    export = '-m', 'tools.export', f'--model_dir={STORE}/run', f'--output_dir={STORE}/export'
-    run(*export)
-    np.testing.assert_allclose(features(f'{STORE}/export'), expected, atol=1e-4)
-    server.fail('hang', 1, 'PUT .*/export/variables')
+    # The export that training made is replaced.
+    model = f'{STORE}/run/saved_model'
+    export = '-m', 'tools.export', f'--model_dir={STORE}/run', f'--output_dir={model}'
+    server.fail('hang', 1, 'PUT .*/saved_model/variables')
     kill_when_hanging(server, start(*export))
-    assert server.keys('export/')
+    assert server.keys('run/saved_model/')
     with pytest.raises(errors.UserError, match='holds no SavedModel'):
-        serving.load(f'{STORE}/export')
+        serving.load(model)
     run(*export)
-    np.testing.assert_allclose(features(f'{STORE}/export'), expected, atol=1e-4)
-    assert not server.keys('export.')
+    np.testing.assert_allclose(features(model), expected, atol=1e-4)
+    assert not server.keys('run/saved_model.')
 
     test_evaluate.make_davis(tmp_path / 'davis')
     server.upload(tmp_path / 'davis', 'davis')
-    evaluate = '-m', 'tools.evaluate', '--task=davis', f'--saved_model={STORE}/export'
+    evaluate = '-m', 'tools.evaluate', '--task=davis', f'--saved_model={model}'
     here = start(*evaluate, f'--data_dir={tmp_path}/davis', f'--output_dir={tmp_path}/out')
     run(*evaluate, f'--data_dir={STORE}/davis', f'--output_dir={STORE}/out')
     assert end(here)[0] == 0
@@ -264,6 +265,29 @@ def test_files_can_be_read_to_their_end_and_beyond(server):
             assert file.seek(size // 3) == size // 3 and file.read(7) == contents[size // 3 :][:7]
         if size:
             assert files.digest(f'{STORE}/end') == hashlib.sha256(contents).digest()
+
+
+def test_checkpoints_are_neither_lost_nor_overlooked(server):
+    learner = test_learner.tiny_learner()
+    folder = f'{STORE}/checkpoints-of-a-run'
+    keeper = checkpoints.Checkpoints(learner, folder, keep=2)
+    for step in (1, 2, 3):
+        learner.counters['step'].assign(step)
+        keeper.save()
+    indices = [key for key in server.keys('checkpoints-of-a-run') if key.endswith('.index')]
+    assert [key.rpartition('/')[2] for key in indices] == ['step-2.index', 'step-3.index']
+    # The newest is cut short, and the store fails for a moment.
+    name = 'checkpoints-of-a-run/checkpoints/last/step-3.data-00000-of-00001'
+    server.put(name, server.get(name)[:1000])
+    server.fail('503', 1, 'GET .*step-2.data')
+    again = checkpoints.Checkpoints(test_learner.tiny_learner(), folder, keep=2)
+    assert again.restore() == 2 and server.met() == 1
+    # A store that does not answer is no empty one, in which a run would begin at step 0.
+    server.fail('503')
+    with pytest.raises(errors.UserError, match='checkpoints-of-a-run.* does not answer'):
+        checkpoints.Checkpoints(test_learner.tiny_learner(), folder, keep=2)
+    with pytest.raises(errors.UserError, match='checkpoints-of-a-run.* does not answer'):
+        again.save()
 
 
 def make_folder(*names):

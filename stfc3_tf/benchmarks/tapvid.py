@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from stfc3_tf import errors
 from stfc3_tf import metrics
+from stfc3_tf import object_store
 from stfc3_tf import writing
 from stfc3_tf.benchmarks import files
 from stfc3_tf.benchmarks import runner
@@ -34,6 +35,8 @@ from stfc3_tf.benchmarks import tracks
 
 # The official sampling of queries in the mode 'strided'.
 _STRIDE = 5
+# Bytes read at once of a pickle.
+_PIECE = 1 << 20
 # All that arrays and plain values need; NumPy 2 renamed the folder of its own.
 _SAFE = frozenset({
     'numpy.core.multiarray._reconstruct',
@@ -252,7 +255,7 @@ def read_pickle(path: str) -> Any:
       errors.UserError: unreadable, or it holds or calls anything else.
     """
     try:
-        with tf.io.gfile.GFile(path, 'rb') as file:
+        with io.BufferedReader(object_store.File(path), _PIECE) as file:
             return _SafeUnpickler(file).load()
     except (tf.errors.OpError, pickle.UnpicklingError, EOFError, ValueError, TypeError,
             AttributeError, ImportError, IndexError, KeyError) as error:
