@@ -1,9 +1,12 @@
 """Files and folders that are either whole or absent, on any file system TensorFlow knows.
 
-On object stores a file appears once it is whole, but a folder cannot: it is only a common beginning of names. There a
-folder is first made on this machine; then a mark is written beside the place it goes to, what was
-there is removed, and the files are sent, the decisive one last. The mark goes when all are there.
+On object stores a file appears once it is whole, but a folder cannot: it is only a common beginning
+of names. There a folder is first made on this machine; then a mark is written beside the place it
+goes to, what was there is removed, and the files are sent, the decisive one last. The mark goes
+when all are there.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 import posixpath
@@ -11,7 +14,26 @@ import tempfile
 
 import tensorflow as tf
 
+from stfc3_tf import errors
 from stfc3_tf import object_store
+
+
+def check_file(path: str) -> None:
+    """Makes sure that a file can be written, before there is work to lose; what is there stays.
+
+    Raises:
+      errors.UserError: it cannot be, or is a folder.
+    """
+    try:
+        if tf.io.gfile.isdir(path):
+            raise errors.UserError(f'{path} is a folder: name a file to write.')
+        tf.io.gfile.makedirs(posixpath.dirname(path) or '.')
+        _write(f'{path}.partial', b'The file comes here.\n')
+        remove(f'{path}.partial')
+    except (tf.errors.OpError, OSError) as error:
+        raise errors.UserError(
+            f'{path} cannot be written: {error}. Choose a folder that can be written and has room.'
+        ) from error
 
 
 def write_bytes(path: str, contents: bytes) -> None:

@@ -122,6 +122,23 @@ def test_mask_at_the_image_border_has_no_outline_there():
     assert (overlay == [64, 0, 0]).all()
 
 
+@pytest.mark.parametrize('side, width', [(90, 1), (480, 1), (720, 2), (1080, 3)])
+def test_outlines_widen_with_the_image_and_lie_within_their_objects(side, width):
+    mask = np.zeros((side, side + 40), np.uint8)
+    mask[20:60, 20:] = 1
+    mask[60:80, 20:] = 3
+    overlay = pictures.overlay_mask(np.zeros((*mask.shape, 3), np.uint8), mask, opacity=0.5)
+    # A column through both, from the background above to the one below.
+    column = overlay[:, 70].max(axis=-1)
+    full = np.flatnonzero(column == 128).tolist()
+    edges = [*range(20, 20 + width), *range(60 - width, 60 + width), *range(80 - width, 80)]
+    assert full == edges
+    assert not column[mask[:, 70] == 0].any()
+    assert (column[(mask[:, 70] > 0) & (column < 128)] == 64).all()
+    # The objects go on beyond the right border: no outline along it.
+    assert (overlay[40, -1] == [64, 0, 0]).all()
+
+
 def test_points_are_centred_where_they_are():
     image = np.zeros((40, 40, 3), np.uint8)
     overlay = pictures.overlay_points(image, np.array([[20.0, 11.0], [np.nan, 3.0], [30.5, 30.0]]))

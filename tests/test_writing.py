@@ -2,6 +2,7 @@
 
 import pytest
 
+from stfc3_tf import errors
 from stfc3_tf import writing
 
 
@@ -53,3 +54,24 @@ def test_a_failure_leaves_what_was_there(tmp_path, old):
     # What the failure left does not come back with the next attempt.
     writing.write_whole(str(path), make_folder('c'))
     assert names(path) == ['c'] and names(tmp_path) == ['x']
+
+
+def test_a_file_that_can_be_written_is_left_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'old').write_text('kept')
+    for path in ('old', 'new', f'{tmp_path}/folder/new'):
+        writing.check_file(path)
+    assert names(tmp_path) == ['folder', 'old'] and not names(tmp_path / 'folder')
+    assert (tmp_path / 'old').read_text() == 'kept'
+
+
+@pytest.mark.parametrize(
+    'place, problem',
+    [('folder', 'is a folder: name a file'), ('file/new', 'cannot be written.*Choose a folder')],
+)
+def test_a_file_that_cannot_be_written_is_known_before(tmp_path, place, problem):
+    writing.write_text(f'{tmp_path}/folder/precious', 'kept')
+    writing.write_text(f'{tmp_path}/file', 'kept')
+    with pytest.raises(errors.UserError, match=f'{tmp_path}/{place} {problem}'):
+        writing.check_file(f'{tmp_path}/{place}')
+    assert names(tmp_path) == ['file', 'folder'] and names(tmp_path / 'folder') == ['precious']
