@@ -363,3 +363,5 @@ def test_command_tracks_points_over_a_server(served, tmp_path):
     result = track('http://127.0.0.1:9', 'none.csv')
     assert result.returncode == 1 and 'error: http://127.0.0.1:9 cannot be reached' in result.stderr
     assert not (tmp_path / 'none.csv').exists()
+    result = track(server.rest, '')
+    assert result.returncode == 1 and f'{tmp_path} is a folder' in result.stderr

@@ -188,6 +188,18 @@ def test_what_is_missing_is_named(visualize, tmp_path):
     assert complaint == '--figure=affinity needs --saved_model, --unrelated_video.'
 
 
+def test_an_output_that_cannot_be_written_is_known_before_there_is_work(visualize, tmp_path):
+    (tmp_path / 'file').write_text('kept')
+    # Neither is looked at: there is no such video and no such model.
+    rest = '--figure=features', '--saved_model=a=missing', '--video=missing.mp4'
+    complaint = visualize(*rest, f'--output={tmp_path}/file/figure.png')
+    assert complaint.startswith(f'{tmp_path}/file/figure.png cannot be written: ')
+    (tmp_path / 'folder.mp4').mkdir()
+    complaint = visualize(*rest, f'--output={tmp_path}/folder.mp4')
+    assert complaint == f'{tmp_path}/folder.mp4 is a folder: name a file to write.'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'folder.mp4']
+
+
 def test_the_exit_status_is_that_of_a_command(given, tmp_path):
     def run(*more):
         return subprocess.run(

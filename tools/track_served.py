@@ -28,7 +28,7 @@ _SERVER = flags.DEFINE_string(
 )
 _MODEL = flags.DEFINE_string('model', 'stfc3', 'Name of the model on the server.')
 _VERSION = flags.DEFINE_integer('version', None, 'Version of the model; by default the newest.')
-_TIMEOUT = flags.DEFINE_float('timeout', 60.0, 'Seconds that a request may take.')
+_TIMEOUT = flags.DEFINE_float('timeout', 60.0, 'Seconds that a request may take.', lower_bound=0.1)
 _VIDEO = flags.DEFINE_string('video', None, 'Video file, or folder of pictures.', required=True)
 _POINTS = flags.DEFINE_string(
     'points',
@@ -42,8 +42,9 @@ _OUTPUT = flags.DEFINE_string(
 )
 _SHORT_SIDE = flags.DEFINE_integer(
     'short_side',
-    annotate.SHORT_SIDE,
-    'Frames with a longer short side are shrunk to so many pixels before they are sent.',
+    None,
+    'Pixels of the short side at which frames are sent: more is finer and slower. By default the '
+    "video's own, but at most 480.",
 )
 
 
@@ -51,6 +52,8 @@ def rows() -> Iterator[list]:
     """Yields the rows of the table as the server answers."""
     video = footage.open_footage(_VIDEO.value)
     marked = annotations.read_points(_POINTS.value, video.size)
+    annotate.input_size(video.size, _SHORT_SIDE.value)
+    writing.check_file(_OUTPUT.value)
     encoder = client.connect(_SERVER.value, _MODEL.value, _VERSION.value, _TIMEOUT.value)
     images = (frame.image for frame in video.frames())
     labels = annotate.propagate_points(encoder, images, marked.points, short_side=_SHORT_SIDE.value)

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from stfc3_tf import command, errors, figures, monitor, serving
+from stfc3_tf import command, errors, figures, monitor, serving, writing
 from stfc3_tf.clips import footage
 from stfc3_tf.figures import benchmark_labels, page, results, stretch
 
@@ -229,6 +229,7 @@ def main(_: Sequence[str]) -> None:
     else:
         page.check_ending(_OUTPUT.value)
     check_flags(kind, figure)
+    writing.check_file(_OUTPUT.value)
     figure.draw()
     print(f'wrote {_OUTPUT.value}')
 
