@@ -227,7 +227,7 @@ class _MaskCodec:
 
 
 def _pixels_from_cells(geometry: tracking.Geometry) -> np.ndarray:
-    """float64 [3, 3], acts on (column, row, 1): the pixel of the frame on which a cell is centred."""
+    """float64 [3, 3], acts on (column, row, 1): the pixel of the frame on which it is centred."""
     pixels = np.array(geometry.label_size[::-1]) / np.array(geometry.input_size[::-1])
     offset = (geometry.cell_grid.first + 0.5) * pixels - 0.5
     return np.array(
@@ -242,7 +242,7 @@ def _pixels_from_cells(geometry: tracking.Geometry) -> np.ndarray:
 def _resample(
     maps: np.ndarray, source_from_target: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
-    """Bilinear, in indices; the edge goes on outside: [height, width, channels] -> of another size."""
+    """Bilinear, in indices, [height, width, channels] -> another size; the edge goes on outside."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     border = cv2.BORDER_REPLICATE
     return cv2.warpAffine(maps, source_from_target[:2], size[::-1], flags=flags, borderMode=border)

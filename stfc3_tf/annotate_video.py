@@ -21,15 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 import stfc3_tf
-from stfc3_tf import (
-    annotate,
-    errors,
-    label_files,
-    progress,
-    propagation,
-    tracking,
-    writing,
-)
+from stfc3_tf import annotate, errors, label_files, progress, propagation, tracking, writing
 from stfc3_tf.clips import footage as footage_lib
 from stfc3_tf.clips import source, video_writer
 
@@ -91,6 +83,8 @@ def check_output(output_dir: str, footage: footage_lib.Footage) -> None:
         be encoded here.
     """
     video_writer.check_encoder()
+    if not output_dir:
+        raise errors.UserError('output_dir is empty: name a folder to write to.')
     partial = f'{output_dir}.partial'
     try:
         if tf.io.gfile.exists(output_dir) and not (
@@ -108,8 +102,9 @@ def check_output(output_dir: str, footage: footage_lib.Footage) -> None:
     needed = (footage.stated_count or 0) * height * width * _BYTES_PER_PIXEL
     if needed > free:
         raise errors.UserError(
-            f'{output_dir}: {free / 1e6:,.1f} MB are free there, {footage.stated_count:,} frames of '
-            f'{width}x{height} need more than {needed / 1e6:,.1f} MB: make room or choose another.'
+            f'{output_dir}: {free / 1e6:,.1f} MB are free there, {footage.stated_count:,} frames '
+            f'of {width}x{height} need more than {needed / 1e6:,.1f} MB: make room or choose '
+            'another folder.'
         )
 
 

@@ -15,6 +15,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -100,7 +101,7 @@ def read_mask(path: str, size: tuple[int, int]) -> MaskAnnotation:
     if mask.shape != tuple(size):
         raise errors.UserError(
             f'{path} is {mask.shape[1]}x{mask.shape[0]} (width x height), the frames are '
-            f'{size[1]}x{size[0]}: give a mask of the size of the frames, as they are shown upright.'
+            f'{size[1]}x{size[0]}: give a mask of their size, as they are shown upright.'
         )
     numbers = [int(number) for number in np.unique(mask) if number]
     if grey and len(numbers) > _MOST_GREYS:
@@ -151,8 +152,9 @@ def read_points(path: str, size: tuple[int, int]) -> PointAnnotation:
         names = [str(name).strip() for name, _, _ in named]
         points = np.array([(float(x), float(y)) for _, x, y in named]).reshape(-1, 2)
     except (ValueError, TypeError, KeyError, csv.Error) as error:
+        reason = error if isinstance(error, ValueError) else repr(error)
         raise errors.UserError(
-            f'{path} cannot be read as points ({error!r}). {_POINTS_MEND}'
+            f'{path} cannot be read as points ({reason}). {_POINTS_MEND}'
         ) from error
     if not names:
         raise errors.UserError(f'{path} holds no points. {_POINTS_MEND}')
@@ -161,11 +163,20 @@ def read_points(path: str, size: tuple[int, int]) -> PointAnnotation:
 
 
 def _json_points(text: str) -> list[tuple[str, float, float]]:
-    contents = json.loads(text)
+    contents = json.loads(text, object_pairs_hook=_each_once)
     if isinstance(contents, dict) and isinstance(contents.get('points', {}), dict):
         return [(name, *_pair(position)) for name, position in contents.items()]
     points = contents['points'] if isinstance(contents, dict) else contents
     return [(point['name'], point['x'], point['y']) for point in points]
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What `dict` does, but that of two values of one name the first would be lost."""
+    names = [name for name, _ in pairs]
+    twice = [name for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        raise ValueError(f'the name {twice[0]!r} is given twice')
+    return dict(pairs)
 
 
 def _pair(position: list[float]) -> tuple[float, float]:
@@ -175,7 +186,16 @@ def _pair(position: list[float]) -> tuple[float, float]:
 
 def _csv_points(text: str) -> list[tuple[str, float, float]]:
     rows = csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True)
-    return [(row['name'], row['x'], row['y']) for row in rows]
+    missing = {'name', 'x', 'y'} - set(rows.fieldnames or ['name', 'x', 'y'])
+    if missing:
+        raise ValueError(f'its first line names no column {", ".join(sorted(missing))}')
+    points = []
+    for row in rows:
+        # As of numbers with a decimal comma.
+        if None in row.values() or any(row.get(None, ())):
+            raise ValueError(f'line {rows.line_num} has not as many fields as the first')
+        points.append((row['name'], row['x'], row['y']))
+    return points
 
 
 def _check_points(path: str, names: list[str], points: np.ndarray, size: tuple[int, int]) -> None:

@@ -14,7 +14,8 @@ from stfc3_tf import palette, pictures
 _TRAIL = 12
 # Share of the short side that no point moves from one frame to the next.
 _LEAP = 0.1
-# Below this confidence a point is a ring instead of a disc: TAP-Vid's tracker here calls it occluded.
+# Below this confidence a point is a ring instead of a disc; the benchmark TAP-Vid then takes it for
+# occluded.
 _VISIBLE_ABOVE = 0.2
 # More names would hide the picture.
 _MOST_NAMES = 10

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from stfc3_tf import clips, errors
-from stfc3_tf.clips import frame_folders, shards, video, video_files
+from stfc3_tf.clips import footage, frame_folders, shards, video, video_files
 
 
 def _picture(grey, height=16, width=24):
@@ -34,9 +34,9 @@ def test_frame_folders_are_read_by_number_and_time(tmp_path):
     assert _greys(source.read(0, 0.999, 4, 5.0)) == [5, 7, 9, 11]
     # 0, 0.125, 0.25, 0.375 s: frames 0, 1.25, 2.5, 3.75 to the nearest, the earlier of two.
     assert _greys(source.read(0, 0.0, 4, 8.0)) == [0, 1, 2, 4]
-    shown = list(video.frames_of_folder(folder, 10.0))
-    np.testing.assert_allclose([seconds for seconds, _ in shown], np.arange(12) / 10)
-    assert [frame[0, 0, 0] for _, frame in shown] == list(range(12))
+    shown = list(footage.open_footage(folder, 10.0).frames())
+    np.testing.assert_allclose([frame.time for frame in shown], np.arange(12) / 10)
+    assert [frame.image[0, 0, 0] for frame in shown] == list(range(12))
 
 
 def test_broken_frame_folders(tmp_path):
@@ -56,7 +56,7 @@ def test_broken_frame_folders(tmp_path):
     with pytest.raises(clips.UnreadableVideo, match='differ in size'):
         frame_folders.FrameFolders([mixed], 10.0).read(0, 0.0, 4, 10.0)
     with pytest.raises(clips.UnreadableVideo, match='no pictures'):
-        next(video.frames_of_folder(str(tmp_path)))
+        video.pictures_in(str(tmp_path))
 
 
 def test_shards_give_back_what_was_written(tmp_path):

@@ -109,7 +109,10 @@ def test_points(tmp_path, text):
         ('name,x,y\n', 'holds no points'),
         ('x;y;name\n1;2;nose\n', 'cannot be read as points .*name'),
         ('name,x,y\nnose,three,4\n', "cannot be read as points .*'three'"),
-        ('name,x,y\nnose,3\n', 'cannot be read as points'),
+        ('name,x,y\nnose,3\n', 'cannot be read as points .line 2 has not as many fields'),
+        ('name,x,y\nnose,3,5,4,5\n', 'cannot be read as points .line 2 has not as many fields'),
+        ('nose,3,4\n', 'cannot be read as points .its first line names no column name, x, y'),
+        ('{"nose": [3, 4], "eye": [5, 6], "nose": [7, 8]}', "the name 'nose' is given twice"),
         ('name,x,y\nnose,3,4\nnose,5,6\n', "name 'nose' is empty or given twice"),
         ('name,x,y\n,3,4\n', "name '' is empty"),
         (

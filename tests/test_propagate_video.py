@@ -223,6 +223,8 @@ def test_output_folders_are_checked(tmp_path):
     ):
         with pytest.raises(errors.UserError, match=message):
             annotate_video.check_output(str(tmp_path / name), opened)
+    with pytest.raises(errors.UserError, match='output_dir is empty'):
+        annotate_video.check_output('', opened)
     annotate_video.check_output(str(tmp_path / 'empty'), opened)
     annotate_video.check_output(str(tmp_path / 'new'), opened)
     opened.stated_count = 10**12

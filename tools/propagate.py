@@ -1,7 +1,8 @@
 """Carries masks or points, marked in one frame, through a whole video.
 
     python -m tools.propagate --saved_model=MODEL --video=clip.mp4 --mask=mask.png --output_dir=OUT
-    python -m tools.propagate --saved_model=MODEL --video=clip.mp4 --points=points.json --output_dir=OUT
+
+or, for points, --points=points.json instead of --mask=mask.png.
 
 Writes masks (OUT/masks, palette PNG, with OUT/confidence.csv) or tracks (OUT/tracks.csv and
 OUT/tracks.json), OUT/overlay.mp4, which browsers play, and OUT/result.json. Exit status 0: all
@@ -15,15 +16,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from stfc3_tf import (
-    annotate,
-    annotate_video,
-    annotations,
-    checks,
-    command,
-    errors,
-    propagation,
-)
+from stfc3_tf import annotate, annotate_video, annotations, checks, command, errors, propagation
 from stfc3_tf.benchmarks import models
 from stfc3_tf.clips import footage
 
@@ -43,9 +36,9 @@ _MASK = flags.DEFINE_string(
 _POINTS = flags.DEFINE_string(
     'points',
     None,
-    'Instead of --mask, points of the labelled frame: JSON {"points": [{"name": "nose", "x": 310.5, '
-    '"y": 120}, ...]} or {"nose": [310.5, 120], ...}, or CSV with the columns name,x,y. Pixels; '
-    'the centre of the first pixel is (0, 0).',
+    'Instead of --mask, points of the labelled frame: JSON {"points": [{"name": "nose", '
+    '"x": 310.5, "y": 120}, ...]} or {"nose": [310.5, 120], ...}, or CSV with the columns '
+    'name,x,y. Pixels; the centre of the first pixel is (0, 0).',
 )
 _FRAME = flags.DEFINE_integer('frame', 0, 'Number of the labelled frame; the first is 0.')
 _OUTPUT_DIR = flags.DEFINE_string(

@@ -16,8 +16,8 @@ from stfc3_tf.clips import source
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 # Up to this many seconds before a clip, frames that no other frame is decoded from are skipped.
 _FULL_DECODING_LEAD = 0.5
-# Up to this many bytes a file on another file system is read at once: each of a decoder's many small steps through
-# it would be a request. Larger files are read where the decoder wants them.
+# Up to this many bytes a file on another file system is read at once: each of a decoder's many
+# small steps through it would be a request. Larger files are read where the decoder wants them.
 _READ_WHOLE_BYTES = 1 << 26
 
 
@@ -41,23 +41,6 @@ def frames_of_video(path: str) -> Iterator[tuple[float, np.ndarray]]:
             yield time_of(path, frame) - first, upright_rgb(intact(path, frame))
         if first is None:
             raise source.UnreadableVideo(path, 'holds no frames')
-
-
-def frames_of_folder(path: str, frame_rate: float = 24.0) -> Iterator[tuple[float, np.ndarray]]:
-    """Reads all pictures of a folder as a video, in the order of the numbers in their names.
-
-    Args:
-      path: the folder.
-      frame_rate: pictures per second.
-
-    Yields:
-      Seconds since the first picture, and the picture, uint8 RGB [height, width, 3].
-
-    Raises:
-      source.UnreadableVideo: there is no picture, or one cannot be decoded.
-    """
-    for number, file in enumerate(pictures_in(path)):
-        yield number / frame_rate, read_picture(file)
 
 
 def read_clip(path: str, position: float, count: int, frame_rate: float) -> np.ndarray:

@@ -24,7 +24,7 @@ _QUALITY = {'crf': '18', 'preset': 'medium', 'g': '48'}
 
 
 def check_encoder() -> None:
-    """Raises UserError where PyAV was built without the encoder: better known before hours of work."""
+    """Raises UserError where PyAV has no encoder: better known before hours of work."""
     if _ENCODER not in av.codecs_available:
         raise errors.UserError(
             f'This PyAV has no {_ENCODER}, so no video can be written; the wheels on PyPI have it: '
