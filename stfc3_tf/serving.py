@@ -215,12 +215,14 @@ def load(path: str) -> LoadedEncoder:
         with object_store.fetched(path) as folder:
             module = tf.saved_model.load(folder)
     except (tf.errors.OpError, OSError, ValueError) as error:
-        raise errors.UserError(f'{path} cannot be loaded, is it complete? {error}') from error
+        reason = str(error).split('\n')[0]
+        raise errors.UserError(f'{path} cannot be loaded, is it complete? {reason}') from error
     if 'features' not in module.signatures:
         raise errors.UserError(
             f'{path} has no signature `features`, only: {", ".join(module.signatures) or "none"}. '
             'Export the encoder with tools.export or tools.import_torch.'
         )
+    _check_features(module, path)
     metadata = _metadata(module, path)
     if 'cell_grid' not in metadata:
         grid = _measured_grid(module, path)
@@ -236,6 +238,23 @@ def load(path: str) -> LoadedEncoder:
     return LoadedEncoder(module, metadata)
 
 
+def _check_features(module: Any, path: str) -> None:
+    """Raises UserError unless the signature `features` takes and gives what an encoder does."""
+    signature = module.signatures['features']
+    takes, gives = signature.structured_input_signature[1], signature.structured_outputs
+    frames, maps = takes.get('frames'), gives.get('features')
+    if len(takes) > 1 or not frames or frames.dtype != tf.uint8 or not maps:
+        raise errors.UserError(
+            f'{path}: its signature `features` maps {_listed(takes)} to {_listed(gives)}, not '
+            'frames uint8 [batch, height, width, 3] to features float32 [batch, rows, columns, '
+            'channels]. Export the encoder with tools.export or tools.import_torch.'
+        )
+
+
+def _listed(specs: Mapping[str, tf.TensorSpec]) -> str:
+    return ', '.join(f'{name} {spec.dtype.name} {spec.shape}' for name, spec in specs.items())
+
+
 def _measured_grid(module: Any, path: str) -> CellGrid:
     """The grid of an encoder that does not tell, from the features of a blank frame."""
     side = 256
@@ -243,10 +262,11 @@ def _measured_grid(module: Any, path: str) -> CellGrid:
     try:
         maps = module.signatures['features'](frames=frames)['features']
         stride = side / maps.shape[1]
-    except (tf.errors.OpError, TypeError, ValueError, KeyError, IndexError) as error:
+    except (tf.errors.OpError, TypeError, ValueError, IndexError) as error:
+        reason = str(error).split('\n')[0]
         raise errors.UserError(
-            f'{path}: its signature `features` does not map `frames`, uint8 [batch, height, width, '
-            f'3], to `features`, float32 [batch, rows, columns, channels]: {error}'
+            f'{path}: its signature `features` fails on a blank frame of {side}x{side} pixels: '
+            f'{reason}'
         ) from error
     if maps.shape.rank != 4 or maps.shape[1] != maps.shape[2] or stride != round(stride):
         raise errors.UserError(

@@ -75,8 +75,8 @@ def _frame_features(
         large_enough = tf.debugging.assert_greater_equal(
             tf.shape(frames)[:3],
             [1, least, least],
-            f'frames must be 1 or more, {least} pixels or more high and wide; their [batch, height, '
-            'width]:',
+            f'frames must be 1 or more, {least} pixels or more high and wide; their '
+            '[batch, height, width]:',
         )
         with tf.control_dependencies([large_enough]):
             maps = model(normalise_frames(frames, statistics), training=False)

@@ -271,14 +271,35 @@ def without_margin(frames):
     'function,name,problem',
     [
         (without_margin, 'frames', r'\[1, 63, 63, 3\], no whole number'),
-        (every_fourth_pixel, 'images', 'does not map `frames`'),
-        (lambda frames: {'maps': frames}, 'frames', 'does not map `frames`'),
+        (every_fourth_pixel, 'images', r'maps images uint8 \(None, None, None, 3\) to features'),
+        (lambda frames: {'maps': frames}, 'frames', 'to maps uint8 .* not frames uint8'),
+        (lambda frames: {'features': frames[1]}, 'frames', 'fails on a blank frame of 256x256'),
     ],
 )
 def test_features_that_are_none_are_refused(tmp_path, function, name, problem):
-    save_foreign(tmp_path / 'foreign', function, name)
-    with pytest.raises(errors.UserError, match=f'foreign.*{problem}'):
+    path = tmp_path / 'foreign'
+    save_foreign(path, function, name)
+    with pytest.raises(errors.UserError, match=f'foreign.*{problem}') as raised:
+        serving.load(str(path))
+    assert '\n' not in str(raised.value)
+
+
+def test_metadata_do_not_hide_that_features_are_none(tmp_path):
+    save_foreign(tmp_path / 'foreign', every_fourth_pixel, 'images')
+    (tmp_path / 'foreign' / 'assets.extra').mkdir()
+    grid = '{"cell_grid": {"first": 0, "stride": 4}}'
+    (tmp_path / 'foreign' / serving.METADATA_FILE).write_text(grid)
+    with pytest.raises(errors.UserError, match='maps images uint8'):
         serving.load(str(tmp_path / 'foreign'))
+
+
+def test_a_model_that_is_not_whole_is_named_in_one_line(tmp_path):
+    save_foreign(tmp_path / 'foreign', every_fourth_pixel)
+    for file in (tmp_path / 'foreign' / 'variables').iterdir():
+        file.unlink()
+    with pytest.raises(errors.UserError, match='foreign cannot be loaded, is it comp') as raised:
+        serving.load(str(tmp_path / 'foreign'))
+    assert '\n' not in str(raised.value)
 
 
 def saved_model_cli(*arguments):
