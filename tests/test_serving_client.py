@@ -30,6 +30,7 @@ from stfc3_tf import annotate
 from stfc3_tf import client
 from stfc3_tf import encoder
 from stfc3_tf import errors
+from stfc3_tf import latency
 from stfc3_tf import propagation
 from stfc3_tf import serving
 from stfc3_tf.clips import synthetic
@@ -40,11 +41,17 @@ FRAMES = np.random.default_rng(5).integers(0, 256, (2, 40, 52, 3), np.uint8)
 
 
 @pytest.fixture(scope='module')
-def served(tmp_path_factory):
-    """A server, and the model that it serves as loaded here."""
+def base_path(tmp_path_factory):
+    """A folder with version 1 of a small encoder."""
     base_path = tmp_path_factory.mktemp('served')
     network = encoder.resnet18(width=4, head_widths=(12, 6), seed=3)
     serving.export(network, str(base_path / '1'), metadata={'step': 7}, settings=SETTINGS)
+    return base_path
+
+
+@pytest.fixture(scope='module')
+def served(base_path):
+    """A server, and the model that it serves as loaded here."""
     with serving_stand_in.Server(str(base_path)) as server:
         yield server, serving.load(str(base_path / '1'))
 
@@ -365,3 +372,40 @@ def test_command_tracks_points_over_a_server(served, tmp_path):
     assert not (tmp_path / 'none.csv').exists()
     result = track(server.rest, '')
     assert result.returncode == 1 and f'{tmp_path} is a folder' in result.stderr
+
+
+def test_medians_are_of_every_call_without_its_first_round(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(latency.time, 'perf_counter', lambda: clock[0])
+
+    def takes(*seconds):
+        left = iter(seconds)
+
+        def call():
+            clock[0] += next(left)
+
+        return call
+
+    calls = {'slow to start': takes(100, 1, 5, 3), 'even': takes(2, 2, 2, 2)}
+    assert latency.medians(calls, 3) == {'slow to start': 3, 'even': 2}
+
+
+def test_command_compares_servers_with_this_process(base_path, served):
+    server, _ = served
+    command = [sys.executable, '-m', 'tools.serving_latency', f'--saved_model={base_path / "1"}']
+    arguments = ['--size=32,48', '--rounds=1', '--propagate']
+    result = subprocess.run(
+        [*command, f'--servers={server.rest},{server.grpc}', *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    rows = [line.split('  ') for line in result.stdout.splitlines()]
+    assert [row[:2] for row in rows] == [
+        [signature, way]
+        for signature in ('features', 'propagate')
+        for way in ('in process', server.rest, server.grpc)
+    ]
+    assert [row[3] == 'x1.00' for row in rows[::3]] == [True, True]
+    assert all(re.fullmatch(r'\d+\.\d{4} s a frame', row[2]) for row in rows)

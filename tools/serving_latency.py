@@ -7,6 +7,7 @@
 from collections.abc import Sequence
 
 from absl import flags
+from stfc3_tf import checks
 from stfc3_tf import client
 from stfc3_tf import command
 from stfc3_tf import errors
@@ -40,6 +41,7 @@ def main(_: Sequence[str]) -> None:
         height, width = map(int, _SIZE.value)
     except ValueError as error:
         raise errors.UserError(f'--size={",".join(_SIZE.value)}: give HEIGHT,WIDTH.') from error
+    checks.whole_number('--size', min(height, width), least=16)
     frame = synthetic.scene(0, height, width).frame(0.0)
     here = serving.load(_SAVED_MODEL.value)
     served = {server: client.connect(server, _MODEL.value) for server in _SERVERS.value}
