@@ -1,6 +1,6 @@
 """An S3-compatible server on loopback that fails on request, for tests.
 
-    python tests/s3_server.py PORT          PORT 0 chooses one; it is printed
+    python tests/s3_server.py PORT          PORT 0 chooses one; it is printed. It ends with its standard input.
 
 Tests start it with `running`. Its objects are in memory and go when it ends.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import pathlib
 import re
 import signal
@@ -173,6 +174,7 @@ def running():
     """A server in a process of its own with an empty `BUCKET`; yields a `Server`."""
     process = subprocess.Popen(
         [sys.executable, __file__, '0'],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -186,8 +188,14 @@ def running():
         process.wait()
 
 
+def _end_with_input():
+    sys.stdin.read()
+    os._exit(0)
+
+
 def main() -> None:
-    """Serves until killed."""
+    """Serves until killed, or until who started it is gone."""
+    threading.Thread(target=_end_with_input, daemon=True).start()
     logging.getLogger('werkzeug').setLevel(logging.CRITICAL)
     server = serving.make_server('127.0.0.1', int(sys.argv[1]), _Application(), threaded=True)
     print(server.port, flush=True)
