@@ -5,12 +5,11 @@ i. So a run resumes by starting at another i, workers share the stream by taking
 nothing about the input has to be saved in a checkpoint.
 """
 
-import functools
-
 import numpy as np
 import tensorflow as tf
 
 from stfc3_tf import errors
+from stfc3_tf.clips import shuffle
 from stfc3_tf.clips import source as source_lib
 
 MAX_ATTEMPTS = 100
@@ -130,8 +129,6 @@ class ClipSampler:
         self._skipped = skipped
         # Why each video known to fail at every position does: it is not opened again.
         self._unreadable: dict[int, str] = {}
-        # Two, because parallel reads straddle the border between epochs.
-        self._epoch_order = functools.lru_cache(maxsize=2)(self._draw_epoch_order)
 
     def sample(self, index: int) -> tuple[np.ndarray, np.int64]:
         """Reads a sample.
@@ -156,13 +153,11 @@ class ClipSampler:
         if attempt:
             draw = _generator(self._seed, _REPLACEMENT, index, attempt)
             return int(draw.integers(len(self._source))), float(draw.random())
-        epoch, place = divmod(index, len(self._source) * self._clips_per_video)
-        video = int(self._epoch_order(epoch)[place]) // self._clips_per_video
-        return video, float(_generator(self._seed, _POSITION, index).random())
-
-    def _draw_epoch_order(self, epoch: int) -> np.ndarray:
         clips = len(self._source) * self._clips_per_video
-        return _generator(self._seed, _ORDER, epoch).permutation(clips)
+        epoch, place = divmod(index, clips)
+        key = np.random.SeedSequence((self._seed, _ORDER, epoch)).generate_state(1, np.uint64)
+        video = shuffle.shuffled(place, clips, int(key[0])) // self._clips_per_video
+        return video, float(_generator(self._seed, _POSITION, index).random())
 
     def _read(self, video: int, position: float) -> np.ndarray:
         if video in self._unreadable:

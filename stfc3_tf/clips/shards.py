@@ -40,17 +40,20 @@ _FOOTER_BYTES = 4  # The masked checksum of the data.
 _FILES_AT_A_TIME = 16
 
 
+class _Shard(NamedTuple):
+    path: str
+    # Where each record begins and the last one ends, int64 [records + 1]. All that is kept of a
+    # record, as there may be a hundred million.
+    bounds: np.ndarray
+    whole: bool  # False where it breaks off or is garbled from its last record on.
+
+
 class _Place(NamedTuple):
     shard: str
     record: int
     offset: int
     size: int  # In the shard, with what belongs to the format.
-    whole: bool  # False where the shard breaks off or is garbled from here on.
-
-
-class _Known(NamedTuple):
-    bytes: int  # Of the whole shard.
-    offsets: Sequence[int]  # Of its records.
+    whole: bool
 
 
 class Shards(source.Source):
@@ -64,17 +67,18 @@ class Shards(source.Source):
     """
 
     def __init__(self, paths: Sequence[str]):
-        known = _known_offsets(paths)
+        known = _known_bounds(paths)
         # Mostly waiting for the file system.
         with concurrent.futures.ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
-            found = pool.map(lambda path: _index(path, known.get(path)), paths)
-            self._places = [place for places in found for place in places]
+            self._shards = list(pool.map(lambda path: _index(path, known.get(path)), paths))
+        # Number of the first record of each shard, and of all records: int64 [shards + 1].
+        self._first = np.cumsum([0] + [len(shard.bounds) - 1 for shard in self._shards])
 
     def __len__(self) -> int:
-        return len(self._places)
+        return int(self._first[-1])
 
     def name(self, video: int) -> str:
-        place = self._places[video]
+        place = self._place(video)
         return f'{place.shard} (record {place.record})'
 
     def read(self, video: int, position: float, count: int, frame_rate: float) -> np.ndarray:
@@ -93,8 +97,16 @@ class Shards(source.Source):
         except (tf.errors.OpError, ValueError, IndexError) as error:
             raise source.UnreadableVideo(self.name(video), str(error), everywhere=False) from error
 
+    def _place(self, video: int) -> _Place:
+        # Of shards with the same first record all but the last are empty.
+        number = int(np.searchsorted(self._first, video, side='right')) - 1
+        shard, record = self._shards[number], int(video - self._first[number])
+        begin, end = shard.bounds[record : record + 2].tolist()
+        whole = shard.whole or record + 2 < len(shard.bounds)
+        return _Place(shard.path, record, begin, end - begin, whole)
+
     def _example(self, video: int) -> tf.train.SequenceExample:
-        place = self._places[video]
+        place = self._place(video)
         if not place.whole:
             raise source.UnreadableVideo(self.name(video), 'the shard is cut off or garbled here')
         try:
@@ -261,8 +273,8 @@ def _microseconds(picture: Picture) -> int:
     return round(picture.seconds * 1e6)
 
 
-def _known_offsets(paths: Sequence[str]) -> dict[str, _Known]:
-    """What the indices beside the shards say of them."""
+def _known_bounds(paths: Sequence[str]) -> dict[str, np.ndarray]:
+    """Where records begin and end by the indices beside the shards, see `_Shard.bounds`."""
     known = {}
     for folder in {path.rpartition('/')[0] for path in paths}:
         index = tf.io.gfile.join(folder, 'index.json')
@@ -272,38 +284,40 @@ def _known_offsets(paths: Sequence[str]) -> dict[str, _Known]:
             with tf.io.gfile.GFile(index) as file:
                 for shard in json.load(file)['shards']:
                     path = tf.io.gfile.join(folder, shard['name'])
-                    known[path] = _Known(shard['bytes'], shard['offsets'])
-        except (ValueError, TypeError, KeyError):
+                    known[path] = np.array([*shard['offsets'], shard['bytes']], np.int64)
+        except (ValueError, TypeError, KeyError, OverflowError):
             logging.warning('%s is not the index of these shards; not used.', index)
     return known
 
 
-def _index(path: str, known: _Known | None) -> list[_Place]:
+def _index(path: str, known: np.ndarray | None) -> _Shard:
     """Finds the records of a shard, without an index by its headers.
 
-    What breaks off is one last unreadable place.
+    What breaks off is one last unreadable record.
     """
-    places, offset = [], 0
     try:
         size = tf.io.gfile.stat(path).length
-        if known and known.bytes == size:
-            ends = [*known.offsets[1:], size]
-            return [
-                _Place(path, number, begin, end - begin, whole=True)
-                for number, (begin, end) in enumerate(zip(known.offsets, ends))
-            ]
-        with object_store.reporting(path), tf.io.gfile.GFile(path, 'rb') as file:
-            while offset < size:
-                file.seek(offset)
-                length = _data_length(file.read(_HEADER.size))
-                end = size + 1 if length is None else offset + _HEADER.size + length + _FOOTER_BYTES
-                places.append(_Place(path, len(places), offset, end - offset, whole=end <= size))
-                offset = end
+        if known is not None and known[-1] == size:
+            return _Shard(path, known, whole=True)
+        bounds = _bounds(path, size)
     except tf.errors.OpError as error:
         raise errors.UserError(f'{path}: {error.message}') from error
-    if not places:
+    if len(bounds) == 1:
         logging.warning('%s holds no records.', path)
-    return places
+    return _Shard(path, np.array(bounds, np.int64), whole=bounds[-1] == size)
+
+
+def _bounds(path: str, size: int) -> list[int]:
+    """See `_Shard.bounds`; ends beyond the shard if its last record is not whole."""
+    bounds = [0]
+    with object_store.reporting(path), tf.io.gfile.GFile(path, 'rb') as file:
+        while bounds[-1] < size:
+            file.seek(bounds[-1])
+            length = _data_length(file.read(_HEADER.size))
+            frame = size + 1 if length is None else _HEADER.size + length + _FOOTER_BYTES
+            # What a broken shard says of its last record need not fit an int64.
+            bounds.append(min(bounds[-1] + frame, size + 1))
+    return bounds
 
 
 @tf.function(
