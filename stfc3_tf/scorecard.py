@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from stfc3_tf import encoder as encoders
-from stfc3_tf import monitor, pictures
+from stfc3_tf import errors, monitor, pictures
 from stfc3_tf.benchmarks import synthetic_scenes
 from stfc3_tf.clips import synthetic
 
@@ -50,7 +50,11 @@ def score(name: str, encoder: encoders.Encoder, temperature: float) -> tuple[Sco
 
     Returns:
       The encoder's row and that of copying.
+
+    Raises:
+      errors.UserError: the scenes are too small for the encoder.
     """
+    _check_fits(encoder)
     features = exported_features(encoder)
     found = synthetic_scenes.held_out_score(features, encoder.cell_grid['stage3'])
     collapse = float(monitor.collapse_ratio(*unrelated_nodes(encoder), temperature))
@@ -58,6 +62,16 @@ def score(name: str, encoder: encoders.Encoder, temperature: float) -> tuple[Sco
         'copying the first label', found['Copy-J-Mean'], found['Copy-Position-Accuracy'], None
     )
     return Score(name, found['J-Mean'], found['Position-Accuracy'], collapse), copied
+
+
+def _check_fits(encoder: encoders.Encoder) -> None:
+    border = encoder.cell_grid['stage3'].first
+    if 2 * border >= min(_HEIGHT, _WIDTH):
+        raise errors.UserError(
+            f'The built-in scenes, {_HEIGHT} x {_WIDTH} pixels, are too small for an encoder without '
+            f'padding (resnet18.padding = \'none\'): its first cell is centred {border:g} pixels from the '
+            'border. Score it on a benchmark with larger frames: python -m tools.evaluate.'
+        )
 
 
 def exported_features(encoder: encoders.Encoder) -> Features:

@@ -1,10 +1,11 @@
 """The scorecard tells good features from bad ones."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from stfc3_tf import encoder as encoders
-from stfc3_tf import scorecard
+from stfc3_tf import errors, scorecard
 
 
 def test_the_card_of_an_untrained_encoder():
@@ -30,3 +31,9 @@ def test_pictures_are_drawn():
     assert set(drawn) == {'features', 'affinity', 'masks'}
     for picture in drawn.values():
         assert picture.dtype == np.uint8 and picture.shape[-1] == 3 and picture.std() > 10
+
+
+def test_an_encoder_without_padding_is_refused():
+    encoder = encoders.resnet18(padding='none', width=4, head_widths=(8, 6))
+    with pytest.raises(errors.UserError, match='128 x 160 .*too small.*tools.evaluate'):
+        scorecard.score('valid convolutions', encoder, 0.05)
