@@ -1,5 +1,7 @@
 """Baselines as encoders."""
 
+import urllib.request
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -79,6 +81,8 @@ def test_weights_that_cannot_be_downloaded_are_named(tmp_path, monkeypatch):
         monkeypatch.setenv(variable, str(tmp_path))
     for variable in ('http_proxy', 'https_proxy'):
         monkeypatch.setenv(variable, 'http://127.0.0.1:9')
+    # urllib looks for proxies once in a process, and would keep this one for the tests that follow.
+    monkeypatch.setattr(urllib.request, '_opener', None)
     with pytest.raises(errors.UserError, match="weights='imagenet'.*_notop.h5"):
         baselines.ImageNetFeatures()
 

@@ -52,9 +52,11 @@ _CODE = (
     'labels.py',
     'layers.py',
     'metrics.py',
+    'object_store.py',
     'palette.py',
     'propagation.py',
     'serving.py',
+    'signatures.py',
     'tracking.py',
     'writing.py',
 )
