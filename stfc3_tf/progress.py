@@ -60,6 +60,37 @@ def _step_function(model: tf.keras.Model) -> Callable[[Any], Mapping[str, tf.Ten
     return step if model.run_eagerly else tf.function(step)
 
 
+class Line:
+    """One line that is rewritten in a terminal; elsewhere a line each time.
+
+    Attributes:
+      terminal: whether it is shown in one.
+      pause: seconds that should pass before it is written again.
+    """
+
+    def __init__(self, stream: TextIO | None = None, pause: float | None = None):
+        """Chooses where.
+
+        Args:
+          stream: where to; None for standard output.
+          pause: None for half a second in a terminal and 30 seconds elsewhere.
+        """
+        self._stream = stream or sys.stdout
+        self.terminal = self._stream.isatty()
+        self.pause = pause if pause is not None else 0.5 if self.terminal else 30.0
+
+    def write(self, text: str) -> None:
+        """Shows a text in place of the one before."""
+        # A terminal's line is padded to wipe out what a longer one left behind.
+        self._stream.write(f'\r{text:<100}' if self.terminal else f'{text}\n')
+        self._stream.flush()
+
+    def leave(self) -> None:
+        """Leaves what was written last standing."""
+        if self.terminal:
+            self._stream.write('\n')
+
+
 class Progress(tf.keras.callbacks.Callback):
     """Keeps one line in a terminal up to date; elsewhere prints a line now and then."""
 
@@ -74,9 +105,7 @@ class Progress(tf.keras.callbacks.Callback):
         """
         super().__init__()
         self._steps = steps
-        self._stream = stream or sys.stdout
-        self._terminal = self._stream.isatty()
-        self._interval = seconds if seconds is not None else 0.5 if self._terminal else 30.0
+        self._line = Line(stream, seconds)
         self._start = None
 
     def on_train_batch_end(self, batch, logs=None):
@@ -86,17 +115,16 @@ class Progress(tf.keras.callbacks.Callback):
         if self._start is None:
             # The first step traces the graph; counting from its end keeps it out of the estimate.
             self._start = now, self.model.step, self.model.clips_seen
-        elif now - self._shown < self._interval:
+        elif now - self._shown < self._line.pause:
             return
         self._shown = now
-        self._print(self.line(now, logs))
+        self._line.write(self.line(now, logs))
 
     def on_train_end(self, logs=None):
         """Prints the last line, and leaves it standing."""
         if self._start is not None:
-            self._print(self.line(time.perf_counter(), self._logs))
-            if self._terminal:
-                self._stream.write('\n')
+            self._line.write(self.line(time.perf_counter(), self._logs))
+            self._line.leave()
 
     def line(self, now: float, logs: Mapping[str, float]) -> str:
         """Says how far the run is, how it does and when it will end."""
@@ -111,11 +139,6 @@ class Progress(tf.keras.callbacks.Callback):
             left = elapsed / (step - first_step) * (self._steps - step)
             text += f'  {clips / elapsed:.1f} clips/s  {duration(left)} left'
         return text
-
-    def _print(self, text: str):
-        # A terminal's line is padded to wipe out what a longer one left behind.
-        self._stream.write(f'\r{text:<100}' if self._terminal else f'{text}\n')
-        self._stream.flush()
 
 
 class FrameCounter:
@@ -134,9 +157,7 @@ class FrameCounter:
         """
         self._task = task
         self._expected = expected
-        self._stream = stream or sys.stdout
-        self._terminal = self._stream.isatty()
-        self._interval = 0.5 if self._terminal else 30.0
+        self._line = Line(stream)
         self._count = 0
 
     def show(self, count: int) -> None:
@@ -146,17 +167,16 @@ class FrameCounter:
         if first:
             # Graphs are traced for the first frame; counting from its end keeps that out.
             self._start = self._shown = now
-        elif now - self._shown >= self._interval:
+        elif now - self._shown >= self._line.pause:
             self._shown = now
-            self._print(self.line(now))
+            self._line.write(self.line(now))
 
     def finish(self) -> None:
         """Prints the last line, and leaves it standing."""
         if self._count:
             self._expected = None
-            self._print(self.line(time.perf_counter()))
-            if self._terminal:
-                self._stream.write('\n')
+            self._line.write(self.line(time.perf_counter()))
+            self._line.leave()
 
     def line(self, now: float) -> str:
         """Says how far the work is."""
@@ -168,10 +188,6 @@ class FrameCounter:
             if self._expected:
                 text += f'  {duration(max(0, self._expected - self._count) / rate)} left'
         return text
-
-    def _print(self, text: str) -> None:
-        self._stream.write(f'\r{text:<100}' if self._terminal else f'{text}\n')
-        self._stream.flush()
 
 
 def duration(seconds: float) -> str:

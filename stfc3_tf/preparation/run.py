@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
@@ -115,26 +114,23 @@ class Line:
     """
 
     def __init__(self, stream: TextIO | None = None, seconds: float = 30.0):
-        self._stream = stream or sys.stdout
-        self._terminal = self._stream.isatty()
-        self._interval = 0.0 if self._terminal else seconds
+        self._line = progress.Line(stream)
+        self._pause = 0.0 if self._line.terminal else seconds
         self._shown, self._text = float('-inf'), ''
 
     def __call__(self, text: str) -> None:
         self._text = text
-        if time.perf_counter() - self._shown >= self._interval:
-            self._write(f'\r{text:<100}' if self._terminal else f'{text}\n')
+        if time.perf_counter() - self._shown >= self._pause:
+            self._write()
 
     def close(self) -> None:
         """Leaves the last line standing."""
-        if self._terminal:
-            self._stream.write('\n')
-        elif self._text:
-            self._write(f'{self._text}\n')
+        if self._text:
+            self._write()
+        self._line.leave()
 
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+    def _write(self) -> None:
+        self._line.write(self._text)
         self._shown, self._text = time.perf_counter(), ''
 
 
