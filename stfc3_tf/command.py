@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from absl import app, flags, logging
 import gin
@@ -82,7 +82,9 @@ def check_bindings_used(bindings: Sequence[str]) -> None:
       errors.UserError: naming what nothing uses.
     """
     given = {binding.split('=')[0].strip() for binding in bindings}
-    unused = _bound_names(gin.config_str()) - _bound_names(gin.operative_config_str())
+    bound = _bound_names(gin.config_str())
+    read = _bound_names(gin.operative_config_str())
+    unused = bound - {_decisive_binding(name, bound) for name in read}
     idle = sorted(name for name in unused if name in given or '.' not in name)
     if idle:
         raise errors.UserError(
@@ -92,6 +94,16 @@ def check_bindings_used(bindings: Sequence[str]) -> None:
 
 def _bound_names(configuration: str) -> set[str]:
     return set(re.findall(r'^([\w./]+) = ?', configuration, re.MULTILINE))
+
+
+def _decisive_binding(name: str, bound: Collection[str]) -> str | None:
+    """The binding that gives a parameter read as scope/scope/function.parameter its value, if one does.
+
+    It is that of the innermost scope; what a macro calls is read in a scope that bears the macro's name.
+    """
+    *scopes, parameter = name.split('/')
+    candidates = ('/'.join([*scopes[:depth], parameter]) for depth in range(len(scopes), -1, -1))
+    return next((candidate for candidate in candidates if candidate in bound), None)
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:

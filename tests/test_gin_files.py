@@ -136,6 +136,29 @@ def test_a_misspelt_binding_is_named(binding, named):
         command.parse_gin([str(ROOT / 'gin' / 'stfc3.gin')], [binding])
 
 
+def read_schedule():
+    return gin.get_bindings('train')['optimizer']().learning_rate
+
+
+SCHEDULE = ['LEARNING_RATE = @CosineDecay()', 'CosineDecay.initial_learning_rate = 0.5']
+
+
+def test_a_setting_that_is_read_by_way_of_a_macro_is_used():
+    bindings = [*SCHEDULE, 'CosineDecay.decay_steps = 10', 'Adam.learning_rate = %LEARNING_RATE']
+    command.parse_gin([], [*bindings, 'train.optimizer = @Adam'])
+    assert read_schedule() == 0.5
+    command.check_bindings_used(bindings)
+
+
+def test_a_setting_that_a_nearer_scope_overrides_is_not_used():
+    bindings = [*SCHEDULE, 'CosineDecay.decay_steps = 10', 'Adam.learning_rate = %LEARNING_RATE']
+    override = 'LEARNING_RATE/CosineDecay.decay_steps = 20'
+    command.parse_gin([], [*bindings, override, 'train.optimizer = @Adam'])
+    read_schedule()
+    with pytest.raises(errors.UserError, match='setting CosineDecay.decay_steps: is it misspelt'):
+        command.check_bindings_used(bindings)
+
+
 def test_the_released_colours_and_the_papers_are_those_of_the_library():
     for file, colours in (('stfc3.gin', colour.PAPER), ('stfc3_released.gin', colour.RELEASED)):
         gin.clear_config()
