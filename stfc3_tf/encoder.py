@@ -54,7 +54,7 @@ def normalise_frames(frames: tf.Tensor, statistics: Statistics) -> tf.Tensor:
 
 
 class Encoder(tf.keras.Model):
-    """A functional model from normalised frames to the feature maps in `OUTPUTS`.
+    """A functional model from normalised frames to feature maps, named as in `OUTPUTS`.
 
     Input: float32 [batch, height, width, 3], any size. Outputs: a dictionary of float32
     [batch, rows, columns, channels] under every precision policy, not L2-normalised.
@@ -103,7 +103,8 @@ def resnet_cell_grid(padding: str, stage_strides: Sequence[int]) -> dict[str, Ce
                 first += (kernel_size - 1) / 2 * stride
             stride *= layer_stride
         grid[f'stage{stage}'] = CellGrid(first, stride)
-    return {'stage3': grid['stage3'], 'stage4': grid['stage4'], 'head': grid['stage4']}
+    last = f'stage{len(stage_strides)}'
+    return {'stage3': grid['stage3'], last: grid[last], 'head': grid[last]}
 
 
 def _kernels_and_strides(stage_strides: Sequence[int]) -> list[list[tuple[int, int]]]:
@@ -132,7 +133,7 @@ def _basic_block(
 def _stages(
     make: layers.LayerMaker, x: tf.Tensor, width: int, stage_strides: Sequence[int]
 ) -> list[tf.Tensor]:
-    """The outputs of the four stages."""
+    """The outputs of the stages."""
     x = make.relu(make.norm(make.conv(x, 'conv1', width, 7, 2), 'bn1'), 'relu')
     x = make.max_pool(x, 'maxpool')
     outputs = []
@@ -156,11 +157,11 @@ def _head(make: layers.LayerMaker, x: tf.Tensor, widths: tuple[int, int], order:
     return make.pointwise(x, 'head.conv1', embedding, use_bias=False)
 
 
-def _named_outputs(maps: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+def _named_outputs(maps: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """float32 outputs by name, whatever the precision they were computed in."""
     return {
         name: tf.keras.layers.Activation('linear', dtype='float32', name=name)(features)
-        for name, features in zip(OUTPUTS, maps)
+        for name, features in maps.items()
     }
 
 
@@ -184,7 +185,9 @@ def resnet18(
         for valid convolutions with centrally cropped shortcuts (Table 1). Max-pooling never counts
         what is beyond the border.
       width: channels of the stem and of stage 1; each later stage doubles them.
-      stage_strides: of the four stages; the stem has stride 4, so the default makes 8 in all.
+      stage_strides: of each stage; the stem has stride 4, so the default makes 8 in all. With three,
+        stage 4 is left out and the head stands on stage 3: propagation uses no stage 4, which takes
+        three quarters of the arithmetic.
       head_widths: channels of the hidden layer and of the embedding.
       head_order: 'activation_first' = conv, ReLU, norm, conv (the authors' code); 'norm_first' =
         conv, norm, ReLU, conv.
@@ -200,13 +203,19 @@ def resnet18(
     Raises:
       errors.UserError: a setting names none of its choices.
     """
+    if len(stage_strides) not in (3, 4):
+        raise errors.UserError(
+            f'resnet18.stage_strides = {tuple(stage_strides)}: give one number for each of 4 '
+            'stages, or of 3 to leave stage 4 out.'
+        )
     checks.one_of('resnet18.padding', padding, PADDINGS)
     checks.one_of('resnet18.head_order', head_order, HEAD_ORDERS)
     checks.one_of('resnet18.statistics', statistics, STATISTICS)
     make = layers.LayerMaker(padding, dtype_policy, synchronised_norm, seed)
     frames = tf.keras.Input([None, None, 3], name='frames')
-    maps = _stages(make, frames, width, stage_strides)[2:]
-    maps.append(_head(make, maps[-1], head_widths, head_order))
+    stages = _stages(make, frames, width, stage_strides)
+    maps = {f'stage{number}': stage for number, stage in enumerate(stages, 1) if number >= 3}
+    maps['head'] = _head(make, stages[-1], head_widths, head_order)
     grid = resnet_cell_grid(padding, stage_strides)
     return Encoder(frames, _named_outputs(maps), grid, STATISTICS[statistics], name)
 
@@ -258,9 +267,10 @@ def keras_cv_backbone(
             input_tensor=layers.PadToMultiple(8, name='pad')(frames),
         )
     levels = backbone.pyramid_level_inputs
-    maps = [backbone.get_layer(levels[level]).output for level in ('P4', 'P5')]
+    stages = [backbone.get_layer(levels[level]).output for level in ('P4', 'P5')]
     make = layers.LayerMaker('zero', dtype_policy, synchronised_norm, seed)
-    maps.append(_head(make, maps[-1], head_widths, head_order))
+    head = _head(make, stages[-1], head_widths, head_order)
+    maps = dict(zip(OUTPUTS, [*stages, head]))
     grid = dict.fromkeys(OUTPUTS, CellGrid(5.0, 8))
     return Encoder(frames, _named_outputs(maps), grid, STATISTICS[statistics], name)
 

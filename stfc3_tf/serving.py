@@ -35,7 +35,7 @@ from stfc3_tf import errors
 from stfc3_tf import object_store
 from stfc3_tf import signatures
 from stfc3_tf import writing
-from stfc3_tf.encoder import CellGrid, Encoder, OUTPUTS
+from stfc3_tf.encoder import CellGrid, Encoder
 from stfc3_tf.propagation import PropagationSettings
 
 METADATA_FILE = 'assets.extra/stfc3.json'
@@ -65,8 +65,8 @@ def export(
       errors.UserError: there is no such layer, or `output_dir` holds something else or cannot be
         written.
     """
-    if layer not in OUTPUTS:
-        raise errors.UserError(f'layer = {layer!r}: choose one of {", ".join(OUTPUTS)}.')
+    if layer not in encoder.cell_grid:
+        raise errors.UserError(f'layer = {layer!r}: choose one of {", ".join(encoder.cell_grid)}.')
     settings = settings or PropagationSettings()
     described = json.dumps({**_description(encoder, layer, settings), **(metadata or {})}, indent=2)
     module, functions = signatures.exportable(encoder, layer, settings, described)

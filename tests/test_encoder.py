@@ -92,6 +92,28 @@ def test_equals_the_authors_encoder(padding):
         np.testing.assert_allclose(getattr(norm, here), expected, rtol=0, atol=2e-5)
 
 
+def test_without_stage_4_the_head_stands_on_stage_3():
+    whole = encoder.resnet18(width=4, head_widths=(8, 5), seed=3)
+    cut = encoder.resnet18(width=4, stage_strides=(1, 2, 1), head_widths=(8, 5), seed=3)
+    frames = tf.random.stateless_normal([2, 40, 56, 3], seed=[1, 2])
+    outputs = cut(frames)
+    assert list(outputs) == list(cut.cell_grid) == ['stage3', 'head']
+    # A layer's initial weights follow from its name and the seed, so the common stages are equal.
+    np.testing.assert_array_equal(outputs['stage3'], whole(frames)['stage3'])
+    assert outputs['head'].shape == (2, 5, 7, 5)
+    hidden = tf.nn.relu(tf.matmul(outputs['stage3'], cut.get_layer('head.conv0').kernel[0, 0]))
+    normed = hidden / np.sqrt(1 + 1e-5)  # as nothing was learnt: mean 0, variance 1
+    expected = tf.matmul(normed, cut.get_layer('head.conv1').kernel[0, 0])
+    np.testing.assert_allclose(outputs['head'], expected, rtol=1e-4, atol=1e-5)
+    assert not [layer.name for layer in cut.layers if layer.name.startswith('layer4')]
+
+
+@pytest.mark.parametrize('strides', [(1, 2), (1, 2, 1, 1, 1)])
+def test_there_are_three_or_four_stages(strides):
+    with pytest.raises(errors.UserError, match='resnet18.stage_strides'):
+        encoder.resnet18(width=2, stage_strides=strides)
+
+
 def influence(model, output, size, row, column):
     """Where the pixels lie that cell (row, column) depends on: weight of each row and column."""
     frames = tf.random.stateless_normal([1, size, size, 3], seed=[1, 2])
@@ -106,7 +128,12 @@ def influence(model, output, size, row, column):
 @pytest.mark.parametrize('padding', encoder.PADDINGS)
 @pytest.mark.parametrize(
     'stage_strides, output',
-    [((1, 2, 1, 1), 'stage3'), ((1, 2, 1, 1), 'head'), ((1, 2, 2, 1), 'stage3')],
+    [
+        ((1, 2, 1, 1), 'stage3'),
+        ((1, 2, 1, 1), 'head'),
+        ((1, 2, 2, 1), 'stage3'),
+        ((1, 2, 1), 'head'),
+    ],
 )
 def test_cells_stand_in_the_middle_of_the_pixels_they_see(padding, stage_strides, output):
     model = encoder.resnet18(padding, width=2, stage_strides=stage_strides, head_widths=(8, 4))

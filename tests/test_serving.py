@@ -235,6 +235,9 @@ def test_what_is_no_encoder_is_refused(tmp_path):
         serving.load(path)
     with pytest.raises(errors.UserError, match="layer = 'stage5'"):
         serving.export(make_encoder(), str(tmp_path / 'model'), layer='stage5')
+    cut = encoder.resnet18(width=2, stage_strides=(1, 2, 1), head_widths=(4, 2))
+    with pytest.raises(errors.UserError, match='choose one of stage3, head'):
+        serving.export(cut, str(tmp_path / 'model'), layer='stage4')
 
 
 def save_foreign(path, function, name='frames'):
