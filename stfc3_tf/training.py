@@ -122,6 +122,7 @@ def train(
             )
             keeper = checkpoints.Checkpoints(model, model_dir, keep_checkpoints, workers.is_chief)
         check_batch(batch_size, replicas, model.accumulation_steps)
+        check_schedule(model.optimizer, steps)
         first_step = resume(keeper, model_dir, identity, workers)
         _log_start(first_step, steps, replicas, source, data)
         if workers.is_chief:
@@ -271,6 +272,23 @@ def check_batch(batch_size: int, devices: int, parts: int) -> None:
         raise errors.UserError(
             f'train.batch_size = {batch_size} is not a multiple of {devices} device(s) times '
             f'Learner.accumulation_steps = {parts}.'
+        )
+
+
+def check_schedule(optimizer: tf.keras.optimizers.Optimizer, steps: int) -> None:
+    """Makes sure that the learning rate lasts as long as the run.
+
+    Raises:
+      errors.UserError: at the last step nothing would be learnt any more.
+    """
+    optimizer = getattr(optimizer, 'inner_optimizer', optimizer)
+    rate = optimizer.get_config()['learning_rate']
+    if isinstance(rate, dict):
+        rate = tf.keras.optimizers.schedules.deserialize(rate)(steps - 1)
+    if rate <= 0:
+        raise errors.UserError(
+            f'The learning rate of step {steps}, the last, is {float(rate):g}: lengthen its schedule '
+            '(such as CosineDecay.decay_steps; STEPS in gin/small) or lower train.steps.'
         )
 
 

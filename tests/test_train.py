@@ -254,6 +254,18 @@ def test_a_wrong_setting_is_named_before_training(tmp_path, binding, message):
     assert not (tmp_path / 'config.gin').exists()
 
 
+@pytest.mark.parametrize('precision', ['float32', 'float16'])
+def test_a_learning_rate_must_last_as_long_as_the_run(precision):
+    schedule = tf.keras.optimizers.schedules.CosineDecay(1e-3, decay_steps=10)
+    optimizer = tf.keras.optimizers.Adam(schedule)
+    if precision == 'float16':
+        optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    training.check_schedule(optimizer, 10)
+    with pytest.raises(errors.UserError, match='rate of step 12, the last, is 0'):
+        training.check_schedule(optimizer, 12)
+    training.check_schedule(tf.keras.optimizers.SGD(0.5), 10**9)
+
+
 def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path):
     (tmp_path / 'file').write_text('not a folder')
     status, output = run(tmp_path / 'file' / 'run')
