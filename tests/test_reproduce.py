@@ -225,7 +225,7 @@ def making(path, more=''):
 
 
 def run_parts(tmp_path, found):
-    return running.run_all(found, [p.row for p in found], tmp_path, str(ROOT), lambda _: None)
+    return running.run_all(found, [p.name for p in found], tmp_path, str(ROOT), lambda _: None)
 
 
 def test_the_status_of_commands_is_the_state_of_parts(tmp_path):
@@ -340,6 +340,79 @@ def test_mean_and_spread_over_seeds_by_hand(tmp_path):
     assert '| 25.0 |' in lines['b']
     assert '| 10.0 (1 of 2 seeds) |' in lines['c']
     assert 'c, seed 1: scenes: no memory' in text
+
+
+def test_machines_share_a_table(tmp_path):
+    def scored(folder, seed, value, recipe='as planned'):
+        changes = {'row': 'a', 'seed': seed, 'kind': 'scenes', 'recipe': recipe}
+        part = python_part(folder, f'a{seed}', '', **changes)
+        part.folder.mkdir()
+        if value is not None:
+            part.result.write_text(json.dumps({'metrics': {'J-Mean': value}}))
+        return part
+
+    plan = plans.Plan({'a.gin': ()}, {'scenes': plans.Benchmark('synthetic', ['J-Mean'])})
+    there, here = tmp_path / 'there', tmp_path / 'here'
+    first = [scored(there, 0, 0.5), scored(there, 1, 0.75), scored(there, 2, None)]
+    states = ['finished', 'finished', 'not run']
+    outcomes = {part.name: running.Outcome(state) for part, state in zip(first, states)}
+    results.write_table(plan, first, outcomes, there)
+
+    second = [scored(here, 0, 0.25), scored(here, 1, None), scored(here, 2, None)]
+    joined = results.read_joined([str(there / 'results.json')], second)
+    assert list(joined) == [part.name for part in second[:2]]
+    assert results.left_to_run(second, joined) == [second[2]]
+    states = ['finished', 'not run', 'failed']
+    outcomes = {part.name: running.Outcome(state) for part, state in zip(second, states)}
+    results.write_table(plan, second, outcomes, here, joined)
+    table = json.loads((here / 'results.json').read_text())
+    # What was found here goes before; seed 1 is taken over; seed 2 is nowhere.
+    found = table['rows']['a']['figures']['scenes J-Mean']
+    assert found['by_seed'] == {'0': 0.25, '1': 0.75} and found['mean'] == 0.5
+    assert table['not_run'] == [] and list(table['failed']) == [second[2].name]
+    assert set(table['machines']) == {part.name for part in second[:2]}
+    again = results.read_joined([str(here / 'results.json')], second)
+    assert again[second[1].name].figures == {'scenes J-Mean': 0.75}
+
+    other = scored(tmp_path / 'other', 0, 0.5, recipe='other settings')
+    with pytest.raises(errors.UserError, match='seed 0: scenes was run there with other settings'):
+        results.read_joined([str(there / 'results.json')], [other])
+    (tmp_path / 'empty.json').write_text('{}')
+    for path in ('empty.json', 'absent.json'):
+        with pytest.raises(errors.UserError, match=f'{path} is not the results.json'):
+            results.read_joined([str(tmp_path / path)], second)
+
+
+def test_a_model_is_made_where_something_is_left_to_evaluate(tmp_path):
+    plan = plans.read_plan(write_plan(tmp_path))
+    found = [part for part in all_parts(tmp_path, plan) if part.row == 'tiny']
+    train, scenes = found
+    assert results.left_to_run(found, [train.name]) == found
+    assert results.left_to_run(found, [scenes.name]) == [train]
+    assert results.left_to_run(found, [train.name, scenes.name]) == []
+
+
+def test_recipes_tell_settings_and_not_places(tmp_path):
+    plan = plans.read_plan(write_plan(tmp_path))
+
+    def recipes(folder, plan):
+        (folder / 'out').mkdir(parents=True, exist_ok=True)
+        return {part.name: part.recipe for part in all_parts(folder, plan)}
+
+    before = recipes(tmp_path, plan)
+    assert len(set(before.values())) == len(before)
+    moved = tmp_path / 'elsewhere'
+    moved.mkdir()
+    assert recipes(moved, plans.read_plan(write_plan(moved))) == before
+    changed = plans.read_plan(write_plan(moved, PLAN.replace('scenes = 2', 'scenes = 3')))
+    assert {name for name, recipe in recipes(moved, changed).items() if recipe != before[name]} == {
+        name for name in before if 'scenes' in name
+    }
+    plan = plans.read_plan(write_plan(moved))
+    (moved / 'tiny.gin').write_text(TINY + 'Learner.temperature = 0.1\n')
+    now = recipes(moved, plan)
+    changed = {name for name, recipe in now.items() if recipe != before[name]}
+    assert changed == {name for name in before if name[:4] in ('tiny', 'brok')}
 
 
 def test_a_figure_that_is_not_there_is_named(tmp_path):

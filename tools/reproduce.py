@@ -5,7 +5,7 @@
 Every part is a command of its own (python -m stfc3_tf.train, python -m tools.evaluate) with its own
 log in OUT/rows. What is finished stays finished: run the same command again after an interruption.
 A part that fails does not stop the others, and the program then ends with status 1. --list shows
-what there is to do.
+what there is to do. Machines can share the rows, by --only; --join makes one table of theirs.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ _BENCHMARKS = flags.DEFINE_list(
 )
 _SAVED_MODELS = flags.DEFINE_multi_string(
     'saved_model', [], 'A further row, ROW=SAVED_MODEL: an encoder that was trained elsewhere.'
+)
+_JOIN = flags.DEFINE_multi_string(
+    'join', [], 'results.json of this plan run elsewhere: what it holds is not run again.'
 )
 _GIN_BINDINGS = flags.DEFINE_multi_string(
     'gin_bindings', [], "A setting of every training run, such as 'train.steps = 100'."
@@ -104,16 +107,19 @@ def main(_: Sequence[str]) -> int | None:
     plan = read_plan()
     every = parts.all_parts(plan, places(), _GIN_BINDINGS.value, saved_models())
     rows = chosen_rows(every)
-    chosen = [part for part in every if part.row in rows]
+    joined = results.read_joined(_JOIN.value, every)
+    to_run = results.left_to_run(every, joined)
+    chosen = [part for part in to_run if part.row in rows]
     if _LIST.value:
         show(chosen)
         return 0
     output_dir = places().output_dir
 
     def write(outcomes):
-        results.write_table(plan, every, outcomes, output_dir)
+        results.write_table(plan, every, outcomes, output_dir, joined)
 
-    outcomes, stopped_by = running.run_all(every, rows, output_dir, str(_ROOT), write)
+    names = [part.name for part in chosen]
+    outcomes, stopped_by = running.run_all(every, names, output_dir, str(_ROOT), write)
     write(outcomes)
     drawing.draw(every, outcomes, places().data, output_dir)
     print((output_dir / 'results.md').read_text())

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import hashlib
+import json
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -55,6 +57,7 @@ class Part:
       model: SavedModel that is evaluated; None where there is none.
       needs: name of the part that makes the model; None where nothing has to be made first.
       minutes: how long it is expected to take.
+      recipe: digest of the settings alone: the same on every machine, wherever things lie there.
     """
 
     row: str
@@ -66,6 +69,7 @@ class Part:
     model: str | None
     needs: str | None
     minutes: float
+    recipe: str = ''
 
     @property
     def name(self) -> str:
@@ -132,6 +136,7 @@ class _Evaluated(NamedTuple):
     seed: int | None
     saved_model: str | None = None
     made_by: str | None = None
+    recipe: str = ''
     baseline: str | None = None
     bindings: tuple[str, ...] = ()
 
@@ -149,6 +154,7 @@ def _trained_parts(
     folder = _folder(places, row, seed) / TRAIN
     bindings = (f'SEED = {seed}', *bindings)
     data = [] if places.data is None else [f'--data={places.data}']
+    configuration = plans.configuration_text([file], bindings)
     train = Part(
         row=row,
         seed=seed,
@@ -158,15 +164,14 @@ def _trained_parts(
             *(f'--gin_bindings={binding}' for binding in bindings),
         ),
         folder=folder,
-        made_with={
-            'data': places.data,
-            'configuration': plans.configuration_text([file], bindings),
-        },
+        made_with={'data': places.data, 'configuration': configuration},
         model=None,
         needs=None,
         minutes=plan.train_minutes,
+        recipe=_digest(configuration),
     )
-    evaluated = _Evaluated(row, seed, saved_model=str(train.result), made_by=train.name)
+    model = str(train.result)
+    evaluated = _Evaluated(row, seed, model, train.name, train.recipe)
     return [train, *_evaluations(plan, places, evaluated)]
 
 
@@ -192,8 +197,10 @@ def _evaluation(
     name: str, benchmark: plans.Benchmark, places: Places, evaluated: _Evaluated
 ) -> Part:
     folder = _folder(places, evaluated.row, evaluated.seed) / name
+    settings = [*benchmark.bindings, *evaluated.bindings]
     bindings = [*benchmark.bindings, *_folder_bindings(benchmark, places), *evaluated.bindings]
     default = str(places.protocols / tasks.TASKS[benchmark.task].protocol)
+    protocol = benchmark.gin_files or [default]
     arguments = [f'--task={benchmark.task}']
     if benchmark.data_dir is not None:
         arguments.append(f'--data_dir={os.path.join(places.benchmarks_dir, benchmark.data_dir)}')
@@ -212,13 +219,23 @@ def _evaluation(
         made_with={
             'baseline': evaluated.baseline,
             'arguments': arguments,
-            'protocol': plans.configuration_text(benchmark.gin_files or [default], bindings),
+            'protocol': plans.configuration_text(protocol, bindings),
             'code': runner.code_digest(),
         },
         model=evaluated.saved_model,
         needs=evaluated.made_by,
         minutes=benchmark.minutes,
+        recipe=_digest(
+            evaluated.recipe,
+            evaluated.baseline,
+            benchmark.sequences,
+            plans.configuration_text(protocol, settings),
+        ),
     )
+
+
+def _digest(*settings: Any) -> str:
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 
 def _folder_bindings(benchmark: plans.Benchmark, places: Places) -> list[str]:

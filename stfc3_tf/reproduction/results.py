@@ -7,7 +7,7 @@ results.md      the same for people, with what failed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import csv
 import functools
 import io
@@ -56,6 +56,18 @@ HOURS = Column(parts_lib.TRAIN, 'hours')
 TRAINING_COLUMNS = [LOSS, RETURN_PROBABILITY, COLLAPSE, HOURS]
 
 
+class Joined(NamedTuple):
+    """What another run of the plan found of a part.
+
+    Attributes:
+      figures: of the part's row and seed, by the columns' names.
+      machine: it was run on.
+    """
+
+    figures: Mapping[str, float]
+    machine: str
+
+
 def columns_of(plan: plans.Plan) -> list[Column]:
     """The columns: the benchmarks' figures, then those of training."""
     found = [
@@ -71,37 +83,100 @@ def write_table(
     parts: Sequence[Part],
     outcomes: Mapping[str, Outcome],
     output_dir: pathlib.Path,
+    joined: Mapping[str, Joined] | None = None,
 ) -> None:
     """Writes results.json, results.csv and results.md of what is finished.
+
+    Args:
+      plan: what was to be done.
+      parts: of the plan.
+      outcomes: of the parts, by name.
+      output_dir: where to.
+      joined: figures found elsewhere, see `read_joined`; those found here go before.
 
     Raises:
       errors.UserError: a benchmark has no such figure as the plan names.
     """
     columns = columns_of(plan)
-    table = _table(plan, parts, outcomes, columns)
+    table = _table(plan, parts, outcomes, columns, joined or {})
     text = json.dumps(table, indent=1) + '\n'
     writing.write_text(str(output_dir / 'results.json'), text)
     writing.write_text(str(output_dir / 'results.csv'), _as_csv(table, columns))
     writing.write_text(str(output_dir / 'results.md'), _as_markdown(plan, table, columns))
 
 
-def _table(plan, parts, outcomes, columns) -> dict[str, Any]:
+def read_joined(paths: Sequence[str], parts: Sequence[Part]) -> dict[str, Joined]:
+    """What other runs of the plan found, by the parts' names.
+
+    Args:
+      paths: results.json of other runs of the plan; of two that have a part, the first decides.
+      parts: of the plan.
+
+    Raises:
+      errors.UserError: a file is no such results.json, or was made with other settings.
+    """
+    found = {}
+    for path in paths:
+        try:
+            table = json.loads(pathlib.Path(path).read_text())
+            recipes, machines = table['recipes'], table['machines']
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise errors.UserError(f'--join={path} is not the results.json of a run.') from error
+        for part in parts:
+            if part.name in recipes and part.name not in found:
+                _check_recipe(path, part, recipes[part.name])
+                figures = _figures_of(table['rows'][part.row], str(part.seed))
+                found[part.name] = Joined(figures, machines[part.name])
+    return found
+
+
+def _check_recipe(path: str, part: Part, recipe: str) -> None:
+    if recipe != part.recipe:
+        raise errors.UserError(
+            f'--join={path}: {part.name} was run there with other settings than those of this plan.'
+        )
+
+
+def _figures_of(row: Mapping[str, Any], seed: str) -> dict[str, float]:
+    """A seed's figures in a row of a table, by the columns' names."""
+    return {
+        name: figure['by_seed'][seed]
+        for name, figure in row['figures'].items()
+        if seed in figure['by_seed']
+    }
+
+
+def left_to_run(parts: Sequence[Part], joined: Collection[str]) -> list[Part]:
+    """Those that are not joined, and what makes their models."""
+    waiting = [part for part in parts if part.name not in joined]
+    needed = {part.needs for part in waiting}
+    return [part for part in parts if part.name not in joined or part.name in needed]
+
+
+def _table(plan, parts, outcomes, columns, joined) -> dict[str, Any]:
+    finished = [part.name for part in parts if outcomes[part.name].state == FINISHED]
+    here = f'{os.cpu_count()} processors, {platform.machine()}, {platform.platform()}'
     rows = dict.fromkeys(part.row for part in sorted(parts, key=lambda p: _plan_order(plan, p.row)))
+    machines = {name: other.machine for name, other in joined.items()}
+    machines.update(dict.fromkeys(finished, here))
     return {
         'rows': {
-            row: _row([part for part in parts if part.row == row], outcomes, columns)
+            row: _row([part for part in parts if part.row == row], outcomes, columns, joined)
             for row in rows
         },
         'failed': {
             part.name: outcomes[part.name].why
             for part in parts
-            if outcomes[part.name].state == FAILED
+            if outcomes[part.name].state == FAILED and part.name not in joined
         },
         'not_run': [
-            part.name for part in parts if outcomes[part.name].state not in (FINISHED, FAILED)
+            part.name
+            for part in parts
+            if outcomes[part.name].state not in (FINISHED, FAILED) and part.name not in joined
         ],
         'versions': {'stfc3_tf': stfc3_tf.__version__, 'tensorflow': tf.__version__},
-        'machine': f'{os.cpu_count()} processors, {platform.machine()}, {platform.platform()}',
+        'machines': machines,
+        'recipes': {part.name: part.recipe for part in parts if part.name in machines},
     }
 
 
@@ -111,17 +186,21 @@ def _plan_order(plan: plans.Plan, row: str) -> int:
 
 
 def _row(
-    parts: Sequence[Part], outcomes: Mapping[str, Outcome], columns: Sequence[Column]
+    parts: Sequence[Part],
+    outcomes: Mapping[str, Outcome],
+    columns: Sequence[Column],
+    joined: Mapping[str, Joined],
 ) -> dict[str, Any]:
-    """Seeds, commands and figures of a row; where a figure is missing, why."""
+    """Seeds and figures of a row; where a figure is missing, why."""
     figures, missing = {}, {}
     for column in columns:
         sources = [part for part in parts if part.kind == column.kind]
-        found = {
-            str(part.seed): _value(part, outcomes[part.name], column.figure)
-            for part in sources
-            if outcomes[part.name].state == FINISHED
-        }
+        found = {}
+        for part in sources:
+            if outcomes[part.name].state == FINISHED:
+                found[str(part.seed)] = _value(part, outcomes[part.name], column.figure)
+            elif part.name in joined and column.name in joined[part.name].figures:
+                found[str(part.seed)] = joined[part.name].figures[column.name]
         if found:
             figures[column.name] = _summary(found)
         elif sources:

@@ -87,7 +87,7 @@ def check_trained_alike(parts: Sequence[Part]) -> None:
 
 def run_all(
     parts: Sequence[Part],
-    rows: Collection[str],
+    names: Collection[str],
     output_dir: pathlib.Path,
     import_path: str,
     after: Callable[[Mapping[str, Outcome]], None],
@@ -96,7 +96,7 @@ def run_all(
 
     Args:
       parts: all there are, in order; an evaluation comes after the training run of its model.
-      rows: those whose parts are run.
+      names: of those that are run.
       output_dir: of all of them; one program at a time works in it, others wait.
       import_path: where the commands are imported from.
       after: called with all outcomes, by name, after every part that was run.
@@ -108,7 +108,7 @@ def run_all(
       errors.UserError: see `check_trained_alike`; nothing is run then.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    chosen = [part for part in parts if part.row in rows]
+    chosen = [part for part in parts if part.name in names]
     with _alone_in(output_dir) as lock, _Stop() as stop:
         check_trained_alike(chosen)
         outcomes = outcomes_on_disk(parts)
