@@ -133,7 +133,7 @@ class Checkpoints:
 
 
 class SaveCheckpoints(tf.keras.callbacks.Callback):
-    """Writes a checkpoint every `interval` steps, and where steps are slow every `minutes`."""
+    """Writes a checkpoint every `interval` steps, where steps are slow every `minutes`, and at the end."""
 
     def __init__(self, keeper: Checkpoints, interval: int, minutes: float):
         super().__init__()
@@ -150,6 +150,10 @@ class SaveCheckpoints(tf.keras.callbacks.Callback):
         ):
             self._keeper.save()
             self._saved_at = time.monotonic()
+
+    def on_train_end(self, logs=None):
+        """Saves now: taking the input pipeline down, which comes next, has been seen to take half a minute."""
+        self._keeper.save()
 
 
 def _constant_rate(optimizer: tf.keras.optimizers.Optimizer) -> float | None:

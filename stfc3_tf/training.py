@@ -338,7 +338,7 @@ def fit(
     keeper: checkpoints.Checkpoints,
     workers: distribution.Workers,
 ) -> None:
-    """Runs Keras' training loop for `steps` updates and keeps what was learnt, also if its input fails.
+    """Runs Keras' training loop for `steps` updates; what was learnt is kept also if its input fails.
 
     Raises:
       tf.errors.OpError: the input failed, or another worker was lost.
@@ -350,7 +350,6 @@ def fit(
         if workers.cluster is None:
             keeper.save()
         raise
-    keeper.save()
 
 
 class StopOnSignal(tf.keras.callbacks.Callback):

@@ -163,6 +163,19 @@ def test_a_checkpoint_is_written_once(tmp_path):
     assert saves_of(tmp_path) == 3 and keeper.last_step == 1
 
 
+def test_the_last_step_is_kept_before_the_training_loop_is_taken_down(tmp_path):
+    learner = tiny_learner()
+    keeper = checkpoints.Checkpoints(learner, str(tmp_path))
+    saving = checkpoints.SaveCheckpoints(keeper, interval=4, minutes=60.0)
+    saving.set_model(learner)
+    for step in range(1, 7):
+        learner.counters['step'].assign(step)
+        saving.on_train_batch_end(step)
+    assert keeper.last_step == 4
+    saving.on_train_end()
+    assert keeper.last_step == 6 and saves_of(tmp_path) == 2
+
+
 def test_who_leaves_writing_to_another_writes_nothing(tmp_path):
     keeper = checkpoints.Checkpoints(tiny_learner(), str(tmp_path), writes=False)
     keeper.save()
