@@ -1,6 +1,7 @@
 """`python -m tools.reproduce` as a user runs it, killed in between; its parts and its table."""
 
 import csv
+import dataclasses
 import fcntl
 import json
 import os
@@ -338,8 +339,25 @@ def test_mean_and_spread_over_seeds_by_hand(tmp_path):
     lines = {line.split('`')[1]: line for line in text.splitlines() if line.startswith('| `')}
     assert '| 60.0 ± 10.0 |' in lines['a'] and '| 3 |' in lines['a']
     assert '| 25.0 |' in lines['b']
-    assert '| 10.0 (1 of 2 seeds) |' in lines['c']
+    assert '| 1 of 2 |' in lines['c'] and '| 10.0 |' in lines['c']
     assert 'c, seed 1: scenes: no memory' in text
+
+
+def test_a_figure_of_fewer_seeds_than_its_row_says_so(tmp_path):
+    benchmark = plans.Benchmark('synthetic', ['J-Mean'])
+    plan = plans.Plan({'a.gin': ()}, {'some': benchmark, 'all': benchmark})
+    found, outcomes = [], {}
+    for kind, seed, state in (('some', 0, 'finished'), ('some', 1, 'not run'), ('all', 0, 'finished'),
+                              ('all', 1, 'finished'), ('all', 2, 'failed')):
+        part = python_part(tmp_path, f'{kind}{seed}', '', row='a', seed=seed, kind=kind)
+        part = dataclasses.replace(part, folder=tmp_path / f'{kind}{seed}' / kind)
+        part.folder.mkdir()
+        part.result.write_text('{"metrics": {"J-Mean": 0.5}}')
+        outcomes[part.name] = running.Outcome(state)
+        found.append(part)
+    results.write_table(plan, found, outcomes, tmp_path)
+    text = (tmp_path / 'results.md').read_text()
+    assert '| `a` | 2 of 3 | 50.0 (1 of 2 seeds) | 50.0 ± 0.0 |' in text
 
 
 def test_machines_share_a_table(tmp_path):

@@ -274,8 +274,10 @@ def _as_markdown(plan: plans.Plan, table: Mapping[str, Any], columns: Sequence[C
         headings.append(plan.published_heading)
     lines = [_line(headings), _line(['---'] * len(headings))]
     for row, contents in table['rows'].items():
-        cells = [f'`{row}`', str(len(contents['seeds']))]
-        cells += [_cell(contents, column) for column in columns]
+        counts = [len(figure['by_seed']) for figure in contents['figures'].values()]
+        run, wanted = max(counts, default=0), len(contents['seeds'])
+        cells = [f'`{row}`', str(run) if run == wanted else f'{run} of {wanted}']
+        cells += [_cell(contents, column, run) for column in columns]
         if plan.published:
             cells.append(plan.published.get(row, ''))
         lines.append(_line(cells))
@@ -286,14 +288,15 @@ def _as_markdown(plan: plans.Plan, table: Mapping[str, Any], columns: Sequence[C
     return '\n'.join(lines) + '\n'
 
 
-def _cell(row: Mapping[str, Any], column: Column) -> str:
+def _cell(row: Mapping[str, Any], column: Column, most: int) -> str:
+    """Mean and spread of a figure; of how many seeds, where others in the row have `most`."""
     figure = row['figures'].get(column.name)
     if figure is None:
         return row['missing'].get(column.name, '')
     numbers = [figure['mean'], figure['spread']]
     shown = [f'{column.scale * n:.{column.decimals}f}' for n in numbers if n is not None]
-    count, seeds = len(figure['by_seed']), len(row['seeds'])
-    return ' ± '.join(shown) + (f' ({count} of {seeds} seeds)' if count < seeds else '')
+    count = len(figure['by_seed'])
+    return ' ± '.join(shown) + (f' ({count} of {most} seeds)' if count < most else '')
 
 
 def _line(cells: Sequence[str]) -> str:
