@@ -187,7 +187,7 @@ def resnet18(
       width: channels of the stem and of stage 1; each later stage doubles them.
       stage_strides: of each stage; the stem has stride 4, so the default makes 8 in all. With three,
         stage 4 is left out and the head stands on stage 3: propagation uses no stage 4, which takes
-        three quarters of the arithmetic.
+        60 % of the arithmetic at full width.
       head_widths: channels of the hidden layer and of the embedding.
       head_order: 'activation_first' = conv, ReLU, norm, conv (the authors' code); 'norm_first' =
         conv, norm, ReLU, conv.
