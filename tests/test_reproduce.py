@@ -447,6 +447,16 @@ def test_a_drawing_of_nothing_is_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_rows_are_drawn_by_their_first_seeds_in_the_order_of_the_plan(tmp_path):
+    order = [('fc3', 0), ('stfc3', 0), ('ablation', 2), ('fc3', 1), ('stfc3', 1)]
+    runs = [python_part(tmp_path, f'{row}-{seed}', '', row=row, seed=seed) for row, seed in order]
+    assert list(drawing.first_seeds(runs).items()) == [
+        ('fc3', str(tmp_path / 'fc3-0/train')),
+        ('stfc3', str(tmp_path / 'stfc3-0/train')),
+        ('ablation', str(tmp_path / 'ablation-2/train')),
+    ]
+
+
 def all_parts(tmp_path, plan, saved_models=None):
     places = parts.Places(None, str(tmp_path), tmp_path / 'out', ROOT / 'gin/eval')
     return parts.all_parts(plan, places, saved_models=saved_models)

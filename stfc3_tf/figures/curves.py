@@ -120,10 +120,10 @@ def _draw_panel(
         axes.axhline(height, color='0.5', linestyle=':', linewidth=0.8, zorder=0)
         axes.annotate(
             meaning,
-            (1, height),
+            (1.01, height),
             xycoords=('axes fraction', 'data'),
-            ha='right',
-            va='top',
+            ha='left',
+            va='center',
             color='0.5',
             fontsize=6,
         )
@@ -150,11 +150,10 @@ def loss_against_quality(
             raise errors.UserError(f'{name}: there is no step with both a loss and a quality.')
     with page.page(output, 2.6, width=page.WIDTH / 2) as figure:
         axes = figure.subplots()
-        for name, path in points.items():
+        for (name, path), style in zip(points.items(), itertools.cycle(page.LINES)):
             _, loss, quality = np.array(path, np.float64).T
-            (line,) = axes.plot(loss, quality, marker='.', markersize=3, linewidth=0.8)
-            axes.plot(
-                loss[-1], quality[-1], marker='o', color=line.get_color(), linestyle='', label=name
-            )
+            axes.plot(loss, quality, **style, marker='.', markersize=3, linewidth=0.8)
+            end = {'color': style['color'], 'marker': 'o', 'linestyle': ''}
+            axes.plot(loss[-1], quality[-1], **end, label=name)
         axes.set(xlabel='training loss', ylabel=quality_label)
         figure.legend(loc='outside upper center', ncols=2)

@@ -53,8 +53,7 @@ def draw(
     if not runs:
         return
     writing.write_text(str(output_dir / 'curves.csv'), _curves_as_csv(runs))
-    first = {part.row: part for part in reversed(runs)}
-    folders = {row: str(part.folder) for row, part in reversed(first.items())}
+    folders = first_seeds(runs)
     figures.training_curves(folders, None, str(output_dir / 'curves.png'))
     points = {row: _loss_and_quality(folder) for row, folder in folders.items()}
     points = {row: path for row, path in points.items() if path}
@@ -65,6 +64,14 @@ def draw(
     models = {row: serving.load(f'{folder}/saved_model') for row, folder in folders.items()}
     frames = monitor.centre_view(shown[0], _FEATURE_SIDE)
     figures.features(models, frames, str(output_dir / 'features.png'))
+
+
+def first_seeds(runs: Sequence[Part]) -> dict[str, str]:
+    """Row -> folder of its first run, in the order of the runs."""
+    folders = {}
+    for run in runs:
+        folders.setdefault(run.row, str(run.folder))
+    return folders
 
 
 def _curves_as_csv(runs: Sequence[Part]) -> str:
