@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from typing import Any
 
 from absl import logging
 import gin
@@ -101,7 +102,7 @@ class Checkpoints:
           errors.UserError: there are checkpoints, but none fits this configuration.
         """
         failures = []
-        rate = _constant_rate(self._learner.optimizer)
+        rate = configured_rate(self._learner.optimizer)
         for path in reversed(self._last.checkpoints):
             try:
                 with object_store.fetched_checkpoint(path) as here:
@@ -114,7 +115,7 @@ class Checkpoints:
                     _first_line(error),
                 )
             else:
-                if rate is not None:  # the configuration decides, not the run so far
+                if not isinstance(rate, dict):  # the configuration decides, not the run so far
                     self._learner.optimizer.learning_rate = rate
                 self.last_step = self._learner.step
                 return self.last_step
@@ -156,10 +157,10 @@ class SaveCheckpoints(tf.keras.callbacks.Callback):
         self._keeper.save()
 
 
-def _constant_rate(optimizer: tf.keras.optimizers.Optimizer) -> float | None:
-    """The learning rate, or None where a schedule gives it."""
-    rate = optimizer.learning_rate
-    return float(rate.numpy()) if isinstance(rate, tf.Variable) else None
+def configured_rate(optimizer: tf.keras.optimizers.Optimizer) -> float | dict[str, Any]:
+    """The learning rate that an optimiser was made with, or the configuration of its schedule."""
+    # Not `optimizer.learning_rate`, which is a variable for schedules too.
+    return getattr(optimizer, 'inner_optimizer', optimizer).get_config()['learning_rate']
 
 
 def _manager(checkpoint: tf.train.Checkpoint, folder: str, keep: int) -> tf.train.CheckpointManager:

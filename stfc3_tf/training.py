@@ -281,8 +281,7 @@ def check_schedule(optimizer: tf.keras.optimizers.Optimizer, steps: int) -> None
     Raises:
       errors.UserError: at the last step nothing would be learnt any more.
     """
-    optimizer = getattr(optimizer, 'inner_optimizer', optimizer)
-    rate = optimizer.get_config()['learning_rate']
+    rate = checkpoints.configured_rate(optimizer)
     if isinstance(rate, dict):
         rate = tf.keras.optimizers.schedules.deserialize(rate)(steps - 1)
     if rate <= 0:

@@ -64,10 +64,11 @@ def run(*arguments, **keywords):
     return done.returncode, done.stdout
 
 
-def run_until_signal(model_dir, number, step):
+def run_until_signal(model_dir, number, step, more=()):
     """Runs until the process sends itself a signal at the end of a step."""
     bindings = [
         *UNWATCHED,
+        *more,
         'train.watch = @watch_and_signal',
         f'watch_and_signal.number = {int(number)}',
         f'watch_and_signal.step = {step}',
@@ -133,6 +134,35 @@ def test_a_stopped_run_saves_first_and_says_so(unbroken, tmp_path, number):
     status, output = run(tmp_path, bindings=UNWATCHED)
     assert status == 0 and 'Resuming from step 6' in output, output
     assert_same_run(final_values(unbroken[0]), final_values(tmp_path))
+
+
+def test_a_run_on_a_schedule_goes_on_along_it(unbroken, tmp_path):
+    schedule = ['LEARNING_RATE = @CosineDecay()', 'CosineDecay.initial_learning_rate = 1e-3']
+    schedule.append(f'CosineDecay.decay_steps = {STEPS}')
+    status, output = run(tmp_path / 'unbroken', bindings=[*UNWATCHED, *schedule])
+    assert status == 0, output
+    status, output = run_until_signal(tmp_path / 'stopped', signal.SIGTERM, 6, schedule)
+    assert status == 128 + signal.SIGTERM, output
+    status, output = run(tmp_path / 'stopped', bindings=[*UNWATCHED, *schedule])
+    assert status == 0 and 'Resuming from step 6' in output, output
+    values = final_values(tmp_path / 'unbroken')
+    assert_same_run(values, final_values(tmp_path / 'stopped'))
+    constant = final_values(unbroken[0])  # the schedule made a difference
+    assert any(np.abs(values[n] - constant[n]).max() > 1e-3 for n in values if 'encoder' in n)
+
+
+@pytest.mark.parametrize('precision', ['float32', 'float16'])
+def test_the_learning_rate_of_a_resumed_run_is_that_of_its_configuration(tmp_path, precision):
+    def optimizer(rate):
+        made = tf.keras.optimizers.Adam(rate)
+        return tf.keras.mixed_precision.LossScaleOptimizer(made) if precision == 'float16' else made
+
+    for rate in (1e-2, 2e-3):
+        learner = tiny_learner(optimizer=optimizer(rate))
+        keeper = checkpoints.Checkpoints(learner, str(tmp_path))
+        assert keeper.restore() == (None if rate == 1e-2 else 0)
+        np.testing.assert_allclose(learner.optimizer.learning_rate.numpy(), rate)
+        keeper.save()
 
 
 def test_a_run_stopped_while_it_is_built_does_not_speak_of_a_checkpoint(tmp_path):
