@@ -102,7 +102,7 @@ class Learner(tf.keras.Model):
         Args:
           optimizer: a Keras optimiser.
           clip_frames: T, for one loss meter per cycle.
-          jit_compile: compile the step with XLA.
+          jit_compile: compile the step with XLA, which draws other dropped edges from the same seed.
 
         Raises:
           errors.UserError: a setting of the walk is none of its choices, or leaves nothing to learn from.

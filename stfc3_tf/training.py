@@ -87,7 +87,7 @@ def train(
       strategy: 'default' (one device), 'mirrored' (all devices of this machine) or 'multi_worker' (those of
         several processes, see `distribution`).
       devices: device names, of each worker; None for every GPU, or the CPU.
-      jit_compile: compile the step with XLA (one device).
+      jit_compile: compile the step with XLA (one device), which draws other dropped edges from the same seed.
       data_servers: host:port of each `tools.data_server` that is to read the clips; none to read them here.
       checkpoint_interval: steps between checkpoints.
       checkpoint_minutes: the longest time between checkpoints.
