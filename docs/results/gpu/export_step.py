@@ -12,12 +12,12 @@ import json
 import os
 import re
 
-from absl import app, flags
+from absl import flags
 import gin
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import clips, colour, geometry, training
+from stfc3_tf import clips, colour, command, geometry, training
 from stfc3_tf import views as view_lib
 from stfc3_tf.clips import dataset, source
 
@@ -30,22 +30,6 @@ _CHECK = flags.DEFINE_bool('check', False, 'Only compare the views of a few clip
 
 FIGURES = ('loss', 'gradient_norm', 'return_probability', 'cycle_accuracy', 'visible_fraction', 'skipped_steps')
 _BLUR_TAPS = 8  # four standard deviations of the widest blur, 2 pixels
-
-
-@gin.configurable
-def build(encoder, learner, view_sampler, optimizer, batch_size, clip_frames, seed):
-    """The learner and what else a step is made of, as `training.train` would make them."""
-    model = training.make_learner(learner, encoder, optimizer, view_sampler, clip_frames, True)
-    return model, view_sampler, batch_size, clip_frames, seed
-
-
-def configure() -> None:
-    """Reads the configuration and gives `build` what `train` is given."""
-    gin.add_config_file_search_path(os.path.dirname(_GIN_FILE.value))
-    gin.parse_config_files_and_bindings([_GIN_FILE.value], _BINDINGS.value)
-    with gin.unlock_config():
-        for name in ('encoder', 'learner', 'view_sampler', 'optimizer', 'batch_size', 'clip_frames', 'seed'):
-            gin.bind_parameter(f'build.{name}', gin.query_parameter(f'train.{name}'))
 
 
 # The views of a batch, in operations that XLA compiles.
@@ -278,20 +262,21 @@ def check(corpus, sampler, time, seed, count=6) -> None:
 
 
 def main(_):
-    configure()
-    model, sampler, batch, time, seed = build()
+    command.parse_gin([_GIN_FILE.value], _BINDINGS.value)
+    train = gin.get_bindings('train')
+    sampler, batch, time, seed = (train[name] for name in ('view_sampler', 'batch_size', 'clip_frames', 'seed'))
     corpus = Corpus(_DATA.value)
     if _CHECK.value:
         check(corpus, sampler, time, seed)
         return
     os.makedirs(_OUTPUT.value, exist_ok=True)
-    rate, clips_per_video = (gin.query_parameter(f'train.{name}') for name in ('frame_rate', 'clips_per_video'))
-    frames, sizes = corpus.samples(batch * _STEPS.value, time, rate, clips_per_video, seed)
-    np.savez(os.path.join(_OUTPUT.value, 'frames.npz'), data=np.frombuffer(b''.join(corpus.pictures), 'u1'),
-             lengths=np.array([len(picture) for picture in corpus.pictures]))
+    frames, sizes = corpus.samples(batch * _STEPS.value, time, train['frame_rate'], train['clips_per_video'], seed)
+    lengths = np.array([len(picture) for picture in corpus.pictures])
+    np.savez(os.path.join(_OUTPUT.value, 'frames.npz'), data=np.frombuffer(b''.join(corpus.pictures), 'u1'), lengths=lengths)
     np.savez_compressed(os.path.join(_OUTPUT.value, 'samples.npz'), frames=frames, sizes=sizes)
+    model = training.make_learner(train['learner'], train['encoder'], train['optimizer'], sampler, time, True)
     write_step(model, sampler, batch, time, seed, (len(corpus.pictures), *map(int, corpus.canvas), 3))
 
 
 if __name__ == '__main__':
-    app.run(main)
+    command.run(main)

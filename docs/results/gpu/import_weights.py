@@ -5,12 +5,12 @@
 
 import os
 
-from absl import app, flags
+from absl import flags
 import gin
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import checkpoints, propagation, training, writing
+from stfc3_tf import checkpoints, command, errors, propagation, training, writing
 
 _GIN_FILE = flags.DEFINE_string('gin_file', None, 'Configuration of the run.', required=True)
 _WEIGHTS = flags.DEFINE_string('weights', None, 'Path of the arrays, without _0.npz.', required=True)
@@ -18,31 +18,23 @@ _STEPS = flags.DEFINE_integer('steps', None, 'How many steps it was trained.', r
 _MODEL_DIR = flags.DEFINE_string('model_dir', None, 'Folder to write.', required=True)
 
 
-@gin.configurable
-def build(encoder, learner, view_sampler, optimizer, clip_frames):
-    """The learner, as `training.train` would make it."""
-    return training.make_learner(learner, encoder, optimizer, view_sampler, clip_frames, False)
-
-
 def main(_):
-    gin.add_config_file_search_path(os.path.dirname(_GIN_FILE.value))
-    gin.parse_config_files_and_bindings([_GIN_FILE.value], None)
-    configuration = gin.config_str()
-    with gin.unlock_config():
-        for name in ('encoder', 'learner', 'view_sampler', 'optimizer', 'clip_frames'):
-            gin.bind_parameter(f'build.{name}', gin.query_parameter(f'train.{name}'))
-    model = build()
+    command.parse_gin([_GIN_FILE.value], [])
+    train = gin.get_bindings('train')
+    model = training.make_learner(
+        train['learner'], train['encoder'], train['optimizer'], train['view_sampler'], train['clip_frames'], False
+    )
     arrays = {**np.load(f'{_WEIGHTS.value}_0.npz'), **np.load(f'{_WEIGHTS.value}_1.npz')}
     for variable in model.encoder.variables:
         variable.assign(arrays.pop(variable.name).astype('f4'))
     if arrays:
-        raise app.UsageError(f'{_WEIGHTS.value} also holds {sorted(arrays)}: is {_GIN_FILE.value} its configuration?')
+        raise errors.UserError(f'{_WEIGHTS.value} also holds {sorted(arrays)}: is {_GIN_FILE.value} its configuration?')
     model.counters['step'].assign(_STEPS.value)
     tf.io.gfile.makedirs(_MODEL_DIR.value)
     checkpoints.Checkpoints(model, _MODEL_DIR.value).save()
-    writing.write_text(os.path.join(_MODEL_DIR.value, checkpoints.CONFIG_NAME), configuration)
+    writing.write_text(os.path.join(_MODEL_DIR.value, checkpoints.CONFIG_NAME), gin.config_str())
     training.export(model, _MODEL_DIR.value, propagation.PropagationSettings())
 
 
 if __name__ == '__main__':
-    app.run(main)
+    command.run(main)

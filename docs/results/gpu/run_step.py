@@ -60,11 +60,11 @@ class Step:
         values = np.load(os.path.join(folder, 'values.npz'))
         self.state = [put(values[f'v{i}']) if v['kernel'] is None else kernels[v['kernel']]
                       for i, v in enumerate(self.about['variables'])]
+        self.rate = next(i for i, v in enumerate(self.about['variables']) if v['name'].startswith('learning_rate'))
 
     def __call__(self, inputs, learning_rate):
         """Takes a step; returns its figures, float32 on the device."""
-        rate = next(i for i, v in enumerate(self.about['variables']) if v['name'].startswith('learning_rate'))
-        self.state[rate] = put(np.float32(learning_rate))
+        self.state[self.rate] = put(np.float32(learning_rate))
         outputs = execute(self.executable, [*inputs, *self.state])
         for output, parameter in self.about['output_to_parameter'].items():
             self.state[parameter - self.about['inputs']] = outputs[int(output)]
@@ -81,15 +81,15 @@ class Step:
 def read_clips(folder, canvas):
     """All frames, uint8 `canvas`, and the frame numbers and sizes of each sample."""
     stored, samples = (np.load(os.path.join(folder, f'{name}.npz')) for name in ('frames', 'samples'))
-    data, ends = stored['data'], np.cumsum(stored['lengths'], dtype='i8')
+    data, lengths = stored['data'], stored['lengths']
+    ends = np.cumsum(lengths, dtype='i8')
     frames = np.zeros(canvas, 'u1')
 
     def decode(number):
-        picture = data[ends[number] - stored_lengths[number] : ends[number]]
+        picture = data[ends[number] - lengths[number] : ends[number]]
         image = cv2.imdecode(picture, cv2.IMREAD_COLOR)[:, :, ::-1]
         frames[number, : image.shape[0], : image.shape[1]] = image
 
-    stored_lengths = stored['lengths']
     with ThreadPoolExecutor() as pool:
         list(pool.map(decode, range(len(ends))))
     return put(frames), samples['frames'].astype('i4'), samples['sizes'].astype('i4')
