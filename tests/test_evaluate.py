@@ -142,6 +142,32 @@ def test_mistakes_are_named(tmp_path, arguments, named):
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize(
+    'baseline,binding',
+    [
+        ('colour', "ImageNetFeatures.network = 'ResNet101'"),
+        ('identity', 'RandomFeatures.seed = 1'),
+        ('colour', 'JhmdbPose.split = 2'),
+        # `RandomFeatures.padding` decides.
+        ('random', "resnet18.padding = 'zero'"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(tmp_path, baseline, binding):
+    data = make_davis(tmp_path / 'davis')
+    output = f'--output_dir={tmp_path / "out"}'
+    name = binding.split(' = ')[0]
+    with pytest.raises(errors.UserError, match=f'uses the setting {name}'):
+        evaluate('--task=davis', data, output, f'--baseline={baseline}', f'--gin_bindings={binding}')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_the_propagation_of_a_protocol_may_be_set_for_copying_too(tmp_path):
+    data = make_davis(tmp_path / 'davis')
+    shared = '--gin_bindings=PropagationSettings.radius = 5.0'
+    evaluate('--task=davis', data, '--baseline=identity', shared, f'--output_dir={tmp_path / "out"}')
+    assert (tmp_path / 'out' / 'results.json').exists()
+
+
 def test_a_mistake_ends_with_one_line_and_status_1(tmp_path):
     data = make_davis(tmp_path / 'davis')
     output = f'--output_dir={tmp_path / "out"}'

@@ -39,8 +39,8 @@ _BASELINE = flags.DEFINE_enum(
     None,
     ['identity', *_ENCODERS],
     'Instead of --saved_model. identity: the first label, copied. colour: colours of 8x8 blocks. '
-    'random: the encoder before training. imagenet: a ResNet of keras.applications '
-    '(ImageNetFeatures.weights: a path).',
+    'random: the encoder before training (RandomFeatures.seed, RandomFeatures.padding, resnet18.width). '
+    'imagenet: a ResNet of keras.applications (ImageNetFeatures.weights: a path).',
 )
 _OUTPUT_DIR = flags.DEFINE_string(
     'output_dir', None, 'Where results and predictions go.', required=True
@@ -60,14 +60,14 @@ def make_tracker() -> runner.Tracker:
     """Returns the tracker that --saved_model or --baseline asks for."""
     if (_SAVED_MODEL.value is None) == (_BASELINE.value is None):
         raise errors.UserError('Give either --saved_model or --baseline.')
+    # Read also where nothing is propagated: all methods may be given the same protocol.
+    settings, size = propagation.PropagationSettings(), tracking.InputSize()
     if _BASELINE.value == 'identity':
         return tracking.CopyFirst()
     extractor = (
         _ENCODERS[_BASELINE.value]() if _BASELINE.value else models.SavedEncoder(_SAVED_MODEL.value)
     )
-    return tracking.PropagationTracker(
-        extractor, propagation.PropagationSettings(), tracking.InputSize()
-    )
+    return tracking.PropagationTracker(extractor, settings, size)
 
 
 def make_benchmark(task: tasks.Task) -> runner.Benchmark:
@@ -86,9 +86,11 @@ def main(_: Sequence[str]) -> None:
     command.parse_gin(gin_files, _GIN_BINDINGS.value)
     tasks.check_protocol(_TASK.value)
     protocol = ' + '.join([*(pathlib.Path(file).stem for file in gin_files), *_GIN_BINDINGS.value])
+    benchmark, tracker = make_benchmark(task), make_tracker()
+    command.check_bindings_used(_GIN_BINDINGS.value)
     results = runner.evaluate(
-        make_benchmark(task),
-        make_tracker(),
+        benchmark,
+        tracker,
         _OUTPUT_DIR.value,
         protocol=protocol,
         saved_model=_SAVED_MODEL.value,
