@@ -1,6 +1,9 @@
 """Makes a run's folder, checkpoint and SavedModel included, of an encoder that `run_step.py` trained.
 
-    python docs/results/gpu/import_weights.py --gin_file=gin/stfc3.gin --weights=OUT/stfc3 --steps=1600 --model_dir=runs/gpu
+    python docs/results/gpu/import_weights.py --gin_file=gin/stfc3.gin --weights=OUT/stfc3 --steps=1600 --model_dir=runs/gpu \
+        --gin_bindings="PRECISION = 'mixed_bfloat16'"
+
+The settings should be those it was trained with: they are kept as those of the run.
 """
 
 import os
@@ -13,13 +16,14 @@ import tensorflow as tf
 from stfc3_tf import checkpoints, command, errors, propagation, training, writing
 
 _GIN_FILE = flags.DEFINE_string('gin_file', None, 'Configuration of the run.', required=True)
+_BINDINGS = flags.DEFINE_multi_string('gin_bindings', [], 'Settings of the run.')
 _WEIGHTS = flags.DEFINE_string('weights', None, 'Path of the arrays, without _0.npz.', required=True)
 _STEPS = flags.DEFINE_integer('steps', None, 'How many steps it was trained.', required=True)
 _MODEL_DIR = flags.DEFINE_string('model_dir', None, 'Folder to write.', required=True)
 
 
 def main(_):
-    command.parse_gin([_GIN_FILE.value], [])
+    command.parse_gin([_GIN_FILE.value], _BINDINGS.value)
     train = gin.get_bindings('train')
     model = training.make_learner(
         train['learner'], train['encoder'], train['optimizer'], train['view_sampler'], train['clip_frames'], False
