@@ -97,18 +97,28 @@ class Reader:
 
     def _make_sampler(self, settings: bytes) -> clips.ClipSampler:
         wanted = json.loads(settings)
-        version, videos = wanted.pop('version'), wanted.pop('videos')
-        if (version, videos) != (stfc3_tf.__version__, len(self._source)):
-            raise errors.UserError(
-                f'A data server has {len(self._source)} videos and stfc3_tf {stfc3_tf.__version__}, the run {videos} '
-                f'and {version}: give both the same --data, and install the same version.'
-            )
+        for name, here in _common(self._source).items():
+            there = wanted.pop(name, None)
+            if here != there:
+                raise errors.UserError(
+                    f'A data server and the run differ in {name} ({here} and {there}): give both the same --data '
+                    'and the same rate of frame folders, and install the same version.'
+                )
         return clips.ClipSampler(self._source, **wanted, skipped=self._skipped)
 
 
 def settings_text(source: clips.Source, **settings: float) -> str:
     """What a server needs to know of a run: arguments of `clips.ClipSampler`, and what to check."""
-    return json.dumps({'version': stfc3_tf.__version__, 'videos': len(source), **settings})
+    return json.dumps({**_common(source), **settings})
+
+
+def _common(source: clips.Source) -> dict[str, str | float | None]:
+    """What a server and a run must have in common, by name."""
+    return {
+        'version of stfc3_tf': stfc3_tf.__version__,
+        'number of videos': len(source),
+        'frame rate of frame folders': source.assumed_frame_rate,
+    }
 
 
 def views_from_servers(

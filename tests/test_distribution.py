@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from stfc3_tf import clips, cluster, data_service, distribution, errors, rendezvous, stream
+from stfc3_tf.clips import frame_folders
 from stfc3_tf.views import ViewSampler
 
 # ---------------------------------------------------------------- where the workers are
@@ -325,7 +326,14 @@ def test_a_server_with_other_videos_is_refused(servers):
         next(iter(dataset))
     told = errors.from_tensorflow(caught.value)
     assert isinstance(told, errors.UserError)
-    assert 'A data server has 250 videos' in str(told)
+    assert 'A data server and the run differ in number of videos (250 and 8)' in str(told)
+
+
+def test_a_server_that_takes_frame_folders_at_another_rate_is_refused(tmp_path):
+    ours, theirs = (frame_folders.FrameFolders([str(tmp_path)], rate) for rate in (10.0, 24.0))
+    settings = data_service.settings_text(ours, frames=2, frame_rate=8.0, clips_per_video=1, seed=0)
+    with pytest.raises(errors.UserError, match=r'frame rate of frame folders \(24.0 and 10.0\)'):
+        data_service.Reader(theirs).read(0, settings.encode())
 
 
 def test_the_wrong_name_of_a_reader_is_an_error_not_a_hang(servers):

@@ -17,7 +17,7 @@ class FrameFolders(source.Source):
 
     def __init__(self, folders: Sequence[str], frame_rate: float):
         self._folders = list(folders)
-        self._frame_rate = frame_rate
+        self.assumed_frame_rate = frame_rate
 
     def __len__(self) -> int:
         return len(self._folders)
@@ -27,7 +27,7 @@ class FrameFolders(source.Source):
 
     def read(self, video: int, position: float, count: int, frame_rate: float) -> np.ndarray:
         files = video_lib.pictures_in(self._folders[video])
-        shown = np.arange(len(files)) / self._frame_rate
+        shown = np.arange(len(files)) / self.assumed_frame_rate
         times = source.clip_times(
             self.name(video), shown[0], shown[-1], position, count, frame_rate
         )

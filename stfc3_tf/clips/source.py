@@ -4,6 +4,8 @@ A source knows how to read a clip of one of its videos; which clip to read is de
 `stfc3_tf.clips.dataset`. Time is in seconds throughout.
 """
 
+from __future__ import annotations
+
 import abc
 import threading
 
@@ -31,7 +33,13 @@ class UnreadableVideo(errors.UserError):
 
 
 class Source(abc.ABC):
-    """Videos by number, 0 ... len - 1, in an order that does not change between runs."""
+    """Videos by number, 0 ... len - 1, in an order that does not change between runs.
+
+    Attributes:
+      assumed_frame_rate: frames per second of videos that do not tell themselves; None where all do.
+    """
+
+    assumed_frame_rate: float | None = None
 
     @abc.abstractmethod
     def __len__(self) -> int:
