@@ -15,7 +15,7 @@ TensorBoard gets, under the step of the run (which goes on counting when the run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import time
 
 from absl import logging
@@ -102,7 +102,7 @@ def watch(model: Learner, *, source: clips.Source, view_sampler: views.ViewSampl
       steps: updates of the whole run.
       skipped: the videos that could not be read.
       keeper: keeps the weights with the best held-out score.
-      log_interval: steps between entries of scalars.
+      log_interval: steps between entries of scalars, 0 for none.
       probe_interval: steps between probes, 0 for none.
       picture_interval: steps between pictures, 0 for none.
       probe_videos: from how many videos the probe's frames come, at least 2.
@@ -117,7 +117,9 @@ def watch(model: Learner, *, source: clips.Source, view_sampler: views.ViewSampl
     writer = tf.summary.create_file_writer(folder, **rarely)
     with writer.as_default(step=model.step):
         tf.summary.text('configuration', gin.markdown(gin.operative_config_str()))
-    callbacks = [Scalars(writer, log_interval, lambda: skipped.count, pause), SkippedSteps()]
+    callbacks = [SkippedSteps()]
+    if log_interval:
+        callbacks.insert(0, Scalars(writer, log_interval, lambda: skipped.count, pause))
     if held_out_score and probe_interval:
         callbacks.append(HeldOut(writer, probe_interval, _keeping_the_best(model, keeper, held_out_score)))
     if probe_interval or picture_interval:
@@ -126,9 +128,19 @@ def watch(model: Learner, *, source: clips.Source, view_sampler: views.ViewSampl
     return [*callbacks, progress.Progress(steps)]
 
 
-def follow() -> list[tf.keras.callbacks.Callback]:
-    """Callbacks of a worker that is not the chief: nothing is shown, but its steps are taken as the chief's."""
-    return [Scalars(tf.summary.create_noop_writer(), 50, lambda: 0), SkippedSteps()]
+def metering_interval(callbacks: Sequence[tf.keras.callbacks.Callback]) -> int:
+    """Steps after which the callbacks of a run begin its meters anew, 0 for never."""
+    return next((callback.interval for callback in callbacks if isinstance(callback, Scalars)), 0)
+
+
+def follow(interval: int) -> list[tf.keras.callbacks.Callback]:
+    """Callbacks of a worker that is not the chief: nothing is shown, but its steps are taken as the chief's.
+
+    Args:
+      interval: `metering_interval` of the chief's callbacks; meters are begun anew by all workers together.
+    """
+    meters = [Scalars(tf.summary.create_noop_writer(), interval, lambda: 0)] if interval else []
+    return [*meters, SkippedSteps()]
 
 
 def unrelated_clips(source: clips.Source, count: int) -> list[np.ndarray]:
@@ -179,7 +191,7 @@ class Scalars(tf.keras.callbacks.Callback):
         self._pause = pause
         self._sent = time.monotonic()
         self._writer = writer
-        self._interval = interval
+        self.interval = interval
         self._skipped_videos = skipped_videos
         self._clock = progress.InputClock()
         self._traced = False
@@ -200,7 +212,7 @@ class Scalars(tf.keras.callbacks.Callback):
         if not self._traced:
             self._traced = True
             self._restart_speed()
-        if self.model.step % self._interval == 0:
+        if self.model.step % self.interval == 0:
             self._write()
 
     def on_train_end(self, logs=None):

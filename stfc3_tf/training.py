@@ -125,6 +125,7 @@ def train(
         check_schedule(model.optimizer, steps)
         first_step = resume(keeper, model_dir, identity, workers)
         _log_start(first_step, steps, replicas, source, data)
+        callbacks = []
         if workers.is_chief:
             callbacks = watch(
                 model,
@@ -135,8 +136,9 @@ def train(
                 skipped=stream.skipped,
                 keeper=keeper,
             )
-        else:
-            callbacks = monitor.follow()
+        (interval,) = workers.total([monitor.metering_interval(callbacks)])
+        if not workers.is_chief:
+            callbacks = monitor.follow(interval)
         saving = checkpoints.SaveCheckpoints(keeper, checkpoint_interval, checkpoint_minutes)
         settings = propagation.PropagationSettings()
         if workers.is_chief:

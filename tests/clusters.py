@@ -17,6 +17,7 @@ BINDINGS = (
     'train.batch_size = 8',
     'train.clip_frames = 2',
     'train.checkpoint_interval = 2',
+    'watch.log_interval = 1',
     'train.learner = @HookedLearner',
     'train.encoder = @small_encoder',
     'small_encoder.dtype_policy = %PRECISION',
