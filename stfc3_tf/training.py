@@ -316,6 +316,12 @@ def encoder_of_run(model_dir: str, which: str = 'last') -> tuple[encoders.Encode
     return encoder, 0 if which == 'none' else checkpoints.restore_encoder(encoder, model_dir, which)
 
 
+def learner_of_run(model_dir: str, which: str = 'last') -> tuple[Learner, int]:
+    """The same with the learner around the encoder, whose settings are those of the run."""
+    encoder, step = encoder_of_run(model_dir, which)
+    return gin.get_bindings('train')['learner'](encoder), step
+
+
 def read_config(model_dir: str) -> str:
     """The configuration that a run was started with.
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import errors, training
 from stfc3_tf.reproduction import drawing, parts, plan as plans, results, running
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -29,6 +29,8 @@ train.clip_frames = 2
 resnet18.width = 4
 resnet18.head_widths = (8, 6)
 ViewSampler.view_size = 48
+TAU = 0.06
+Learner.temperature = %TAU
 watch.log_interval = 1
 watch.probe_interval = 3
 watch.picture_interval = 3
@@ -181,6 +183,12 @@ def test_curves_and_pictures_are_drawn(killed_and_run_again):
     for name in ('curves', 'loss_and_quality', 'affinity_48', 'features'):
         picture = tf.io.decode_png((folder / f'out/{name}.png').read_bytes(), channels=3)
         assert min(picture.shape[:2]) > 100 and len(np.unique(picture)) > 10
+
+
+def test_a_run_gives_its_learner_back_with_settings_that_stand_in_macros(killed_and_run_again):
+    folder, *_ = killed_and_run_again
+    learner, step = training.learner_of_run(str(folder / 'out/rows/tiny/seed-0/train'))
+    assert (learner.temperature, step) == (0.06, 3)
 
 
 def test_the_list_tells_how_parts_stand(killed_and_run_again):
@@ -341,6 +349,37 @@ def test_mean_and_spread_over_seeds_by_hand(tmp_path):
     assert '| 25.0 |' in lines['b']
     assert '| 1 of 2 |' in lines['c'] and '| 10.0 |' in lines['c']
     assert 'c, seed 1: scenes: no memory' in text
+
+
+@pytest.mark.parametrize('undefined', ['null', 'NaN'])
+def test_undefined_figures_are_left_out_and_called_so(tmp_path, undefined):
+    table_of(tmp_path, {'a': [0.0, 0.0], 'b': [0.0, 0.5, 0.7]})
+    plan = plans.Plan(
+        {'a.gin': (), 'b.gin': ()}, {'scenes': plans.Benchmark('synthetic', ['J-Mean'])}
+    )
+    found = [
+        python_part(tmp_path, f'{row}{seed}', '', row=row, seed=seed, kind='scenes')
+        for row, seed in (('a', 0), ('a', 1), ('b', 0), ('b', 1), ('b', 2))
+    ]
+    for part in found[:3]:
+        part.result.write_text(f'{{"metrics": {{"J-Mean": {undefined}}}}}')
+    outcomes = {part.name: running.Outcome('finished') for part in found}
+    results.write_table(plan, found, outcomes, tmp_path)
+    text = (tmp_path / 'results.json').read_text()
+    rows = json.loads(text, parse_constant=pytest.fail)['rows']
+    assert rows['a'] == {'seeds': [0, 1], 'figures': {}, 'missing': {'scenes J-Mean': 'undefined'}}
+    np.testing.assert_allclose(rows['b']['figures']['scenes J-Mean']['mean'], 0.6)
+    markdown = (tmp_path / 'results.md').read_text()
+    assert '| undefined |' in markdown and '| 2 of 3 | 60.0 ± 14.1 |' in markdown
+
+
+def test_affinities_of_a_size_at_several_temperatures_have_names_of_their_own():
+    names = drawing.affinity_names([(48, 0.05), (64, 0.05), (64, 0.07)])
+    assert names == {
+        (48, 0.05): 'affinity_48.png',
+        (64, 0.05): 'affinity_64_temperature_0.05.png',
+        (64, 0.07): 'affinity_64_temperature_0.07.png',
+    }
 
 
 def test_a_figure_of_fewer_seeds_than_its_row_says_so(tmp_path):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from absl import flags
-import gin
 import tensorflow as tf
 
 from stfc3_tf import command, pictures, scorecard, training
@@ -27,9 +26,9 @@ _WHICH = flags.DEFINE_enum(
 
 def main(_: Sequence[str]) -> None:
     """Scores and draws."""
-    trained, step = training.encoder_of_run(_MODEL_DIR.value, _WHICH.value)
+    learner, step = training.learner_of_run(_MODEL_DIR.value, _WHICH.value)
+    trained, temperature = learner.encoder, learner.temperature
     untrained, _ = training.encoder_of_run(_MODEL_DIR.value, 'none')
-    temperature = gin.query_parameter('Learner.temperature')
     row, copied = scorecard.score(f'trained, step {step}', trained, temperature)
     before, _ = scorecard.score('the same encoder untrained', untrained, temperature)
     print(scorecard.table([row, copied, before]))

@@ -3,7 +3,7 @@
 curves.csv                 the figures that are watched, of every run at every step
 curves.png                 the same of each row's first seed
 loss_and_quality.png       training loss against propagation quality (figure 1 of the paper)
-affinity_<view size>.png   what the walk sees of related and unrelated frames (figure 3)
+affinity_<view size>.png   (and temperature, where a size has several) what the walk sees of related and unrelated frames (figure 3)
 features.png               three principal components of exported features (figure 7)
 """
 
@@ -107,22 +107,31 @@ class _Walked:
 def _draw_affinities(
     folders: Mapping[str, str], shown: Sequence[np.ndarray], output_dir: pathlib.Path
 ) -> None:
-    """A figure for each size of views, because a shortcut is learnt for one size."""
-    by_size = {}
+    """A figure for each size of views, because a shortcut is learnt for one size, and each temperature."""
+    groups = {}
     for row, folder in folders.items():
-        encoder, _ = training.encoder_of_run(folder)
-        view = (
-            gin.query_parameter('ViewSampler.view_size'),
-            gin.query_parameter('Learner.temperature'),
-        )
-        by_size.setdefault(view, {})[row] = _Walked(encoder)
+        learner, _ = training.learner_of_run(folder)
+        size = gin.get_bindings('train')['view_sampler'].view_size
+        groups.setdefault((size, learner.temperature), {})[row] = _Walked(learner.encoder)
         gin.clear_config()
-    for (size, temperature), models in by_size.items():
+    names = affinity_names(list(groups))
+    for (size, temperature), models in groups.items():
         one, other = (monitor.centre_view(clip, size) for clip in shown[:2])
         figures.affinities(
             models,
             (one[0], one[-1]),
             (one[0], other[0]),
-            str(output_dir / f'affinity_{size}.png'),
+            str(output_dir / names[size, temperature]),
             temperature,
         )
+
+
+def affinity_names(groups: Sequence[tuple[int, float]]) -> dict[tuple[int, float], str]:
+    """File names of view sizes and temperatures; the temperature is named where a size has several."""
+    sizes = [size for size, _ in groups]
+    return {
+        (size, temperature): f'affinity_{size}.png'
+        if sizes.count(size) == 1
+        else f'affinity_{size}_temperature_{temperature:g}.png'
+        for size, temperature in groups
+    }

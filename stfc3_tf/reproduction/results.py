@@ -201,8 +201,11 @@ def _row(
                 found[str(part.seed)] = _value(part, outcomes[part.name], column.figure)
             elif part.name in joined and column.name in joined[part.name].figures:
                 found[str(part.seed)] = joined[part.name].figures[column.name]
-        if found:
-            figures[column.name] = _summary(found)
+        defined = {seed: value for seed, value in found.items() if np.isfinite(value)}
+        if defined:
+            figures[column.name] = _summary(defined)
+        elif found:
+            missing[column.name] = 'undefined'
         elif sources:
             failed = any(outcomes[part.name].state == FAILED for part in sources)
             missing[column.name] = 'failed' if failed else 'not run'
@@ -221,6 +224,7 @@ def _summary(values: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _value(part: Part, outcome: Outcome, figure: str) -> float:
+    """A figure of a finished part, NaN where it is not defined."""
     if part.kind == parts_lib.TRAIN:
         return _training_figures(part.folder, outcome.seconds)[figure]
     metrics = json.loads(part.result.read_text())['metrics']
@@ -228,7 +232,7 @@ def _value(part: Part, outcome: Outcome, figure: str) -> float:
         raise errors.UserError(
             f"{part.kind}/Benchmark.figures: there is no '{figure}', only {', '.join(metrics)}."
         )
-    return metrics[figure]
+    return float('nan') if metrics[figure] is None else metrics[figure]
 
 
 @functools.cache
