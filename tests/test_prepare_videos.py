@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stfc3_tf.clips import shards
+from stfc3_tf.clips import footage as whole_videos, shards, source, video as clips_video
 from stfc3_tf.preparation import segments
 from stfc3_tf.preparation.settings import Settings
 
@@ -232,6 +232,26 @@ def test_of_a_truncated_video_what_is_left_is_used(tmp_path):
     assert shown == list(range(len(shown))) and 30 <= len(shown) <= 50
     assert 'its header says 8' in problem
     assert prepared(whole, frame_rate=0)[1] is None
+
+
+@pytest.mark.parametrize('name', ['late.mkv', 'late.mp4'])
+def test_a_video_whose_times_do_not_begin_at_0_is_whole_unless_it_is_cut(tmp_path, name):
+    path = tmp_path / name
+    times = 5 + np.arange(80) / 10
+    made_videos.write(path, times, made_videos.noisy_picture)
+    (segment,), problem = prepared(path, frame_rate=0)
+    assert problem is None and made_videos.numbers(images(segment)) == list(range(80))
+    clip = clips_video.read_clip(str(path), 0.999, 4, 10.0)
+    assert made_videos.numbers(clip) == [76, 77, 78, 79]
+    assert [frame.time for frame in whole_videos.open_footage(str(path)).frames()] == pytest.approx(
+        times - 5, abs=1e-3
+    )
+    if name.endswith('.mkv'):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        assert 'its header says 8' in prepared(path)[1]
+        with pytest.raises(source.UnreadableVideo, match='its header says 8.00 s'):
+            list(whole_videos.open_footage(str(path)).frames())
 
 
 def test_of_a_garbled_video_what_comes_before_is_used(tmp_path):

@@ -137,7 +137,9 @@ class _File:
         with video.translated_errors(path), video.opened(path) as (container, stream):
             self._tick = float(stream.time_base)
             self.frame_rate = float(stream.average_rate or 24)
-            self._seconds = _stated_seconds(container, stream)
+            # Sound may be longer than the pictures.
+            known = stream.duration is not None or len(container.streams) == 1
+            self._seconds = video.stated_seconds(container, stream) if known else 0.0
             self.stated_count = stream.frames or round(self._seconds * self.frame_rate) or None
         first = next(self._decoded(0), None)
         if first is None:
@@ -211,13 +213,6 @@ class _File:
         time = (frame.pts - self._stamps[0][0]) * self._tick
         image = _of_size(f'{self.name}: frame {number}', video.upright_rgb(frame), self.size)
         return Frame(number, time, image)
-
-
-def _stated_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-    """How long the header says the pictures last, 0 if it does not; sound may be longer."""
-    if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
 
 
 def _stamp(frame: av.VideoFrame) -> tuple[int, int]:

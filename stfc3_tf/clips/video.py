@@ -150,13 +150,19 @@ def _stated_range(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> tuple[float, float]:
     """Times of the first and the last frame according to the header."""
-    tick = stream.time_base
+    first = float((stream.start_time or 0) * stream.time_base)
+    return first, first + stated_seconds(container, stream) - _frame_interval(stream)
+
+
+def stated_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """How long the header says that the stream lasts, or else all of the file; 0 where it says nothing."""
     if stream.duration is not None:
-        duration = float(stream.duration * tick)
-    else:
-        duration = (container.duration or 0) / av.time_base
-    first = float((stream.start_time or 0) * tick)
-    return first, first + duration - _frame_interval(stream)
+        return float(stream.duration * stream.time_base)
+    duration = container.duration or 0
+    if 'matroska' in container.format.name:
+        # It counts from 0, wherever the first frame stands.
+        duration -= max(0, container.start_time or 0)
+    return max(0, duration) / av.time_base
 
 
 def _true_range(
