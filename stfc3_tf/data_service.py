@@ -17,6 +17,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -142,8 +143,9 @@ def views_from_servers(
       should a server change the order.
 
     Raises:
-      errors.UserError: a server does not answer.
+      errors.UserError: an address is none, or nothing answers there.
     """
+    check_reachable(servers)
     parts = []
     for number, server in enumerate(servers):
         service = f'grpc://{server}'
@@ -157,6 +159,28 @@ def views_from_servers(
     in_turn = tf.data.Dataset.range(len(servers)).repeat()
     elements = tf.data.Dataset.choose_from_datasets(parts, in_turn, stop_on_empty_dataset=False)
     return tf.data.Dataset.zip((indices(1, 0), elements)).map(_checked)
+
+
+def check_reachable(servers: Sequence[str], seconds: float = 60.0) -> None:
+    """Waits until all servers take connections; TensorFlow would wait for good, deaf to signals.
+
+    Args:
+      servers: host:port of each.
+      seconds: how long one that is just being started may take.
+
+    Raises:
+      errors.UserError: an address is none, or nothing answers there.
+    """
+    end = time.monotonic() + seconds
+    for server in servers:
+        if not re.fullmatch(r'.+:\d{1,5}', server):
+            raise errors.UserError(f"train.data_servers: '{server}' is not of the form host:port.")
+        while not _answers(server, 5.0):
+            if time.monotonic() > end:
+                raise errors.UserError(
+                    f'Nothing answers at {server} (train.data_servers): is `python -m tools.data_server` running there?'
+                )
+            time.sleep(0.5)
 
 
 @contextlib.contextmanager

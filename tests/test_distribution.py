@@ -345,6 +345,26 @@ def test_the_wrong_name_of_a_reader_is_an_error_not_a_hang(servers):
         next(iter(dataset))
 
 
+def test_a_server_that_is_not_there_is_named_in_bounded_time():
+    (port,) = clusters.free_ports(1)
+    with pytest.raises(errors.UserError, match=f'Nothing answers at localhost:{port} .*tools.data_server'):
+        data_service.check_reachable([f'localhost:{port}'], seconds=1.0)
+    with pytest.raises(errors.UserError, match="'reader0' is not of the form host:port"):
+        data_service.check_reachable(['reader0'])
+
+
+def test_a_server_that_comes_late_is_waited_for():
+    (port,) = clusters.free_ports(1)
+    opened = []
+    late = threading.Timer(
+        1.0, lambda: opened.append(rendezvous.socket.create_server(('127.0.0.1', port)))
+    )
+    late.start()
+    data_service.check_reachable([f'127.0.0.1:{port}'], seconds=30.0)
+    assert len(opened) == 1
+    opened[0].close()
+
+
 WATCH = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
