@@ -85,6 +85,7 @@ def check_output(output_dir: str, footage: footage_lib.Footage) -> None:
     video_writer.check_encoder()
     if not output_dir:
         raise errors.UserError('output_dir is empty: name a folder to write to.')
+    output_dir = output_dir.rstrip('/')
     partial = f'{output_dir}.partial'
     try:
         if tf.io.gfile.exists(output_dir) and not (
@@ -137,6 +138,7 @@ def annotate_video(
       errors.UserError: frame `frame` cannot be read, the annotation does not suit it, or the
         results cannot be written. Nothing is left then.
     """
+    output_dir = output_dir.rstrip('/')
     settings = settings or propagation.PropagationSettings()
     run = _Run(encoder, footage, annotation, frame, settings, short_side)
     try:

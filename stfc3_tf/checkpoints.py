@@ -15,6 +15,7 @@ seed and i alone (see `stfc3_tf.clips.dataset`).
 from __future__ import annotations
 
 import json
+import pathlib
 import shutil
 import time
 from typing import Any
@@ -201,7 +202,7 @@ def check_writable(model_dir: str, needed_bytes: int) -> None:
 
     Args:
       model_dir: the run's folder; made if it does not exist.
-      needed_bytes: what the run is expected to write.
+      needed_bytes: what the run's checkpoints are expected to take, those included that are there.
 
     Raises:
       errors.UserError: the folder cannot be made or written, or its disk has too little room.
@@ -219,11 +220,16 @@ def check_writable(model_dir: str, needed_bytes: int) -> None:
         ) from error
     if '://' not in model_dir:
         free = shutil.disk_usage(model_dir).free
+        needed_bytes -= _bytes_in(_folder(model_dir, ''))
         if free < needed_bytes:
             raise errors.UserError(
                 f'--model_dir={model_dir}: its disk has {free / 1e9:.2f} GB left, and the checkpoints of this run need '
-                f'{needed_bytes / 1e9:.2f} GB. Make room or choose another folder.'
+                f'{needed_bytes / 1e9:.2f} GB more. Make room or choose another folder.'
             )
+
+
+def _bytes_in(folder: str) -> int:
+    return sum(path.stat().st_size for path in pathlib.Path(folder).rglob('*') if path.is_file())
 
 
 def write_config(model_dir: str) -> None:

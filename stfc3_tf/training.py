@@ -278,14 +278,17 @@ def check_batch(batch_size: int, devices: int, parts: int) -> None:
 
 
 def check_schedule(optimizer: tf.keras.optimizers.Optimizer, steps: int) -> None:
-    """Makes sure that the learning rate lasts as long as the run.
+    """Makes sure that the learning rate, if Keras knows its schedule, lasts as long as the run.
 
     Raises:
       errors.UserError: at the last step nothing would be learnt any more.
     """
     rate = checkpoints.configured_rate(optimizer)
     if isinstance(rate, dict):
-        rate = tf.keras.optimizers.schedules.deserialize(rate)(steps - 1)
+        try:
+            rate = tf.keras.optimizers.schedules.deserialize(rate)(steps - 1)
+        except TypeError:  # A schedule of the user's own, which Keras cannot make again.
+            return
     if rate <= 0:
         raise errors.UserError(
             f'The learning rate of step {steps}, the last, is {float(rate):g}: lengthen its schedule '

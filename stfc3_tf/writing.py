@@ -63,6 +63,7 @@ def write_whole(path: str, write: Callable[[str], None], decisive: str | None = 
       errors.UserError: an object store does not answer. A folder of which a part was sent lacks its
         decisive file and `is_unfinished`.
     """
+    path = path.rstrip('/')
     if object_store.is_object_store(path):
         with tempfile.TemporaryDirectory() as folder:
             partial = posixpath.join(folder, posixpath.basename(path))

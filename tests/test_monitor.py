@@ -284,12 +284,21 @@ def watch(model, tmp_path, source, keeper=None, **settings):
         steps=4,
         skipped=clips.SkippedVideos(),
         keeper=keeper,
-        log_interval=2,
-        probe_interval=2,
-        picture_interval=4,
-        probe_videos=3,
-        **settings,
+        **{'log_interval': 2, 'probe_interval': 2, 'picture_interval': 4, 'probe_videos': 3, **settings},
     )
+
+
+@pytest.mark.parametrize('interval', [0, 7])
+def test_those_who_follow_begin_their_meters_anew_when_the_chief_does(tmp_path, interval):
+    source = clips.SyntheticScenes(count=4)
+    shown = watch(toy(), tmp_path, source, log_interval=interval, probe_interval=0, picture_interval=0)
+    assert monitor.metering_interval(shown) == interval
+    for callbacks in (shown, monitor.follow(interval)):
+        model = toy()
+        fit(model, callbacks, steps=3)
+        # At the end of a run, the meters of an interval that is not over are written too.
+        assert float(model.meter.result()) == (0 if interval else 20)
+        assert monitor.metering_interval(callbacks) == interval
 
 
 def test_watch_writes_everything(tmp_path):

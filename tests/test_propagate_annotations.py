@@ -51,6 +51,26 @@ def test_a_black_and_white_mask(tmp_path):
     np.testing.assert_array_equal(found, numbered(1))
 
 
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'LA'])
+def test_black_and_white_in_colour(tmp_path, mode):
+    white = Image.fromarray(numbered(255)).convert(mode)
+    white.save(tmp_path / 'mask.png')
+    found = annotations.read_mask(str(tmp_path / 'mask.png'), SIZE).mask
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, numbered(1))
+
+
+@pytest.mark.parametrize('dtype, name', [(np.uint16, 'mask.png'), (np.int32, 'mask.tif')])
+def test_object_numbers_of_more_bits(tmp_path, dtype, name):
+    Image.fromarray(numbered(1, 2, 7, dtype=dtype)).save(tmp_path / name)
+    found = annotations.read_mask(str(tmp_path / name), SIZE).mask
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, numbered(1, 2, 7))
+    Image.fromarray(numbered(1, 300, dtype=dtype)).save(tmp_path / name)
+    with pytest.raises(errors.UserError, match='holds 0 to 300: object numbers are 0 to 255'):
+        annotations.read_mask(str(tmp_path / name), SIZE)
+
+
 def test_a_mask_in_the_colours_of_davis(tmp_path):
     path = save(tmp_path / 'mask.png', palette.DAVIS[numbered(1, 4)], 'RGB')
     np.testing.assert_array_equal(annotations.read_mask(path, SIZE).mask, numbered(1, 4))

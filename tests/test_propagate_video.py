@@ -104,7 +104,7 @@ def test_a_video_with_points(encoder, tmp_path):
     video = write_folder(tmp_path / 'frames')
     first = np.array([[24.0, 24.0], [100.0, 71.0]])
     annotation = annotations.PointAnnotation(('a, "b"', 'nose'), first + [[32, 0], [-32, 0]])
-    run(encoder, video, annotation, 4, tmp_path / 'out')
+    run(encoder, video, annotation, 4, f'{tmp_path}/out/')
     assert sorted(os.listdir(tmp_path / 'out')) == [
         'overlay.mp4',
         'result.json',

@@ -309,6 +309,27 @@ def test_a_learning_rate_must_last_as_long_as_the_run(precision):
     training.check_schedule(tf.keras.optimizers.SGD(0.5), 10**9)
 
 
+def test_a_schedule_that_keras_does_not_know_is_left_unchecked():
+    class Falling(tf.keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 1.0 / (1.0 + tf.cast(step, tf.float32))
+
+        def get_config(self):
+            return {}
+
+    training.check_schedule(tf.keras.optimizers.SGD(Falling()), 10)
+
+
+def test_room_is_asked_for_what_is_not_there_yet(tmp_path, monkeypatch):
+    (tmp_path / 'checkpoints' / 'last').mkdir(parents=True)
+    (tmp_path / 'checkpoints' / 'last' / 'step-1.data').write_bytes(bytes(600_000))
+    usage = types.SimpleNamespace(free=500_000)
+    monkeypatch.setattr(checkpoints.shutil, 'disk_usage', lambda path: usage)
+    checkpoints.check_writable(str(tmp_path), 1_100_000)
+    with pytest.raises(errors.UserError, match='0.00 GB left'):
+        checkpoints.check_writable(str(tmp_path), 1_100_001)
+
+
 def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path):
     (tmp_path / 'file').write_text('not a folder')
     status, output = run(tmp_path / 'file' / 'run')
