@@ -125,20 +125,17 @@ def train(
         check_schedule(model.optimizer, steps)
         first_step = resume(keeper, model_dir, identity, workers)
         _log_start(first_step, steps, replicas, source, data)
-        callbacks = []
-        if workers.is_chief:
-            callbacks = watch(
-                model,
-                source=source,
-                view_sampler=view_sampler,
-                model_dir=model_dir,
-                steps=steps,
-                skipped=stream.skipped,
-                keeper=keeper,
-            )
-        (interval,) = workers.total([monitor.metering_interval(callbacks)])
-        if not workers.is_chief:
-            callbacks = monitor.follow(interval)
+        callbacks = _watching(
+            watch,
+            workers,
+            model,
+            source=source,
+            view_sampler=view_sampler,
+            model_dir=model_dir,
+            steps=steps,
+            skipped=stream.skipped,
+            keeper=keeper,
+        )
         saving = checkpoints.SaveCheckpoints(keeper, checkpoint_interval, checkpoint_minutes)
         settings = propagation.PropagationSettings()
         if workers.is_chief:
@@ -191,6 +188,18 @@ def resume(
     if workers.is_chief:
         checkpoints.check_same_stream(model_dir, identity, resumed=first_step > 0)
     return first_step
+
+
+def _watching(
+    watch: Callable[..., list[tf.keras.callbacks.Callback]],
+    workers: distribution.Workers,
+    model: Learner,
+    **watched,
+) -> list[tf.keras.callbacks.Callback]:
+    """The chief's callbacks, and those of a worker that keeps in step with it; all must call it together."""
+    callbacks = watch(model, **watched) if workers.is_chief else []
+    (interval,) = workers.total([monitor.metering_interval(callbacks)])
+    return callbacks if workers.is_chief else monitor.follow(int(interval))
 
 
 def _log_start(
