@@ -51,6 +51,20 @@ class Geometry(NamedTuple):
     grid_size: tuple[int, int]
     cell_grid: Any
 
+    @property
+    def margin(self) -> int:
+        """Whole cells that would fit before the first one; 0 but for encoders without padding."""
+        return max(0, int(self.cell_grid.first // self.cell_grid.stride))
+
+    @property
+    def whole_grid_size(self) -> tuple[int, int]:
+        """Size, in cells, of a grid over all of the encoder's input."""
+        if not self.margin:
+            return self.grid_size
+        height, width = self.input_size
+        stride = self.cell_grid.stride
+        return -(-height // stride), -(-width // stride)
+
 
 class Codec(Protocol):
     """Turns a benchmark's labels into soft label maps and back."""

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from stfc3_tf import errors, palette, propagation, tracking
+from stfc3_tf import encoder, errors, palette, propagation, tracking
 from stfc3_tf.benchmarks import codecs, davis, files, runner
 
 FRAMES = 7
@@ -292,6 +292,22 @@ def test_mask_codecs_return_blocks_they_were_given(codec):
     soft = codec.encode(mask, geometry)
     assert soft.shape == (6, 10, 4)
     np.testing.assert_array_equal(codec.decode(soft, geometry), mask)
+
+
+@pytest.mark.parametrize('shrink', ['bilinear', 'nearest'])
+@pytest.mark.parametrize('decide_at', ['label', 'input'])
+def test_masks_stand_on_the_cells_of_an_encoder_without_padding(shrink, decide_at):
+    codec = codecs.MaskCodec(shrink, decide_at=decide_at)
+    padded = tracking.Geometry((480, 640), (240, 320), (30, 40), encoder.CellGrid(0.0, 8))
+    inner = padded._replace(grid_size=(10, 20), cell_grid=encoder.CellGrid(81.0, 8))
+    mask = np.zeros((480, 640), np.uint8)
+    mask[200:260, 220:300], mask[230:290, 330:440] = 1, 2
+    over_all, soft = codec.encode(mask, padded), codec.encode(mask, inner)
+    np.testing.assert_array_equal(soft, over_all[10:20, 10:30])
+    np.testing.assert_array_equal(codec.decode(soft, inner), codec.decode(over_all, padded))
+    # An object at the border of the features goes on beyond it.
+    soft[:, 0] = soft[:, 0, [1, 0, 2]]
+    assert (codec.decode(soft, inner)[200:300, :150] == 1).all()
 
 
 def test_normalising_each_cell_lets_weak_labels_reach_as_far_as_strong_ones():

@@ -10,7 +10,7 @@ from PIL import Image
 import pytest
 import scipy.io
 
-from stfc3_tf import errors, tracking
+from stfc3_tf import encoder, errors, tracking
 from stfc3_tf.benchmarks import badja, codecs, files, jhmdb, runner
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 5
@@ -313,6 +313,18 @@ def test_badja_of_identity_by_hand(tmp_path):
     assert [i for i, v in enumerate(written[1]['visibility']) if v] == [8, 9, 10]
 
 
+def test_badja_leaves_out_what_its_reader_leaves_out(tmp_path):
+    benchmark = make_badja(tmp_path)
+    path = tmp_path / 'joint_annotations/cow.json'
+    entries = json.loads(path.read_text())
+    for entry in entries:
+        for joint in (0, 34):  # the chin among them
+            entry['visibility'][joint], entry['joints'][joint] = True, [100, 100]
+    path.write_text(json.dumps(entries))
+    results = evaluate(benchmark, tmp_path / 'out')
+    assert results['sequences']['cow']['counts'] == {'correct': 2, 'visible': 4, 'placed': 4}
+
+
 def test_badja_names_what_is_missing(tmp_path):
     benchmark = make_badja(tmp_path)
     (tmp_path / 'davis/JPEGImages/480p/cow/00003.jpg').unlink()
@@ -368,6 +380,19 @@ def test_points_come_back(codec, tolerance):
     found = codec.decode(codec.encode(points, geometry), geometry)
     assert np.abs(found[:2] - points[:2]).max() < 2 * tolerance
     assert np.isnan(found[2]).all()
+
+
+@pytest.mark.parametrize('convention', ['crw', 'exact'])
+def test_points_stand_on_the_cells_of_an_encoder_without_padding(convention):
+    codec = codecs.PointCodec(convention)
+    padded = tracking.Geometry((480, 640), (240, 320), (30, 40), encoder.CellGrid(0.0, 8))
+    inner = padded._replace(grid_size=(10, 20), cell_grid=encoder.CellGrid(80.0, 8))
+    points = np.array([[300.0, 200.0], [180.0, 290.0], [20.0, 200.0]])
+    over_all, found = codec.encode(points, padded), codec.encode(points, inner)
+    np.testing.assert_allclose(found, over_all[10:20, 10:30], atol=1e-6)
+    there, here = codec.decode(over_all, padded), codec.decode(found, inner)
+    np.testing.assert_allclose(here[:2], there[:2], atol=1e-6)
+    assert np.isnan(here[2]).all()  # No feature stands there.
 
 
 def test_joint_files_round_trip(tmp_path):

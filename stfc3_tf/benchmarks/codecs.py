@@ -36,10 +36,12 @@ class MaskCodec:
     def encode(self, label: np.ndarray, geometry: Geometry) -> np.ndarray:
         """Returns float32 [rows, columns, 1 + largest object number], channel 0 the background."""
         shrink = labels.mask_to_labels if self.shrink == 'bilinear' else labels.mask_to_hard_labels
-        return shrink(label, range(1, int(label.max()) + 1), geometry.grid_size)
+        whole = shrink(label, range(1, int(label.max()) + 1), geometry.whole_grid_size)
+        return _within(whole, geometry)
 
     def decode(self, soft: np.ndarray, geometry: Geometry) -> np.ndarray:
         """Returns the mask, [label height, label width] of object numbers."""
+        soft = _all_over(soft, geometry)
         size = geometry.label_size if self.decide_at == 'label' else geometry.input_size
         if self.normalise == 'per_label':
             soft = labels.minimum_to_maximum(labels.resize_bilinear(soft, size), (0, 1))
@@ -74,17 +76,18 @@ class PointCodec:
         checks.whole_number('PointCodec.reach', self.reach, least=0)
 
     def encode(self, label: np.ndarray, geometry: Geometry) -> np.ndarray:
-        """Returns float32 [rows, columns, points]; a point outside the image has an empty map."""
+        """Returns float32 [rows, columns, points]; a point outside the image, or far from any cell, has an empty map."""
         if self.convention == 'crw':
             cells = label * _scale(geometry) / geometry.cell_grid.stride
-            return labels.stamp_maps(cells, geometry.grid_size, self.sigma)
+            whole = labels.stamp_maps(cells, geometry.whole_grid_size, self.sigma)
+            return _within(whole, geometry)
         points = (label + 0.5) * _scale(geometry) - 0.5
         return labels.gaussian_maps(points, geometry.grid_size, geometry.cell_grid, self.sigma)
 
     def decode(self, soft: np.ndarray, geometry: Geometry) -> np.ndarray:
         """Returns float64 [points, 2], within the image; NaN where a map is empty."""
         if self.convention == 'crw':
-            found = labels.stamp_peaks(soft, self.top)
+            found = labels.stamp_peaks(soft, self.top) + geometry.margin
             points = found * geometry.cell_grid.stride / _scale(geometry)
         else:
             found = labels.locate(soft, geometry.cell_grid, self.reach)
@@ -92,6 +95,22 @@ class PointCodec:
         last_pixel = np.array(geometry.label_size[::-1]) - 1
         empty = ~soft.any(axis=(0, 1))[:, np.newaxis]
         return np.where(empty, np.nan, np.clip(points, 0, last_pixel))
+
+
+def _within(whole: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """The part of maps over all of the image that feature cells stand on."""
+    rows, columns = geometry.grid_size
+    margin = geometry.margin
+    return whole[margin : margin + rows, margin : margin + columns]
+
+
+def _all_over(maps: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Maps over all of the image: where no feature cell stands, the nearest one's labels."""
+    margins = [
+        (geometry.margin, whole - geometry.margin - inner)
+        for whole, inner in zip(geometry.whole_grid_size, geometry.grid_size)
+    ]
+    return np.pad(maps, [*margins, (0, 0)], mode='edge')
 
 
 def _scale(geometry: Geometry) -> np.ndarray:
