@@ -96,15 +96,15 @@ def read_mask(path: str, size: tuple[int, int]) -> MaskAnnotation:
     Raises:
       errors.UserError: it cannot be read, has another size, marks nothing, or is no mask.
     """
-    image = _image(path)
-    mask = _object_numbers(path, image)
+    grey = _is_grey(path)
+    mask = files.read_index_mask(path)
     if mask.shape != tuple(size):
         raise errors.UserError(
             f'{path} is {mask.shape[1]}x{mask.shape[0]} (width x height), the frames are '
             f'{size[1]}x{size[0]}: give a mask of their size, as they are shown upright.'
         )
     numbers = [int(number) for number in np.unique(mask) if number]
-    if image.mode == 'L' and len(numbers) > _MOST_GREYS:
+    if grey and len(numbers) > _MOST_GREYS:
         raise errors.UserError(
             f'{path} has {len(numbers) + 1} shades of grey, so it is no mask: give object numbers '
             '0, 1, 2, ... or 0 and 255, without smoothing, in a format without loss (PNG).'
@@ -115,7 +115,8 @@ def read_mask(path: str, size: tuple[int, int]) -> MaskAnnotation:
     return MaskAnnotation(np.where(mask == _VOID, numbers == [_VOID], mask).astype(np.uint8))
 
 
-def _image(path: str) -> Image.Image:
+def _is_grey(path: str) -> bool:
+    """Whether an image holds shades of grey, after making sure that it is an image."""
     try:
         image = Image.open(io.BytesIO(_contents(path)))
         image.load()
@@ -123,23 +124,7 @@ def _image(path: str) -> Image.Image:
         raise errors.UserError(
             f'{path} is not a readable image: give a mask as a palette or grey PNG.'
         ) from error
-    return image
-
-
-def _object_numbers(path: str, image: Image.Image) -> np.ndarray:
-    """uint8 [height, width]; besides what benchmarks store, black and white in colour, and grey of 16 bits."""
-    if image.mode.startswith('I'):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > _VOID:
-            raise errors.UserError(
-                f'{path} holds {values.min()} to {values.max()}: object numbers are 0 to {_VOID}.'
-            )
-        return values.astype(np.uint8)
-    if image.mode in ('RGB', 'RGBA', 'LA'):
-        colours = np.asarray(image.convert('RGB'))
-        if np.all((colours == colours[..., :1]) & ((colours == 0) | (colours == _VOID))):
-            return colours[..., 0]
-    return files.read_index_mask(path)
+    return image.mode == 'L' or image.mode.startswith('I')
 
 
 def _contents(path: str) -> bytes:

@@ -70,6 +70,9 @@ class RandomFeatures:
             'seed': seed,
             'padding': padding,
             'weights_sha256': _weights_digest(self._model),
+            # Weights depend neither on the strides nor on the precision.
+            'cell_grid': self._model.cell_grid['stage3']._asdict(),
+            'compute_dtypes': sorted({layer.compute_dtype for layer in self._model.layers}),
         }
         self.cell_grid = self._model.cell_grid['stage3']
         self._apply = tf.function(

@@ -140,6 +140,8 @@ class LoadedEncoder:
         self.cell_grid = CellGrid(**metadata['cell_grid'])
         self._module = module  # Its functions hold its variables only weakly.
         self._signatures = module.signatures
+        # What `export` wrote is of unit length as it is.
+        self._exported = 'weights_sha256' in metadata
 
     def features(self, frames: tf.Tensor) -> tf.Tensor:
         """Features of frames.
@@ -160,7 +162,8 @@ class LoadedEncoder:
                 'features: frames must be uint8 [batch, height, width, 3], not '
                 f'{frames.dtype.name} {frames.shape.as_list()}.'
             )
-        return self._run('features', frames=frames)['features']
+        found = self._run('features', frames=frames)['features']
+        return found if self._exported else tf.math.l2_normalize(found, axis=-1)
 
     def propagate(
         self,

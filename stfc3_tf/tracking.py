@@ -84,7 +84,7 @@ class InputSize:
     Attributes:
       rule: 'native' (as stored), 'short_side' (that side becomes `size`, ratio kept) or 'square'
         (both become `size`, ratio lost: CRW's --cropSize).
-      size: pixels; unused by 'native'.
+      size: pixels; 0 with 'native'.
       long_side_multiple: the long side is rounded down to a multiple of this (DINO: 64).
       interpolation: 'bilinear' (without anti-aliasing, as all reference codes resize) or 'area'.
     """
@@ -98,7 +98,17 @@ class InputSize:
         checks.one_of('InputSize.rule', self.rule, ('native', 'short_side', 'square'))
         if self.rule != 'native':
             checks.whole_number('InputSize.size', self.size)
+        elif self.size:
+            raise errors.UserError(
+                f"InputSize.size = {self.size} has no effect with InputSize.rule = 'native': choose "
+                "'short_side' or 'square', or size 0."
+            )
         checks.whole_number('InputSize.long_side_multiple', self.long_side_multiple)
+        if self.rule == 'square' and self.long_side_multiple != 1:
+            raise errors.UserError(
+                f'InputSize.long_side_multiple = {self.long_side_multiple} has no effect with '
+                "InputSize.rule = 'square': choose another rule, or 1."
+            )
         checks.one_of('InputSize.interpolation', self.interpolation, tuple(_INTERPOLATIONS))
 
     def of(self, height: int, width: int) -> tuple[int, int]:

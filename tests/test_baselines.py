@@ -2,6 +2,7 @@
 
 import urllib.request
 
+import gin
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,6 +48,20 @@ def test_random_features_depend_on_the_seed_alone():
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.01
     assert baselines.RandomFeatures(1).settings() != baselines.RandomFeatures(2).settings()
+
+
+@pytest.mark.parametrize(
+    'binding', ['resnet18.stage_strides = (1, 2, 2, 1)', "resnet18.dtype_policy = 'mixed_bfloat16'"]
+)
+def test_random_features_of_other_arithmetic_are_another_model(binding):
+    plain = baselines.RandomFeatures().settings()
+    with gin.unlock_config():
+        gin.parse_config(binding)
+    try:
+        other = baselines.RandomFeatures().settings()
+    finally:
+        gin.clear_config()
+    assert other['weights_sha256'] == plain['weights_sha256'] and other != plain
 
 
 def test_imagenet_network_from_a_weights_file(tmp_path):

@@ -321,6 +321,25 @@ def test_normalising_each_cell_lets_weak_labels_reach_as_far_as_strong_ones():
         assert np.flatnonzero(mask[0])[0] == first
 
 
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'LA', '1'])
+def test_black_and_white_masks_of_any_kind(tmp_path, mode):
+    mask = square(16, 8, number=255)
+    Image.fromarray(mask).convert(mode).save(tmp_path / 'mask.png')
+    np.testing.assert_array_equal(files.read_index_mask(str(tmp_path / 'mask.png')), mask)
+
+
+@pytest.mark.parametrize(
+    'settings, named',
+    [
+        (dict(size=720), 'InputSize.size = 720 has no effect'),
+        (dict(rule='square', size=320, long_side_multiple=64), 'long_side_multiple = 64 has no effect'),
+    ],
+)
+def test_input_sizes_without_effect_are_refused(settings, named):
+    with pytest.raises(errors.UserError, match=named):
+        tracking.InputSize(**settings)
+
+
 @pytest.mark.parametrize(
     'settings,given,expected',
     [

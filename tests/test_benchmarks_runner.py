@@ -214,6 +214,26 @@ def test_changed_data_run_again_and_only_they(data, tmp_path):
     assert again.frames == FRAMES
 
 
+def test_frames_of_other_names_run_again(data, tmp_path):
+    evaluate(data, tmp_path / 'out', Tracker())
+    for kind, ending in (('JPEGImages', 'jpg'), ('Annotations', 'png')):
+        for number in reversed(range(FRAMES)):
+            folder = data / kind / '480p/two'
+            (folder / f'{number:05d}.{ending}').rename(folder / f'{number + 1:05d}.{ending}')
+    again = Tracker()
+    evaluate(data, tmp_path / 'out', again)
+    assert again.frames == FRAMES
+    assert (tmp_path / f'out/predictions/two/{FRAMES:05d}.png').exists()
+
+
+def test_a_place_that_cannot_be_written_is_named_before_anything_is_tracked(data, tmp_path):
+    (tmp_path / 'out').write_text('a file')
+    tracker = Tracker()
+    with pytest.raises(errors.UserError, match='out.* cannot be written'):
+        evaluate(data, tmp_path / 'out', tracker)
+    assert tracker.frames == 0
+
+
 def test_deleted_predictions_are_made_again(data, tmp_path):
     evaluate(data, tmp_path / 'out', Tracker())
     shutil.rmtree(tmp_path / 'out/predictions/three')

@@ -136,7 +136,7 @@ def test_no_configuration_changes_the_held_out_score():
         'PropagationSettings': propagation.PropagationSettings(
             context=1, radius=2.0, window='square', top_k=1, temperature=1.0, restrict_first=True,
             first_among_preceding=False, repeat_first=False, keep_ties=True),
-        'InputSize': tracking.InputSize('square', 64, 32, 'area'),
+        'InputSize': tracking.InputSize('short_side', 64, 32, 'area'),
         'MaskCodec': codecs.MaskCodec('nearest', 'per_label', 'input'),
         'PointCodec': codecs.PointCodec('crw', 2.0, 1, 0),
         'TrackCodec': tracks.TrackCodec(visible_above=0.9),

@@ -178,6 +178,7 @@ def write_events(folder, *parts, tag='train/loss'):
 
 
 def test_scalars_are_those_written(tmp_path):
+    tmp_path = tmp_path / 'run [lr=1e-4]'  # A name, not a pattern.
     write_events(tmp_path / 'tensorboard', {10: 3.5, 20: 2.25, 30: float('nan')})
     scalars = events.read_scalars(str(tmp_path))
     assert list(scalars) == ['train/loss']
@@ -470,6 +471,15 @@ def test_masks_are_read_by_name_or_by_number(tmp_path):
     labels = benchmark_labels.read_labels(str(tmp_path / 'numbered'), names, (24, 32))
     assert list(labels) == ['00005', '00007']
     np.testing.assert_array_equal(labels['00007'], square(1, 1, 7))
+
+
+def test_masks_by_number_beside_frames_whose_names_begin_at_1(tmp_path):
+    names = ['000001', '000002', '000003']
+    for number in range(3):
+        save_mask(tmp_path / 'masks' / f'{number:06d}.png', square(1, 1, 5 + number))
+    labels = benchmark_labels.read_labels(str(tmp_path / 'masks'), names, (24, 32))
+    assert list(labels) == names
+    np.testing.assert_array_equal(labels['000002'], square(1, 1, 6))
 
 
 def test_255_alone_is_the_object_and_beside_others_void(tmp_path):

@@ -266,6 +266,17 @@ def test_a_model_made_elsewhere_is_asked_for_its_stride(tmp_path, caplog):
         loaded.propagate(*[None] * 4)
 
 
+def test_features_of_a_model_made_elsewhere_are_given_unit_length(tmp_path):
+    save_foreign(
+        tmp_path / 'raw', lambda frames: {'features': tf.cast(frames, tf.float32)[:, ::4, ::4]}
+    )
+    frames = random_frames(1, 8, 8)
+    picked = frames[:, ::4, ::4].astype(np.float64)
+    expected = picked / np.linalg.norm(picked, axis=-1, keepdims=True)
+    found = serving.load(str(tmp_path / 'raw')).features(frames)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def without_margin(frames):
     return {'features': tf.cast(frames, tf.float32)[:, 3:-3:4, 3:-3:4]}
 

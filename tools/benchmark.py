@@ -69,6 +69,7 @@ flags.register_validator(
 
 def main(_: Sequence[str]) -> None:
     """Measures part after part, printing as it goes."""
+    writing.check_file(_OUTPUT.value)
     results = {'machine': f'{platform.machine()}, {platform.platform()}', 'measurements': {}}
     for name, measure, *arguments in (case for part in _WHAT.value for case in _PARTS[part]):
         if measure is preparation.against_decoding:

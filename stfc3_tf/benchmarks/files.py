@@ -121,16 +121,22 @@ def check_size(path: str, found: tuple[int, ...], expected: tuple[int, ...]) -> 
 def read_index_mask(path: str) -> np.ndarray:
     """Returns an annotation as stored numbers, uint8 [height, width].
 
-    Palette images give their indices, grey images their values. Colour images (some copies of
-    DAVIS are) give the index of each colour in the DAVIS palette.
+    Palette images give their indices, grey images (of up to 32 bits) their values. Colour images (some
+    copies of DAVIS are) give the index of each colour in the DAVIS palette, but 0 and 255 if they are black
+    and white.
 
     Raises:
-      errors.UserError: unreadable, or a colour that is not in the palette.
+      errors.UserError: unreadable, a number above 255, or a colour that is not in the palette.
     """
     image = _decoded(path)
     if image.mode in ('P', 'L', '1'):
         return np.asarray(image if image.mode != '1' else image.convert('L'))
-    colours = np.asarray(image.convert('RGB'), np.int64) @ [1 << 16, 1 << 8, 1]
+    if image.mode.startswith('I'):
+        return _small_numbers(path, np.asarray(image))
+    channels = np.asarray(image.convert('RGB'))
+    if np.all((channels == channels[..., :1]) & ((channels == 0) | (channels == 255))):
+        return channels[..., 0]
+    colours = channels.astype(np.int64) @ [1 << 16, 1 << 8, 1]
     known = palette.DAVIS.astype(np.int64) @ [1 << 16, 1 << 8, 1]
     order = np.argsort(known)
     index = order[np.minimum(np.searchsorted(known, colours, sorter=order), len(known) - 1)]
@@ -140,6 +146,14 @@ def read_index_mask(path: str) -> np.ndarray:
             'expected a palette PNG whose indices are object numbers.'
         )
     return index.astype(np.uint8)
+
+
+def _small_numbers(path: str, numbers: np.ndarray) -> np.ndarray:
+    if numbers.min() < 0 or numbers.max() > 255:
+        raise errors.UserError(
+            f'{path} holds {numbers.min()} to {numbers.max()}: object numbers are 0 to 255.'
+        )
+    return numbers.astype(np.uint8)
 
 
 def write_palette_mask(path: str, mask: np.ndarray) -> None:

@@ -170,9 +170,11 @@ def evaluate(
       The contents of results.json.
 
     Raises:
-      errors.UserError: a sequence that does not exist, or data that cannot be used.
+      errors.UserError: a sequence that does not exist, data that cannot be used, or a folder that cannot be written.
     """
     selected, total = _selected(benchmark, only)
+    if tf.io.gfile.exists(output_dir):
+        writing.check_file(posixpath.join(output_dir, 'results.json'))
     settings = plain({'task': benchmark.task, **benchmark.settings(), **tracker.settings()})
     versions = {
         'stfc3_tf': stfc3_tf.__version__,
@@ -221,6 +223,8 @@ def _records(
         )
     logging.info('Checking the data of %d sequences.', len(waiting))
     frames = sum(sequence.check() for sequence in waiting)
+    # Now that nothing speaks against the data, a folder may be made.
+    writing.check_file(posixpath.join(output_dir, 'results.json'))
     # In a log file a bar would be thousands of lines; there a line a sequence tells.
     verbose = 1 if sys.stdout.isatty() else 2
     progress = tf.keras.utils.Progbar(frames, unit_name='frame', verbose=verbose)
@@ -361,7 +365,8 @@ def _fingerprint(
         json.dumps([sequence.name, settings, versions], sort_keys=True).encode()
     )
     for path in sequence.files():
-        digest.update(digest_of(path))
+        # A frame's number may be its file's name.
+        digest.update(posixpath.basename(path).encode() + b'\0' + digest_of(path))
     return digest.hexdigest()
 
 

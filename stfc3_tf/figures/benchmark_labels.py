@@ -30,7 +30,7 @@ def read_labels(path: str, frame_names: Sequence[str], size: tuple[int, int]) ->
     Args:
       path: one of the formats above.
       frame_names: of all frames of the video. Masks and BADJA's joints belong to frames by name,
-        masks named 000000, 000001, ... else by number, the others by number.
+        masks that are not all named as frames are, but 000000, 000001, ..., by number, as do the others.
       size: (height, width) of the frames.
 
     Returns:
@@ -61,18 +61,21 @@ def _checked(where: str, label: np.ndarray, size: tuple[int, int]) -> np.ndarray
 
 
 def _of_folder(path: str, frame_names: Sequence[str]) -> Labels:
-    landmarks = tf.io.gfile.glob(posixpath.join(path, '*.pts'))
+    landmarks = [name for name in tf.io.gfile.listdir(path) if name.endswith('.pts')]
     if landmarks:
-        numbered = {files.stem(file): file for file in landmarks}
+        numbered = {files.stem(name): posixpath.join(path, name) for name in landmarks}
         numbers = {f'{number:06d}': name for number, name in enumerate(frame_names, 1)}
         return {
             name: faces.read_landmarks(numbered[number])
             for number, name in numbers.items()
             if number in numbered
         }
-    known = {f'{number:06d}': name for number, name in enumerate(frame_names)}
-    known.update({name: name for name in frame_names})
     found = {files.stem(file): file for file in files.list_files(path, ('.png',), _FORMATS)}
+    known = {name: name for name in frame_names}
+    if not found.keys() <= known.keys():
+        # By number, all of them: frame 000001 may be the first of its folder, mask 000001 the second.
+        by_number = {f'{number:06d}': name for number, name in enumerate(frame_names)}
+        known = by_number if found.keys() <= by_number.keys() else {**by_number, **known}
     masks = {known[s]: files.read_index_mask(file) for s, file in found.items() if s in known}
     return _without_void(masks)
 

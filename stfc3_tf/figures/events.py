@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+
 import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
@@ -49,8 +51,9 @@ def _event_files(run: str) -> list[str]:
     folders = [tf.io.gfile.join(run, _SUBFOLDER), run]
     try:
         for folder in folders:
-            if found := tf.io.gfile.glob(tf.io.gfile.join(folder, _PATTERN)):
-                return sorted(found)
+            names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+            if found := fnmatch.filter(names, _PATTERN):
+                return [tf.io.gfile.join(folder, name) for name in sorted(found)]
     except tf.errors.OpError as error:
         raise errors.UserError(f'{run}: {error.message}') from error
     raise errors.UserError(
