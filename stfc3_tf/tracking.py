@@ -61,9 +61,11 @@ class Geometry(NamedTuple):
         """Size, in cells, of a grid over all of the encoder's input."""
         if not self.margin:
             return self.grid_size
-        height, width = self.input_size
-        stride = self.cell_grid.stride
-        return -(-height // stride), -(-width // stride)
+        rows, columns = (
+            max(-(-side // self.cell_grid.stride), self.margin + cells)
+            for side, cells in zip(self.input_size, self.grid_size)
+        )
+        return rows, columns
 
 
 class Codec(Protocol):
