@@ -317,7 +317,10 @@ def test_a_schedule_that_keras_does_not_know_is_left_unchecked():
         def get_config(self):
             return {}
 
-    training.check_schedule(tf.keras.optimizers.SGD(Falling()), 10)
+    optimizer = tf.keras.optimizers.SGD(Falling())
+    with pytest.raises(TypeError):
+        tf.keras.optimizers.schedules.deserialize(checkpoints.configured_rate(optimizer))
+    training.check_schedule(optimizer, 10)
 
 
 def test_room_is_asked_for_what_is_not_there_yet(tmp_path, monkeypatch):
