@@ -319,7 +319,7 @@ def test_a_schedule_that_keras_does_not_know_is_left_unchecked():
 
     optimizer = tf.keras.optimizers.SGD(Falling())
     with pytest.raises(TypeError):
-        tf.keras.optimizers.schedules.deserialize(checkpoints.configured_rate(optimizer))
+        tf.keras.optimizers.schedules.deserialize(checkpoints.configured_rate(optimizer))(9)
     training.check_schedule(optimizer, 10)
 
 
