@@ -151,7 +151,7 @@ def _stated_range(
 ) -> tuple[float, float]:
     """Times of the first and the last frame according to the header."""
     first = float((stream.start_time or 0) * stream.time_base)
-    return first, first + stated_seconds(container, stream) - _frame_interval(stream)
+    return first, first + stated_seconds(container, stream) - frame_interval(stream)
 
 
 def stated_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
@@ -175,7 +175,7 @@ def _true_range(
     return float(min(stamps) * stream.time_base), float(max(stamps) * stream.time_base)
 
 
-def _frame_interval(stream: av.VideoStream) -> float:
+def frame_interval(stream: av.VideoStream) -> float:
     """Mean seconds between frames, as stated."""
     return float(1 / stream.average_rate) if stream.average_rate else 1 / 24
 
@@ -187,7 +187,7 @@ def _frames_at(
     times: Sequence[float],
 ) -> np.ndarray:
     """Decodes from where the container stands and keeps the frame nearest to each of the times."""
-    tolerance = 0.51 * _frame_interval(stream)
+    tolerance = 0.51 * frame_interval(stream)
     chosen, previous = [], None
     for frame in _decoded(container, stream, times[0] - _FULL_DECODING_LEAD):
         now = time_of(path, frame)

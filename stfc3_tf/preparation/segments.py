@@ -195,7 +195,7 @@ def frames_of_file(path: str) -> Iterator[Frame]:
     """
     with video.translated_errors(path), video.opened(path) as (container, stream):
         stream.codec_context.thread_count = 1
-        stated, interval = video.stated_seconds(container, stream), _stated_interval(stream)
+        stated, interval = video.stated_seconds(container, stream), video.frame_interval(stream)
         # One for all frames: setting it up takes as long as using it once.
         converter = av.video.reformatter.VideoReformatter()
         first = latest = None
@@ -220,8 +220,3 @@ def _image_of_frame(
     height, width = shrunk_size(frame.height, frame.width, short_side)
     small = converter.reformat(frame, width, height, 'rgb24', interpolation='AREA')
     return np.ascontiguousarray(np.rot90(small.to_ndarray(), round(frame.rotation / 90) % 4))
-
-
-def _stated_interval(stream: av.VideoStream) -> float:
-    """Mean seconds between frames, as stated."""
-    return float(1 / stream.average_rate) if stream.average_rate else 1 / 24
