@@ -1,6 +1,5 @@
 """What a trained encoder is measured against: no motion, colours, random weights, ImageNet."""
 
-import hashlib
 import shutil
 import tempfile
 from typing import Any
@@ -13,6 +12,7 @@ from stfc3_tf import encoder
 from stfc3_tf import errors
 from stfc3_tf import geometry
 from stfc3_tf import object_store
+from stfc3_tf import serving
 
 _STRIDE = 8
 # Each family's own preprocessing is part of the network.
@@ -69,7 +69,7 @@ class RandomFeatures:
             'baseline': 'random',
             'seed': seed,
             'padding': padding,
-            'weights_sha256': _weights_digest(self._model),
+            'weights_sha256': serving.weights_digest(self._model),
             # Weights depend neither on the strides nor on the precision.
             'cell_grid': self._model.cell_grid['stage3']._asdict(),
             'compute_dtypes': sorted({layer.compute_dtype for layer in self._model.layers}),
@@ -126,7 +126,7 @@ class ImageNetFeatures:
                 f"ImageNetFeatures.layer='{layer}': {network} has no such layer."
             )
         self._model = tf.keras.Model(whole.input, whole.get_layer(layer).output)
-        self._settings['weights_sha256'] = _weights_digest(self._model)
+        self._settings['weights_sha256'] = serving.weights_digest(self._model)
         side = 256
         self.cell_grid = geometry.CellGrid(
             0.0, side // self._model.compute_output_shape((1, side, side, 3))[1]
@@ -172,10 +172,3 @@ def _not_loaded(network: str, weights: str, error: Exception) -> errors.UserErro
         f"ImageNetFeatures.weights='{weights}' cannot be loaded into {network} ({error}); "
         'where there is no internet give the path of its ..._notop.h5 file.'
     )
-
-
-def _weights_digest(model: tf.keras.Model) -> str:
-    digest = hashlib.sha256()
-    for array in model.get_weights():
-        digest.update(array.tobytes())
-    return digest.hexdigest()

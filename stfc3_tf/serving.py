@@ -92,7 +92,7 @@ def _description(encoder: Encoder, layer: str, settings: PropagationSettings) ->
         'stride': grid.stride,
         'cell_grid': grid._asdict(),
         'statistics': encoder.statistics._asdict(),
-        'weights_sha256': _weights_digest(encoder),
+        'weights_sha256': weights_digest(encoder),
         # What the signature `propagate` uses of its settings; the caller chooses the context.
         'propagate': {
             name: getattr(settings, name)
@@ -102,9 +102,10 @@ def _description(encoder: Encoder, layer: str, settings: PropagationSettings) ->
     }
 
 
-def _weights_digest(encoder: Encoder) -> str:
+def weights_digest(model: tf.keras.Model) -> str:
+    """The SHA-256 of a model's weights, which tells it from others of its architecture."""
     digest = hashlib.sha256()
-    for weights in encoder.get_weights():
+    for weights in model.get_weights():
         digest.update(weights.tobytes())
     return digest.hexdigest()
 

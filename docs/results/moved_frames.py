@@ -23,7 +23,7 @@ MOVES = {'2 pixels': (1.0, 2), '4 pixels': (1.0, 4), 'x 1.25': (1.25, 0), 'x 0.8
 
 def features(encoder, frame: np.ndarray) -> np.ndarray:
     """float32 [rows, columns, channels] of unit length, of a uint8 [height, width, 3] frame."""
-    return tf.math.l2_normalize(encoder.features(frame[np.newaxis])[0], axis=-1).numpy()
+    return np.asarray(encoder.features(frame[np.newaxis])[0])
 
 
 def moved(frame: np.ndarray, zoom: float, shift: float) -> np.ndarray:
