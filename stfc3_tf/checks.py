@@ -1,6 +1,6 @@
-"""Checks of settings: what means nothing is refused by name before any work is done."""
+"""Checks of settings: an invalid value is refused, with its name, before any work is done."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 import numbers
 from typing import Any
 
@@ -8,24 +8,42 @@ from stfc3_tf import errors
 
 
 def whole_number(setting: str, value: Any, least: int = 1) -> None:
-    """Raises UserError unless `value` is an integer >= `least`."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+    """Raise `UserError` unless a value is an integer of at least `least`.
+
+    Args:
+      setting: its name, for the message.
+      value: what was given.
+      least: the smallest value allowed.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
         raise errors.UserError(f'{setting}={value!r}: give a whole number >= {least}.')
 
 
 def positive_number(setting: str, value: Any) -> None:
-    """Raises UserError unless `value` is a number > 0; infinity is one."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not value > 0:
+    """Raise `UserError` unless a value is a number > 0; infinity is allowed."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
         raise errors.UserError(f'{setting}={value!r}: give a number > 0.')
 
 
+def share(setting: str, value: Any) -> None:
+    """Raise `UserError` unless a value is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
+        raise errors.UserError(f'{setting}={value!r}: give a number from 0 to 1.')
+
+
 def switch(setting: str, value: Any) -> None:
-    """Raises UserError unless `value` is True or False."""
+    """Raise `UserError` unless a value is True or False."""
     if not isinstance(value, bool):
         raise errors.UserError(f'{setting}={value!r}: give True or False.')
 
 
-def one_of(setting: str, value: Any, choices: Sequence[str]) -> None:
-    """Raises UserError unless `value` is one of the choices."""
+def one_of(setting: str, value: Any, choices: Collection[str]) -> None:
+    """Raise `UserError` unless a value is one of the choices.
+
+    Args:
+      setting: its name, for the message.
+      value: what was given.
+      choices: the values allowed.
+    """
     if value not in tuple(choices):
-        raise errors.UserError(f'{setting}={value!r} is none of {", ".join(choices)}.')
+        raise errors.UserError(f'{setting}={value!r}: choose one of {", ".join(choices)}.')

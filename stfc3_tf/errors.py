@@ -1,14 +1,48 @@
-"""The error a user can mend: wrong file, wrong setting, no room left."""
+"""The error that a user can correct, such as a wrong file or setting or a full disk."""
+
+import errno
+import os
+import re
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
-    """Bad input. The message names the file or setting and how to mend it; commands print it alone."""
+    """Bad input. The message names the file or setting and the way out; commands print it alone."""
+
+
+def one_line(error: BaseException, most: int = 300) -> str:
+    """Return the kind of an error and its message on one line of at most `most` characters."""
+    message = without_graph(str(getattr(error, 'message', None) or error))
+    text = ' '.join(f'{type(error).__name__}: {message}'.split())
+    return text if len(text) <= most else f'{text[: most - 3]}...'
+
+
+def without_graph(message: str) -> str:
+    """Return the error message of an operation without the operation and its place in the graph."""
+    message = re.sub(r'\{\{.*?\}\} ?', '', message)
+    if not message.startswith('Graph execution error'):
+        return message
+    lines = message.splitlines()[1:]
+    kept = [line for line in lines if line and not line.startswith((' ', '\t', 'Detected at'))]
+    return ' '.join(kept) or message
+
+
+def is_no_room(error: BaseException) -> bool:
+    """Return whether a write failed because the disk or the user's quota is full.
+
+    The quota may also be of the size of one file: `ulimit -f`, or what the file system allows.
+    """
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    message = str(getattr(error, 'message', ''))
+    return any(os.strerror(number) in message for number in _NO_ROOM)
 
 
 def from_tensorflow(error: Exception) -> Exception:
-    """Brings back a `UserError` that a Python function inside tf.data raised.
+    """Restore a `UserError` that a Python function inside tf.data raised.
 
-    TensorFlow carries such an error as text, `UserError: message` followed by a traceback.
+    TensorFlow passes such an error on as text, `UserError: message` followed by a traceback.
 
     Args:
       error: what TensorFlow raised.

@@ -1,197 +1,144 @@
-"""How fast a run goes: what the input costs, and one line in the terminal."""
+"""The progress line of all commands, drawn by tqdm."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+import shutil
 import sys
-import time
 from typing import Any, TextIO
 
 import tensorflow as tf
+import tqdm
+
+from stfc3_tf import stopping
+
+# Seconds between two states of the line in a terminal, and between two lines elsewhere.
+_TERMINAL_PAUSE, _FILE_PAUSE = 0.5, 30.0
 
 
-class InputClock:
-    """Measures how long `Model.fit` waits for its input.
+class Display:
+    """One line that is kept up to date in a terminal; elsewhere a new line at intervals.
 
-    Keras fetches and computes inside one graph function, where waiting cannot be told from working.
-    `attach` puts in its place a function that fetches first, timed on the host, and then runs the
-    same `train_step` under the same strategy. On an accelerator the figure is honest too as long as
-    the logs of every step are read, as Keras does for any callback that does not ask for tensors:
-    when the wait begins, the device has nothing left to do. One step per execution only, Keras'
-    default.
-
-    Attributes:
-      seconds: waited so far.
+    It shows the work done and to do, the speed and the time left. The time before the first state
+    does not count for the speed: graphs are traced and earlier work is found then.
     """
 
-    def __init__(self):
-        self.seconds = 0.0
-        self._original = None
-
-    def attach(self, model: tf.keras.Model) -> None:
-        """Replaces the model's train function; to be called once `fit` has made it."""
-        self._original = model.train_function
-        step = _step_function(model)
-
-        def train_function(iterator):
-            start = time.perf_counter()
-            batch = next(iterator)
-            self.seconds += time.perf_counter() - start
-            return step(batch)
-
-        model.train_function = train_function
-
-    def detach(self, model: tf.keras.Model) -> None:
-        """Gives the model its own train function back."""
-        model.train_function = self._original
-
-
-def _step_function(model: tf.keras.Model) -> Callable[[Any], Mapping[str, tf.Tensor]]:
-    """One training step on a global batch; returns the logs of the first replica, as Keras does."""
-    strategy = model.distribute_strategy
-    run_step = model.train_step
-    if model.jit_compile:
-        run_step = tf.function(run_step, jit_compile=True)
-
-    def step(batch):
-        logs = strategy.run(run_step, args=(batch,))
-        return {name: strategy.experimental_local_results(value)[0] for name, value in logs.items()}
-
-    return step if model.run_eagerly else tf.function(step)
-
-
-class Line:
-    """One line that is rewritten in a terminal; elsewhere a line each time.
-
-    Attributes:
-      terminal: whether it is shown in one.
-      pause: seconds that should pass before it is written again.
-    """
-
-    def __init__(self, stream: TextIO | None = None, pause: float | None = None):
-        """Chooses where.
+    def __init__(
+        self,
+        task: str,
+        unit: str,
+        total: int | None = None,
+        stream: TextIO | None = None,
+        pause: float | None = None,
+    ):
+        """Prepare the line; nothing is shown yet.
 
         Args:
-          stream: where to; None for standard output.
-          pause: None for half a second in a terminal and 30 seconds elsewhere.
+          task: what is done, the line's first words.
+          unit: what is counted, in the plural.
+          total: how much there is to do; None if that is not known.
+          stream: where to write; None for standard output.
+          pause: seconds between two states; None for half a second in a terminal and 30 seconds
+            elsewhere.
         """
-        self._stream = stream or sys.stdout
-        self.terminal = self._stream.isatty()
-        self.pause = pause if pause is not None else 0.5 if self.terminal else 30.0
+        stream = stream or sys.stdout
+        terminal = stream.isatty()
+        self._bar = tqdm.tqdm(
+            desc=task,
+            unit=f' {unit}',
+            total=total,
+            file=stream if terminal else _Lines(stream),
+            position=0,  # Also while a display that was not finished still exists.
+            mininterval=pause or (_TERMINAL_PAUSE if terminal else _FILE_PAUSE),
+            miniters=1,
+            smoothing=0,  # The mean speed since the first state.
+            delay=1e-9,  # Nothing is shown before the first state.
+            ncols=shutil.get_terminal_size().columns - 1 if terminal else None,
+            bar_format=_format(total),
+        )
+
+    def show(self, count: int, note: str = '') -> None:
+        """Show that `count` of all are done.
+
+        Args:
+          count: from the beginning, with what an earlier run has done.
+          note: further text to show.
+
+        Raises:
+          SystemExit: the command was asked to stop.
+        """
+        stopping.check()
+        bar = self._bar
+        bar.set_postfix_str(note, refresh=False)
+        if not bar.n:
+            bar.initial = bar.n = bar.last_print_n = count
+            bar.start_t = bar.last_print_t = bar._time()
+        bar.update(count - bar.n)
+
+    def finish(self) -> None:
+        """Show the last state and end the line."""
+        bar = self._bar
+        bar.leave = bar.n > 0
+        bar.last_print_t = bar._time() + 1  # tqdm shows no last state before a first one.
+        bar.bar_format = _format(None)
+        bar.close()
+
+
+class _Lines:
+    """A stream for tqdm that writes each state as a line of its own."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
 
     def write(self, text: str) -> None:
-        """Shows a text in place of the one before."""
-        # A terminal's line is padded to wipe out what a longer one left behind.
-        self._stream.write(f'\r{text:<100}' if self.terminal else f'{text}\n')
+        """Write a state; what only moves the cursor is left out."""
+        if state := text.strip('\r\n '):
+            self._stream.write(f'{state}\n')
+
+    def flush(self) -> None:
+        """Flush the stream."""
         self._stream.flush()
 
-    def leave(self) -> None:
-        """Leaves what was written last standing."""
-        if self.terminal:
-            self._stream.write('\n')
+
+def _format(total: int | None) -> str:
+    if total is None:
+        return '{desc}: {n:,}{unit}{postfix}  {rate_noinv_fmt}'
+    return '{desc}: {n:,} of {total:,}{unit}{postfix}  {rate_noinv_fmt}  {remaining} left'
 
 
-class Progress(tf.keras.callbacks.Callback):
-    """Keeps one line in a terminal up to date; elsewhere prints a line now and then."""
+class TrainingProgress(tf.keras.callbacks.Callback):
+    """Shows the progress of a training run with its loss and cycle accuracy."""
 
-    def __init__(self, steps: int, stream: TextIO | None = None,
-                 seconds: float | None = None):
-        """Sets the goal.
+    def __init__(self, steps: int):
+        """Prepare the display.
 
         Args:
           steps: updates of the whole run.
-          stream: where to; None for standard output.
-          seconds: between lines; None for half a second in a terminal and 30 seconds elsewhere.
         """
         super().__init__()
-        self._steps = steps
-        self._line = Line(stream, seconds)
-        self._start = None
+        self._display = Display('training', 'steps', steps)
+        self._logs: Mapping[str, Any] = {}
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Prints once the interval is over."""
-        now = time.perf_counter()
-        self._logs = logs
-        if self._start is None:
-            # The first step traces the graph; counting from its end keeps it out of the estimate.
-            self._start = now, self.model.step, self.model.clips_seen
-        elif now - self._shown < self._line.pause:
-            return
-        self._shown = now
-        self._line.write(self.line(now, logs))
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Show the step, the loss and the cycle accuracy."""
+        self._logs = logs or {}
+        self._display.show(self.model.step, self._note())
 
-    def on_train_end(self, logs=None):
-        """Prints the last line, and leaves it standing."""
-        if self._start is not None:
-            self._line.write(self.line(time.perf_counter(), self._logs))
-            self._line.leave()
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Show the last step and end the line."""
+        self._display.finish()
 
-    def line(self, now: float, logs: Mapping[str, float]) -> str:
-        """Says how far the run is, how it does and when it will end."""
-        start, first_step, first_clip = self._start
-        step = self.model.step
-        text = f'step {step:,} of {self._steps:,}  loss {logs["loss"]:.4f}'
-        if 'cycle_accuracy' in logs:
-            text += f'  cycle accuracy {logs["cycle_accuracy"]:.3f}'
-        if step > first_step:
-            elapsed = now - start
-            clips = self.model.clips_seen - first_clip
-            left = elapsed / (step - first_step) * (self._steps - step)
-            text += f'  {clips / elapsed:.1f} clips/s  {duration(left)} left'
-        return text
-
-
-class FrameCounter:
-    """Keeps a line up to date that says how many frames of a video are done, how fast, how long yet.
-
-    In a terminal the line is rewritten twice a second; elsewhere there is one every 30 seconds.
-    """
-
-    def __init__(self, task: str, expected: int | None, stream: TextIO | None = None):
-        """Sets the goal.
-
-        Args:
-          task: what is done to the frames, the line's first word.
-          expected: how many frames there are, about; None if that is not known.
-          stream: where to; None for standard output.
-        """
-        self._task = task
-        self._expected = expected
-        self._line = Line(stream)
-        self._count = 0
-
-    def show(self, count: int) -> None:
-        """So many frames are done."""
-        now = time.perf_counter()
-        first, self._count = not self._count, count
-        if first:
-            # Graphs are traced for the first frame; counting from its end keeps that out.
-            self._start = self._shown = now
-        elif now - self._shown >= self._line.pause:
-            self._shown = now
-            self._line.write(self.line(now))
-
-    def finish(self) -> None:
-        """Prints the last line, and leaves it standing."""
-        if self._count:
-            self._expected = None
-            self._line.write(self.line(time.perf_counter()))
-            self._line.leave()
-
-    def line(self, now: float) -> str:
-        """Says how far the work is."""
-        text = f'{self._task}: {self._count:,} '
-        text += f'of about {self._expected:,} frames' if self._expected else 'frames'
-        if self._count > 1:
-            rate = (self._count - 1) / (now - self._start)
-            text += f'  {rate:.1f} frames/s'
-            if self._expected:
-                text += f'  {duration(max(0, self._expected - self._count) / rate)} left'
-        return text
+    def _note(self) -> str:
+        shown = {'loss': '{:.4f}', 'cycle_accuracy': '{:.3f}'}
+        return ', '.join(
+            f'{name.replace("_", " ")} {form.format(self._logs[name])}'
+            for name, form in shown.items()
+            if name in self._logs
+        )
 
 
 def duration(seconds: float) -> str:
-    """Writes a duration as people say it: 45 s, 12 min, 3 h 20 min, 2 d 5 h."""
+    """Return a duration as people write it: 45 s, 12 min, 3 h 20 min, 2 d 5 h."""
     minutes = round(seconds / 60)
     if seconds < 59.5:
         return f'{seconds:.0f} s'

@@ -1,20 +1,21 @@
-"""Makes TFRecord shards of JPEG frames of many videos, for training.
+"""Make TFRecord shards of JPEG frames of many videos, for training.
 
     python -m tools.prepare_clips --input=VIDEOS --output=SHARDS
 
 Run the same command again to continue after an interruption: finished shards are kept. Besides the
-shards, SHARDS holds index.json (counts, durations, settings, checksums, what was skipped and why),
-videos.csv (the same by video) and SHA256SUMS.
+shards, SHARDS contains index.json (counts, durations, settings, checksums, what was skipped and
+why), videos.csv (the same per video) and SHA256SUMS.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+import os
 
 from absl import flags
 
-from stfc3_tf import command
+from stfc3_tf import processes
+from stfc3_tf.commands import command
 from stfc3_tf.preparation import index, run, settings
 
 _DEFAULT = settings.Settings()
@@ -22,26 +23,28 @@ _DEFAULT = settings.Settings()
 _INPUT = flags.DEFINE_multi_string(
     'input',
     [],
-    'Videos: a folder (searched with all folders in it), a glob, or a CSV list with a column `path` '
-    '(relative to the list). Where there are no video files, folders of pictures are the videos. '
-    'May be repeated.',
+    'Videos: a folder (searched with all its subfolders), a glob, or a CSV list with a column '
+    '`path` (relative to the list). Where there are no video files, folders of pictures are the '
+    'videos. May be repeated.',
 )
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder of the shards.', required=True)
 _SHORT_SIDE = flags.DEFINE_integer(
     'short_side',
     _DEFAULT.short_side,
-    'Pixels of the shorter side of the stored frames; smaller videos stay as they are, at 0 all.',
+    'Pixels of the shorter side of the stored frames. Smaller videos keep their size; 0: all do.',
 )
 _FRAME_RATE = flags.DEFINE_float(
     'frame_rate',
     _DEFAULT.frame_rate,
-    'Frames a second, taken by time stamp; slower videos keep their frames. 0 keeps every frame.',
+    'Frames per second, chosen by time. Slower videos keep their frames; 0: all videos do.',
 )
-_QUALITY = flags.DEFINE_integer('quality', _DEFAULT.quality, 'Of the JPEG frames, 1 to 100.')
+_QUALITY = flags.DEFINE_integer(
+    'quality', _DEFAULT.quality, 'Quality of the JPEG frames, 1 to 100.'
+)
 _SEGMENT_SECONDS = flags.DEFINE_float(
     'segment_seconds',
     _DEFAULT.segment_seconds,
-    'A longer video is cut into records no longer than this.',
+    'Longer videos are cut into records of at most this length.',
 )
 _SHARD_MEGABYTES = flags.DEFINE_float(
     'shard_megabytes',
@@ -51,15 +54,17 @@ _SHARD_MEGABYTES = flags.DEFINE_float(
 _VIDEOS_PER_TASK = flags.DEFINE_integer(
     'videos_per_task',
     _DEFAULT.videos_per_task,
-    'Videos that are done, or after an interruption done again, as a whole; a shard never holds '
-    'more. 0: a sixteenth of them all, 64 at most.',
+    'Videos per task. A task is done, or repeated after an interruption, as a whole; its videos '
+    'share shards. 0: a sixteenth of all videos, at most 64.',
 )
-_SEED = flags.DEFINE_integer('seed', _DEFAULT.seed, 'Of the order in which videos are mixed.')
+_SEED = flags.DEFINE_integer('seed', _DEFAULT.seed, 'Seed of the order in which videos are mixed.')
 _FRAME_FOLDER_RATE = flags.DEFINE_float(
-    'frame_folder_rate', _DEFAULT.frame_folder_rate, 'Pictures a second of folders of pictures.'
+    'frame_folder_rate',
+    _DEFAULT.frame_folder_rate,
+    'Pictures per second of folders of pictures, and frames per second of streams without times.',
 )
 _WORKERS = flags.DEFINE_integer(
-    'workers', None, 'Processes of this machine; one a core by default.', lower_bound=1
+    'workers', None, 'Processes of this machine; by default one per core.', lower_bound=1
 )
 _RUNNER = flags.DEFINE_string(
     'runner',
@@ -69,18 +74,20 @@ _RUNNER = flags.DEFINE_string(
     'same.',
 )
 _PIPELINE_OPTIONS = flags.DEFINE_multi_string(
-    'pipeline_options', [], "For Beam's runner, one of its options, e.g. '--region=us-east1'."
+    'pipeline_options', [], "An option of Beam's runner, for example '--region=us-east1'."
 )
 _VERIFY = flags.DEFINE_boolean(
-    'verify', False, 'Make nothing; compare the shards in --output with the checksums of the index.'
+    'verify',
+    False,
+    'Write nothing; compare the shards in --output with the checksums of the index.',
 )
 
 
 def main(_: Sequence[str]) -> int | None:
-    """Prepares, or verifies."""
-    # Before any worker starts: each would say on standard error that it found no GPU.
+    """Prepare shards, or verify them."""
+    # Before any worker starts: each would report on standard error that it found no GPU.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-    workers = _WORKERS.value or _cores()
+    workers = _WORKERS.value or processes.cores()
     if _VERIFY.value:
         return _verify(workers)
     wanted = settings.Settings(
@@ -93,7 +100,6 @@ def main(_: Sequence[str]) -> int | None:
         seed=_SEED.value,
         frame_folder_rate=_FRAME_FOLDER_RATE.value,
     )
-    line = run.Line()
     contents = run.prepare(
         _INPUT.value,
         _OUTPUT.value,
@@ -101,15 +107,9 @@ def main(_: Sequence[str]) -> int | None:
         workers=workers,
         runner=_RUNNER.value,
         pipeline_options=_PIPELINE_OPTIONS.value,
-        show=line,
     )
-    line.close()
     print(run.summary(contents))
-
-
-def _cores() -> int:
-    """Those this process may use, where the system says so."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return 0
 
 
 def _verify(workers: int) -> int:
@@ -117,7 +117,7 @@ def _verify(workers: int) -> int:
     print(*problems, sep='\n', end='\n' if problems else '')
     print(f'{shards - len(problems)} of {shards} shards are as they were written.')
     if problems:
-        print('Run the command that made them again: it makes these anew and keeps the others.')
+        print('Run the command that made them again: it replaces these and keeps the others.')
     return 1 if problems else 0
 
 

@@ -1,8 +1,10 @@
-"""Carries masks or points, marked in one frame, through a whole video.
+"""Propagate masks or points, marked in one or more frames, through a whole video.
 
     python -m tools.propagate --saved_model=MODEL --video=clip.mp4 --mask=mask.png --output_dir=OUT
 
-or, for points, --points=points.json instead of --mask=mask.png.
+or, for points, --points=points.json instead of --mask=mask.png; for several labelled frames,
+--mask=0:first.png --mask=40:later.png; for many videos, --videos=FOLDER. With --server=http://HOST:8501
+instead of --saved_model the features are computed by TensorFlow Serving (docs/serving.md).
 
 Writes masks (OUT/masks, palette PNG, with OUT/confidence.csv) or tracks (OUT/tracks.csv and
 OUT/tracks.json), OUT/overlay.mp4, which browsers play, and OUT/result.json. Exit status 0: all
@@ -10,47 +12,117 @@ frames have labels. If the video cannot be read to its end, the frames before ha
 is 1.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 import signal
 import sys
-from collections.abc import Sequence
 
 from absl import flags
 
-from stfc3_tf import annotate, annotate_video, annotations, checks, command, errors, propagation
-from stfc3_tf.benchmarks import models
-from stfc3_tf.clips import footage
+from stfc3_tf import errors, stopping, wording
+from stfc3_tf.annotation import many_videos, outputs, preview, request, video_job, video_list
+from stfc3_tf.annotation import propagate as annotate
+from stfc3_tf.commands import command, configuration
+from stfc3_tf.formats import writing as formats
+from stfc3_tf.propagation import propagator
+from stfc3_tf.serving import client, loading, shipped
+from stfc3_tf.serving.encoder import LoadedEncoder
 
 _SAVED_MODEL = flags.DEFINE_string(
     'saved_model',
     None,
-    'SavedModel with the signature `features` (training, tools.export, tools.import_torch).',
-    required=True,
+    'Encoder: a folder that training, tools.export or tools.import_torch wrote, a file that ends '
+    f'in .onnx or .tflite, or the name of an encoder that comes with the package. By default '
+    f'{shipped.DEFAULT}, where it is there.',
 )
-_VIDEO = flags.DEFINE_string('video', None, 'Video file, or folder of pictures.', required=True)
-_MASK = flags.DEFINE_string(
+_SERVER = flags.DEFINE_string(
+    'server',
+    None,
+    'Instead of --saved_model, a server of the encoder: http://HOST:8501 (REST) or '
+    'grpc://HOST:8500 (gRPC).',
+)
+_MODEL = flags.DEFINE_string('model', 'stfc3', 'With --server, the name of the model there.')
+_VERSION = flags.DEFINE_integer(
+    'version', None, 'With --server, the version of the model; by default the newest.'
+)
+_TIMEOUT = flags.DEFINE_float(
+    'timeout', 60.0, 'With --server, the seconds that a request may take.', lower_bound=0.1
+)
+_VIDEO = flags.DEFINE_string('video', None, 'Video file, or folder of pictures.')
+_VIDEOS = flags.DEFINE_string(
+    'videos',
+    None,
+    'Instead of --video, many videos: a folder, a glob, or a table (.csv) with the columns video '
+    'and labels, and perhaps frame.',
+)
+_LABELS = flags.DEFINE_string(
+    'labels',
+    None,
+    'With --videos, the folder of their labels: for clip.mp4 a mask clip.png, a folder clip of '
+    'masks, or points clip.json or clip.csv. By default they are beside the videos.',
+)
+_MASK = flags.DEFINE_multi_string(
     'mask',
-    None,
-    'Mask of the labelled frame, of its size: palette or grey PNG of object numbers (255: void), '
-    'or black and white.',
+    [],
+    'Mask of the frame --frame, of its size: one colour per object on black or on a transparent '
+    'ground, black and white, or a palette or grey PNG of object numbers (255: void). For several '
+    'frames --mask=0:first.png --mask=40:later.png, or a folder of masks with the numbers of their '
+    'frames in their names.',
 )
-_POINTS = flags.DEFINE_string(
+_OBJECTS = flags.DEFINE_multi_string(
+    'objects',
+    [],
+    '--objects=40:2,3 says that the mask of frame 40 is about objects 2 and 3 alone: the others go '
+    'on. Without it, an object that a mask does not show is not there from that frame on.',
+)
+_POINTS = flags.DEFINE_multi_string(
     'points',
-    None,
-    'Instead of --mask, points of the labelled frame: JSON {"points": [{"name": "nose", '
+    [],
+    'Instead of --mask, points of the frame --frame: JSON {"points": [{"name": "nose", '
     '"x": 310.5, "y": 120}, ...]} or {"nose": [310.5, 120], ...}, or CSV with the columns '
-    'name,x,y. Pixels; the centre of the first pixel is (0, 0).',
+    'name,x,y. Pixels; the centre of the first pixel is (0, 0). A field or column "frame" says '
+    'which frame a point belongs to; points that a later frame does not name go on.',
 )
-_FRAME = flags.DEFINE_integer('frame', 0, 'Number of the labelled frame; the first is 0.')
+_FRAME = flags.DEFINE_integer(
+    'frame',
+    None,
+    'Number of the labelled frame, where the labels do not say it; by default the first. Frames of '
+    'a video are numbered from 0, pictures as in their names.',
+)
+_START = flags.DEFINE_integer('start', None, 'Number of the first frame that gets labels.')
+_END = flags.DEFINE_integer('end', None, 'Number of the last frame that gets labels.')
+_EVERY = flags.DEFINE_integer('every', 1, '2 for every second frame, and so on.')
 _OUTPUT_DIR = flags.DEFINE_string(
     'output_dir', None, 'Where results go: a folder that is empty or not there yet.', required=True
+)
+_PREVIEW = flags.DEFINE_string(
+    'preview',
+    None,
+    'Picture (.png, .jpg) of the labelled frames as they were understood, written before the run.',
+)
+_FORMATS = flags.DEFINE_list(
+    'formats',
+    [],
+    f'Also write the labels in formats of other tools: {", ".join(formats.NAMES)}; several with '
+    'commas between them. deeplabcut and tapvid are for points.',
+)
+_VISIBLE_ABOVE = flags.DEFINE_float(
+    'visible_above',
+    outputs.Options().visible_above,
+    'A point with at least this confidence, 0 to 1, counts as visible.',
 )
 _SHORT_SIDE = flags.DEFINE_integer(
     'short_side',
     None,
     'Pixels of the short side at which frames are shown to the encoder: more is finer and slower. '
-    "By default the video's own, but at most 480. Results have the size of the video.",
+    "By default the video's own, but from 240 to 480. Results have the size of the video.",
 )
-_FRAME_RATE = flags.DEFINE_float('frame_rate', 24.0, 'Pictures per second of a folder of pictures.')
+_FRAME_RATE = flags.DEFINE_float(
+    'frame_rate',
+    24.0,
+    'Frames per second of a folder of pictures, or of a video without times such as a raw stream.',
+)
 _GIN_BINDINGS = flags.DEFINE_multi_string(
     'gin_bindings',
     [],
@@ -58,49 +130,119 @@ _GIN_BINDINGS = flags.DEFINE_multi_string(
     'may move from one frame to the next).',
 )
 
-
-def read_annotation(size: tuple[int, int]) -> annotate_video.Annotation:
-    """Returns what --mask or --points marks in a frame of size (height, width)."""
-    if (_MASK.value is None) == (_POINTS.value is None):
-        raise errors.UserError('Give either --mask or --points.')
-    if _MASK.value is not None:
-        return annotations.read_mask(_MASK.value, size)
-    return annotations.read_points(_POINTS.value, size)
+_MOST_LINES = 20
 
 
-def propagate() -> None:
-    """Checks everything that can be checked, loads the model, and runs."""
-    checks.whole_number('--frame', _FRAME.value, least=0)
-    command.parse_gin([], _GIN_BINDINGS.value)
-    settings = propagation.PropagationSettings()
-    command.check_bindings_used(_GIN_BINDINGS.value)
-    video = footage.open_footage(_VIDEO.value, _FRAME_RATE.value)
-    annotation = read_annotation(video.size)
+def print_lines(heading: str, lines: Sequence[str]) -> None:
+    """Print a heading and the first lines below it."""
+    left = len(lines) - _MOST_LINES
+    rest = [f'... and {left} more'] if left > 0 else []
+    print(heading, *lines[:_MOST_LINES], *rest, sep='\n  ', flush=True)
+
+
+def load_encoder() -> LoadedEncoder:
+    """Return the encoder that --saved_model or --server names."""
+    if _SERVER.value is not None:
+        if _SAVED_MODEL.value is not None:
+            raise errors.UserError('Give either --saved_model or --server.')
+        return client.connect(_SERVER.value, _MODEL.value, _VERSION.value, _TIMEOUT.value)
+    if _SAVED_MODEL.value is None and shipped.DEFAULT not in shipped.names():
+        raise errors.UserError('Give --saved_model or --server.')
+    return loading.load(_SAVED_MODEL.value or shipped.DEFAULT)
+
+
+def propagate() -> int:
+    """Check everything that can be checked, load the model, and run; return the status."""
+    configuration.parse_gin([], _GIN_BINDINGS.value)
+    settings = propagator.PropagationSettings()
+    configuration.check_bindings_used(_GIN_BINDINGS.value)
+    if (_VIDEO.value is None) == (_VIDEOS.value is None):
+        raise errors.UserError('Give either --video or --videos.')
+    asked = request.Request(
+        _VIDEO.value or '',
+        _MASK.value,
+        _POINTS.value,
+        _OBJECTS.value,
+        _FRAME.value,
+        _START.value,
+        _END.value,
+        _EVERY.value,
+        _FRAME_RATE.value,
+    )
+    options = outputs.Options(tuple(_FORMATS.value), _VISIBLE_ABOVE.value)
+    formats.check(options.formats, masks=bool(asked.masks), points=bool(asked.points))
+    if _VIDEOS.value is not None:
+        return propagate_many(_VIDEOS.value, asked, settings, options)
+    if _LABELS.value is not None:
+        raise errors.UserError('--labels belongs to --videos; use --mask or --points.')
+    propagate_one(asked, settings, options)
+    return 0
+
+
+def propagate_one(
+    asked: request.Request, settings: propagator.PropagationSettings, options: outputs.Options
+) -> None:
+    """Run one video; raise UserError where it could not be read whole."""
+    if _PREVIEW.value is not None:
+        preview.check(_PREVIEW.value)
+    video, annotation = asked.opened()
+    print_lines(f'{", ".join((*asked.masks, *asked.points))}:', annotation.description())
     annotate.input_size(video.size, _SHORT_SIDE.value)
     output_dir = _OUTPUT_DIR.value.rstrip('/')
-    annotate_video.check_output(output_dir, video)
-    encoder = models.SavedEncoder(_SAVED_MODEL.value)
-    result = annotate_video.annotate_video(
-        encoder, video, annotation, _FRAME.value, output_dir, settings, _SHORT_SIDE.value
+    video_job.check_output(output_dir, video)
+    if _PREVIEW.value is not None:
+        preview.write(_PREVIEW.value, video, annotation)
+        print(f'Wrote {_PREVIEW.value}: the labels as they were understood', flush=True)
+    encoder = load_encoder()
+    result = video_job.annotate_video(
+        encoder, video, annotation, output_dir, settings, _SHORT_SIDE.value, options
     )
     frames = f'frames {result.first_frame} to {result.last_frame}'
     if result.stopped_by:
         raise errors.UserError(
-            f'{_VIDEO.value} could not be read whole ({result.stopped_by}). {output_dir} holds '
-            f'{frames}.'
+            f'{asked.video} could not be read to its end ({result.stopped_by}). '
+            f'{output_dir} holds {frames}.'
         )
     print(f'Wrote {output_dir}: {frames}, and overlay.mp4')
 
 
+def propagate_many(
+    videos: str,
+    asked: request.Request,
+    settings: propagator.PropagationSettings,
+    options: outputs.Options,
+) -> int:
+    """Run many videos; return 1 if any could not be run, or not be read whole."""
+    if asked.masks or asked.points or asked.objects or _PREVIEW.value:
+        raise errors.UserError(
+            '--mask, --points, --objects and --preview belong to --video; use --labels.'
+        )
+    requests = video_list.requests(videos, _LABELS.value, asked)
+    outcomes = many_videos.run(
+        load_encoder(),
+        requests,
+        _OUTPUT_DIR.value.rstrip('/'),
+        settings,
+        _SHORT_SIDE.value,
+        options,
+    )
+    wrong = [outcome for outcome in outcomes if outcome.status != many_videos.DONE]
+    print(f'{len(outcomes) - len(wrong)} of {wording.counted(len(outcomes), "video")} done.')
+    if not wrong:
+        return 0
+    print_lines('Not done:', [f'{each.video}: {each.message}' for each in wrong])
+    return 1
+
+
 def main(_: Sequence[str]) -> int:
-    """Runs; interrupted, it leaves nothing and says so."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """Run; when interrupted, leave nothing and print so."""
+    stopping.exit_on(signal.SIGTERM, signal.SIGINT)
     try:
-        propagate()
-    except KeyboardInterrupt:
-        print('interrupted: nothing was kept', file=sys.stderr)
-        return 130
-    return 0
+        return propagate()
+    except SystemExit:
+        kept = 'finished videos were kept' if _VIDEOS.value else 'nothing was kept'
+        print(f'interrupted: {kept}', file=sys.stderr)
+        raise
 
 
 if __name__ == '__main__':

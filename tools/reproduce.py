@@ -1,11 +1,11 @@
-"""Trains and evaluates every row of a plan, and writes one table and the curves.
+"""Train and evaluate every row of a plan; write one table and the training curves.
 
     python -m tools.reproduce --data=CLIPS --benchmarks_dir=BENCHMARKS --output_dir=OUT
 
-Every part is a command of its own (python -m stfc3_tf.train, python -m tools.evaluate) with its own
-log in OUT/rows. What is finished stays finished: run the same command again after an interruption.
-A part that fails does not stop the others, and the program then ends with status 1. --list shows
-what there is to do. Machines can share the rows, by --only; --join makes one table of theirs.
+Every training and every evaluation is a process of its own, with its own log in OUT/rows. Finished
+parts are kept: run the same command again after an interruption. A part that fails does not stop
+the others; the program then ends with status 1. --list shows what is left to do. Several machines
+can share the rows with --only; --join makes one table of their results.
 """
 
 from __future__ import annotations
@@ -16,47 +16,53 @@ import pathlib
 
 from absl import flags
 
-from stfc3_tf import command, errors, progress
-from stfc3_tf.reproduction import drawing, parts, plan as plans, results, running
+from stfc3_tf import errors, progress, wording
+from stfc3_tf.commands import command, gin_files
+from stfc3_tf.reproduction import drawing, parts, results, running
+from stfc3_tf.reproduction import plan as plans
 
-_ROOT = pathlib.Path(__file__).parent.parent
-
-_PLAN = flags.DEFINE_string('plan', str(_ROOT / 'gin/small/reproduce.gin'), 'Gin file: what to do.')
+_PLAN = flags.DEFINE_string(
+    'plan',
+    str(gin_files.FOLDER / 'small/reproduce.gin'),
+    'Gin file with rows, seeds and benchmarks.',
+)
 _DATA = flags.DEFINE_string(
-    'data', None, 'Videos to train on, as stfc3_tf.train takes them; built-in scenes without it.'
+    'data', None, 'Videos to train on, as for stfc3_tf.train; by default built-in scenes.'
 )
 _BENCHMARKS_DIR = flags.DEFINE_string(
-    'benchmarks_dir', '.', 'Folder of the data sets to evaluate on; the plan names its folders.'
+    'benchmarks_dir',
+    '.',
+    'Folder of the data sets to evaluate on; the plan names the folders in it.',
 )
 _OUTPUT_DIR = flags.DEFINE_string(
     'output_dir', None, 'Folder on this machine for everything that is written.', required=True
 )
-_ONLY = flags.DEFINE_list('only', [], 'Run only these rows, by name; all by default.')
+_ONLY = flags.DEFINE_list('only', [], 'Only these rows, by name; all by default.')
 _BENCHMARKS = flags.DEFINE_list(
-    'benchmarks', [], "Evaluate only on these of the plan's benchmarks, by name; on all by default."
+    'benchmarks', [], "Only these of the plan's benchmarks, by name; all by default."
 )
 _SAVED_MODELS = flags.DEFINE_multi_string(
-    'saved_model', [], 'A further row, ROW=SAVED_MODEL: an encoder that was trained elsewhere.'
+    'saved_model', [], 'ROW=SAVED_MODEL: a further row, with an encoder that was trained elsewhere.'
 )
 _JOIN = flags.DEFINE_multi_string(
-    'join', [], 'results.json of this plan run elsewhere: what it holds is not run again.'
+    'join', [], 'results.json of another run of this plan; what it contains is not run again.'
 )
 _GIN_BINDINGS = flags.DEFINE_multi_string(
-    'gin_bindings', [], "A setting of every training run, such as 'train.steps = 100'."
+    'gin_bindings', [], "A setting for every training run, such as 'train.steps = 100'."
 )
 _LIST = flags.DEFINE_bool(
-    'list', False, 'Only show the parts: how they stand, what they are expected to take, commands.'
+    'list', False, 'Run nothing; show state, expected time and command of every part.'
 )
 
 
 def read_plan() -> plans.Plan:
-    """The plan of --plan with the benchmarks of --benchmarks."""
-    plan = plans.read_plan(_PLAN.value)
+    """Return the plan of --plan with the benchmarks of --benchmarks."""
+    plan = plans.read_plan(gin_files.find(_PLAN.value))
     return plans.with_benchmarks(plan, _BENCHMARKS.value)
 
 
 def places() -> parts.Places:
-    """Where the flags say things are."""
+    """Return where data and results are, from the flags."""
     data = _DATA.value
     if data is not None and os.path.exists(data):
         data = os.path.abspath(data)
@@ -64,12 +70,12 @@ def places() -> parts.Places:
         data,
         os.path.abspath(_BENCHMARKS_DIR.value),
         pathlib.Path(_OUTPUT_DIR.value).absolute(),
-        _ROOT / 'gin' / 'eval',
+        gin_files.FOLDER / 'eval',
     )
 
 
 def saved_models() -> dict[str, str]:
-    """Row -> absolute path, of --saved_model."""
+    """Return row -> absolute path from --saved_model."""
     found = {}
     for argument in _SAVED_MODELS.value:
         row, separator, path = argument.partition('=')
@@ -80,18 +86,18 @@ def saved_models() -> dict[str, str]:
 
 
 def chosen_rows(every: Sequence[parts.Part]) -> list[str]:
-    """The rows of --only, or all."""
+    """Return the rows of --only, or all."""
     rows = list(dict.fromkeys(part.row for part in every))
     unknown = [row for row in _ONLY.value if row not in rows]
     if unknown:
         raise errors.UserError(
-            f'--only: no row is called {unknown[0]}; there are {", ".join(rows)}.'
+            f'--only: there is no row {unknown[0]}; the rows are {", ".join(rows)}.'
         )
     return _ONLY.value or rows
 
 
 def show(chosen: Sequence[parts.Part]) -> None:
-    """Prints how parts stand."""
+    """Print state, expected time and command of parts."""
     outcomes = running.outcomes_on_disk(chosen)
     for part in chosen:
         outcome = outcomes[part.name]
@@ -99,11 +105,11 @@ def show(chosen: Sequence[parts.Part]) -> None:
         print(f'{part.name}: {outcome.state}, {progress.duration(seconds)} {outcome.why}')
         print(f'    {running.shell_command(part)}')
     left = running.seconds_left(chosen, outcomes)
-    print(f'{len(chosen)} parts, about {progress.duration(left)} left')
+    print(f'{wording.counted(len(chosen), "part")}, about {progress.duration(left)} left')
 
 
 def main(_: Sequence[str]) -> int | None:
-    """Runs the plan, or shows it."""
+    """Run the plan, or show it."""
     plan = read_plan()
     every = parts.all_parts(plan, places(), _GIN_BINDINGS.value, saved_models())
     rows = chosen_rows(every)
@@ -119,12 +125,12 @@ def main(_: Sequence[str]) -> int | None:
         results.write_table(plan, every, outcomes, output_dir, joined)
 
     names = [part.name for part in chosen]
-    outcomes, stopped_by = running.run_all(every, names, output_dir, str(_ROOT), write)
+    outcomes, stopped_by = running.run_all(every, names, output_dir, write)
     write(outcomes)
     drawing.draw(every, outcomes, places().data, output_dir)
     print((output_dir / 'results.md').read_text())
     if stopped_by:
-        print('Stopped; run the same command to go on.')
+        print('Stopped; run the same command again to continue.')
         return 128 + stopped_by
     return int(any(outcomes[part.name].state != running.FINISHED for part in chosen))
 

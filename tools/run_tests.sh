@@ -1,6 +1,14 @@
 #!/usr/bin/env bash
-# Installs if need be, then runs the tests on the CPU; arguments go to pytest (tests/test_walk.py, -k davis, -x, ...).
+# Install if necessary (tools/setup.sh says how to choose Python and TensorFlow), then run the tests
+# on the CPU. Arguments go to pytest (tests/model, -m "not slow", -k davis, -x, ...).
+# Where neither tests nor -n are named, two processes share the files of tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-EXTRAS=test${EXTRAS:+,$EXTRAS} bash tools/setup.sh
-CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=2 exec .venv/bin/python -m pytest "$@"
+EXTRAS=test,beam,serving${EXTRAS:+,$EXTRAS} bash tools/setup.sh
+python=${VENV:-.venv}/bin/python
+shared=()
+if ! [[ " $*" =~ \ (tests|-n|-s|--pdb) ]] &&
+  "$python" -c 'import os, xdist; exit(os.cpu_count() < 2)' 2>/dev/null; then
+  shared=(-n 2 --dist loadfile)
+fi
+CUDA_VISIBLE_DEVICES=-1 exec "$python" -m pytest ${shared[@]+"${shared[@]}"} "$@"

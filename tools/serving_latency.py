@@ -1,19 +1,19 @@
-"""Measures seconds a frame over servers against the same SavedModel in this process.
+r"""Measure seconds per frame over servers against the same SavedModel in this process.
 
-    python -m tools.serving_latency --saved_model=MODEL/1 \\
-        --servers=http://localhost:8501,grpc://localhost:8500 --model=stfc3
+    python -m tools.serving_latency --model=stfc3 --saved_model=MODEL/1 \
+        --servers=http://localhost:8501,grpc://localhost:8500
+
+Each line ends with the ratio to the seconds in this process.
 """
 
 from collections.abc import Sequence
 
 from absl import flags
-from stfc3_tf import checks
-from stfc3_tf import client
-from stfc3_tf import command
-from stfc3_tf import errors
-from stfc3_tf import latency
-from stfc3_tf import serving
+
+from stfc3_tf import checks, errors
 from stfc3_tf.clips import synthetic
+from stfc3_tf.commands import command
+from stfc3_tf.serving import client, latency, saved_model
 
 _SAVED_MODEL = flags.DEFINE_string(
     'saved_model', None, 'The model that the servers serve.', required=True
@@ -23,27 +23,29 @@ _SERVERS = flags.DEFINE_list(
 )
 _MODEL = flags.DEFINE_string('model', 'stfc3', 'Name of the model on the servers.')
 _SIZE = flags.DEFINE_list('size', ['480', '854'], 'Height and width of the frame.')
-_ROUNDS = flags.DEFINE_integer('rounds', 10, 'Each is measured so often.', lower_bound=1)
+_ROUNDS = flags.DEFINE_integer(
+    'rounds', 10, 'Number of measurements, of which the median is taken.', lower_bound=1
+)
 _PROPAGATE = flags.DEFINE_boolean(
-    'propagate', False, 'Also the signature `propagate`; sends 140 MB a frame at 480 x 854.'
+    'propagate', False, 'Also the signature `propagate`; sends 140 MB per frame at 480 x 854.'
 )
 
 
 def report(name: str, seconds: latency.Seconds) -> None:
-    """Prints seconds and their ratio to those in this process."""
+    """Print seconds and their ratio to those in this process."""
     for way, value in seconds.items():
-        print(f'{name}  {way}  {value:.4f} s a frame  x{value / seconds["in process"]:.2f}')
+        print(f'{name}  {way}  {value:.4f} s per frame  x{value / seconds["in process"]:.2f}')
 
 
 def main(_: Sequence[str]) -> None:
-    """Loads, connects, measures."""
+    """Load the model, connect to the servers, measure."""
     try:
         height, width = map(int, _SIZE.value)
     except ValueError as error:
         raise errors.UserError(f'--size={",".join(_SIZE.value)}: give HEIGHT,WIDTH.') from error
     checks.whole_number('--size', min(height, width), least=16)
     frame = synthetic.scene(0, height, width).frame(0.0)
-    here = serving.load(_SAVED_MODEL.value)
+    here = saved_model.load(_SAVED_MODEL.value)
     served = {server: client.connect(server, _MODEL.value) for server in _SERVERS.value}
     report('features', latency.features(here, served, frame, _ROUNDS.value))
     if _PROPAGATE.value:

@@ -1,15 +1,15 @@
-"""Draws the figures of a paper: what encoders see, what they are worth, how they were trained.
+r"""Draw figures for papers: features, affinities, labels, scores and training curves.
 
-    python -m tools.visualize --figure=features --saved_model=ours=runs/mine/saved_model \\
+    python -m tools.visualize --figure=features --saved_model=ours=runs/mine/saved_model \
         --video=clip.mp4 --output=features.pdf
 
-The ending of --output chooses the format. What is compared is named as NAME=PATH and can be given
-several times. A flag that the figure does not use is an error.
+The ending of --output chooses the format. Flags with NAME=PATH can be given several times, to
+compare. A flag that the figure does not use is an error.
 
-    features    frames above the principal components of their features; .mp4 for a video
-    affinity    transitions between related and between unrelated frames
+    features    frames and the principal components of their features; .mp4 for a video
+    affinity    transitions between related frames and between unrelated frames
     labels      predicted masks or points against the truth
-    scores      scores of evaluations, sequence by sequence
+    scores      scores of evaluations, per sequence
     curves      training curves of runs
 """
 
@@ -18,37 +18,45 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-import tensorflow as tf
 from absl import flags
+import numpy as np
 
-from stfc3_tf import command, errors, figures, monitor, serving, writing
+from stfc3_tf import errors, figures, progress, wording
 from stfc3_tf.clips import footage
+from stfc3_tf.commands import command
 from stfc3_tf.figures import benchmark_labels, page, results, stretch
+from stfc3_tf.serving import loading
+from stfc3_tf.serving.encoder import LoadedEncoder
+from stfc3_tf.storage import writing
+from stfc3_tf.training import probe_clips
 
 _FIGURE = flags.DEFINE_enum(
-    'figure', None, ['features', 'affinity', 'labels', 'scores', 'curves'], 'Which.', required=True
+    'figure',
+    None,
+    ['features', 'affinity', 'labels', 'scores', 'curves'],
+    'Kind of figure.',
+    required=True,
 )
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'Picture to write: .pdf, .svg, .png (features: also .mp4).', required=True
 )
 _SAVED_MODEL = flags.DEFINE_multi_string(
-    'saved_model', [], 'NAME=PATH of a SavedModel. For features, affinity; a row each.'
+    'saved_model', [], 'NAME=PATH of a SavedModel, one row each. For features, affinity.'
 )
 _VIDEO = flags.DEFINE_string(
     'video', None, 'Video file or folder of pictures. For features, affinity, labels.'
 )
 _UNRELATED_VIDEO = flags.DEFINE_string(
-    'unrelated_video', None, 'A video that has nothing to do with --video. For affinity.'
+    'unrelated_video', None, 'A video of something else than --video. For affinity.'
 )
 _FRAMES = flags.DEFINE_integer(
     'frames', 6, 'Frames in the picture. For features (not .mp4), labels.', lower_bound=1
 )
 _START = flags.DEFINE_float(
-    'start', 0.0, 'Second of --video to begin at. For features, affinity.', lower_bound=0
+    'start', 0.0, 'Where to begin in --video, in seconds. For features, affinity.', lower_bound=0
 )
 _DURATION = flags.DEFINE_float(
-    'duration', None, 'Seconds of --video; by default to its end. For features.', lower_bound=0
+    'duration', None, 'Seconds of --video; by default up to its end. For features.', lower_bound=0
 )
 _LATER = flags.DEFINE_float(
     'later', 0.125, 'Seconds between the two related frames. For affinity.', lower_bound=0
@@ -56,134 +64,148 @@ _LATER = flags.DEFINE_float(
 _SIZE = flags.DEFINE_integer(
     'size',
     256,
-    'Side in pixels to which centre squares are resized; a shortcut shows at the view size of '
-    'training. For affinity.',
+    'Side in pixels of the resized centre squares; a shortcut shows at the view size of training. '
+    'For affinity.',
     lower_bound=16,
 )
 _TEMPERATURE = flags.DEFINE_float(
-    'temperature', 0.05, 'Tau of the transitions. For affinity.', lower_bound=1e-6
+    'temperature', 0.05, 'Temperature of the transitions. For affinity.', lower_bound=1e-6
 )
 _TRUTH = flags.DEFINE_string(
-    'truth', None, 'True masks or points of --video, as the data set keeps them. For labels.'
+    'truth',
+    None,
+    'True masks or points of --video, in the format of the data set; without them, only the '
+    'predictions are drawn. For labels.',
 )
 _PREDICTIONS = flags.DEFINE_multi_string(
     'predictions',
     [],
-    'NAME=PATH of predictions of --video, below OUT/predictions of tools.evaluate. For labels; a '
-    'row each.',
+    'NAME=PATH of predictions for --video, in OUT/predictions of tools.evaluate, or OUT/masks of '
+    'tools.propagate; one row each. For labels.',
 )
 _RESULTS = flags.DEFINE_multi_string(
-    'results', [], 'NAME=PATH of a results.json of tools.evaluate. For scores; a bar each.'
+    'results', [], 'NAME=PATH of a results.json of tools.evaluate; one bar each. For scores.'
 )
 _METRIC = flags.DEFINE_string(
-    'metric', None, "By default the benchmark's first, such as J&F-Mean. For scores."
+    'metric', None, "Metric; by default the benchmark's first, such as J&F-Mean. For scores."
 )
 _RUN = flags.DEFINE_multi_string(
-    'run', [], 'NAME=PATH of a --model_dir of training. For curves; a line each.'
+    'run', [], 'NAME=PATH of a --model_dir of training; one line each. For curves.'
 )
 _TAGS = flags.DEFINE_list(
     'tags',
     [],
-    'Scalars to draw, a panel each, as TensorBoard names them; by default loss, return '
+    'Scalars to draw, by their names in TensorBoard, one panel each; by default loss, return '
     'probability, collapse ratio and held-out score. For curves.',
 )
 _SMOOTHING = flags.DEFINE_float(
-    'smoothing', 0.0, "Weight of TensorBoard's moving average. For curves.", 0.0, 0.999
+    'smoothing', 0.0, 'Weight of the moving average, as in TensorBoard. For curves.', 0.0, 0.999
 )
 
 
-# Over so many frames of a video the colours are fitted.
+# The number of frames of a video to which the colours are fitted.
 _BASIS_FRAMES = 16
 
 
 def named(holder: flags.FlagHolder) -> dict[str, str]:
-    """Splits the NAME=PATH given to a flag."""
+    """Return name -> path of a flag that takes NAME=PATH."""
     pairs = [text.partition('=') for text in holder.value]
     for (name, _, path), text in zip(pairs, holder.value):
         if not name or not path:
             raise errors.UserError(f'--{holder.name}={text}: give NAME=PATH.')
     if len({name for name, _, _ in pairs}) < len(pairs):
-        raise errors.UserError(f'--{holder.name}: each needs a name of its own.')
+        raise errors.UserError(f'--{holder.name}: every NAME must be different.')
     return {name: path for name, _, path in pairs}
 
 
-def load_models() -> dict[str, serving.LoadedEncoder]:
-    """Loads the models of --saved_model by name."""
-    return {name: serving.load(path) for name, path in named(_SAVED_MODEL).items()}
+def load_models() -> dict[str, LoadedEncoder]:
+    """Load the models of --saved_model: name -> model."""
+    return {name: loading.load(path) for name, path in named(_SAVED_MODEL).items()}
 
 
 def draw_features() -> None:
-    """Draws frames spread over the video above their features."""
+    """Draw frames from the whole video and their features."""
     times, frames = _part().spread(_FRAMES.value)
-    figures.features(load_models(), frames, _OUTPUT.value, times)
+    figures.features(load_models(), frames, _OUTPUT.value, times.tolist())
 
 
 def draw_feature_video() -> None:
-    """Writes the video beside its features."""
+    """Write the video beside its features."""
     part = _part()
     _, sample = part.spread(min(_BASIS_FRAMES, len(part.times)))
-    progress = tf.keras.utils.Progbar(len(part.times), unit_name='frame')
+    display = progress.Display('features', 'frames', len(part.times))
 
     def frames():
-        for frame in part.frames():
+        for number, frame in enumerate(part.frames(), 1):
             yield frame.time - part.times[0], frame.image
-            progress.add(1)
+            display.show(number)
+        display.finish()
 
     figures.feature_video(load_models(), sample, frames(), part.frame_rate, _OUTPUT.value)
 
 
 def _part() -> stretch.Stretch:
-    return stretch.Stretch(_VIDEO.value, _START.value, _DURATION.value)
+    return stretch.Stretch(_given(_VIDEO), _START.value, _DURATION.value)
+
+
+def _given(flag: flags.FlagHolder) -> str:
+    """Return the value of a flag that `check_flags` has found present."""
+    return flag.value
 
 
 def draw_affinities() -> None:
-    """Draws the affinity of two frames of --video, and of one of them to --unrelated_video."""
-    _, pair = stretch.Stretch(_VIDEO.value, _START.value, _LATER.value).spread(2)
-    other = next(footage.open_footage(_UNRELATED_VIDEO.value).frames()).image
-    first, later = monitor.centre_view(pair, _SIZE.value)
-    (unrelated,) = monitor.centre_view(other[np.newaxis], _SIZE.value)
+    """Draw the affinity of two frames of --video, and of one of them and --unrelated_video."""
+    _, pair = stretch.Stretch(_given(_VIDEO), _START.value, _LATER.value).spread(2)
+    other = next(footage.open_footage(_given(_UNRELATED_VIDEO)).frames()).image
+    first, later = probe_clips.centre_view(pair, _SIZE.value)
+    (unrelated,) = probe_clips.centre_view(other[np.newaxis], _SIZE.value)
     figures.affinities(
         load_models(), (first, later), (first, unrelated), _OUTPUT.value, _TEMPERATURE.value
     )
 
 
 def draw_labels() -> None:
-    """Draws frames that have a true label and a predicted one of every row."""
-    video = _VIDEO.value
+    """Draw frames that have a predicted label in every row, and a true one if there are some."""
+    video = _given(_VIDEO)
     names, size = stretch.frame_names(video), footage.open_footage(video).size
-    truth = benchmark_labels.read_labels(_TRUTH.value, names, size)
+    truth = (
+        benchmark_labels.read_labels(_TRUTH.value, names, size)
+        if _TRUTH.value is not None
+        else None
+    )
     predictions = {
         name: benchmark_labels.read_labels(path, names, size)
         for name, path in named(_PREDICTIONS).items()
     }
-    labelled = [n for n in names if all(n in found for found in (truth, *predictions.values()))]
+    rows = [*predictions.values(), *([] if truth is None else [truth])]
+    labelled = [n for n in names if all(n in found for found in rows)]
     if len(labelled) < _FRAMES.value:
         raise errors.UserError(
-            f'{video}: {len(labelled)} of its {len(names)} frames are labelled both by --truth and '
-            f'by every one of --predictions, --frames={_FRAMES.value} are wanted.'
+            f'{video}: {len(labelled)} of {wording.counted(len(names), "frame")} have a label in '
+            f'all --predictions and --truth, but --frames={_FRAMES.value}.'
         )
     chosen = [labelled[number] for number in stretch.evenly(len(labelled), _FRAMES.value)]
     figures.labels(stretch.read_named(video, chosen), truth, predictions, _OUTPUT.value)
 
 
 def draw_scores() -> None:
-    """Draws the scores of --results."""
+    """Draw the scores of --results."""
     found = {name: results.read_results(path) for name, path in named(_RESULTS).items()}
     figures.scores(found, _METRIC.value, _OUTPUT.value)
 
 
 def draw_curves() -> None:
-    """Draws the curves of --run."""
+    """Draw the curves of --run."""
     figures.training_curves(named(_RUN), _TAGS.value, _OUTPUT.value, _SMOOTHING.value)
 
 
 class Figure(NamedTuple):
-    """A figure as a command draws it.
+    """A kind of figure.
 
     Attributes:
       draw: draws it.
       needs: flags that must be given.
-      takes: flags that may be.
+      takes: flags that may be given.
     """
 
     draw: Callable[[], None]
@@ -199,14 +221,19 @@ _FIGURES = {
         [_SAVED_MODEL, _VIDEO, _UNRELATED_VIDEO],
         [_START, _LATER, _SIZE, _TEMPERATURE],
     ),
-    'labels': Figure(draw_labels, [_VIDEO, _TRUTH, _PREDICTIONS], [_FRAMES]),
+    'labels': Figure(draw_labels, [_VIDEO, _PREDICTIONS], [_TRUTH, _FRAMES]),
     'scores': Figure(draw_scores, [_RESULTS], [_METRIC]),
     'curves': Figure(draw_curves, [_RUN], [_TAGS, _SMOOTHING]),
 }
 
 
 def check_flags(kind: str, figure: Figure) -> None:
-    """Raises UserError if a flag is missing, or one is given that the figure does not use."""
+    """Raise UserError if a flag is missing, or if one is given that the figure does not use.
+
+    Args:
+      kind: names the figure in messages.
+      figure: the figure.
+    """
     missing = [flag.name for flag in figure.needs if not flag.present]
     if missing:
         raise errors.UserError(f'{kind} needs --{", --".join(missing)}.')
@@ -222,7 +249,7 @@ def _of_some_figure() -> list[flags.FlagHolder]:
 
 
 def main(_: Sequence[str]) -> None:
-    """Checks the flags and draws."""
+    """Check the flags and draw."""
     kind, figure = f'--figure={_FIGURE.value}', _FIGURES[_FIGURE.value]
     if _FIGURE.value == 'features' and _OUTPUT.value.lower().endswith('.mp4'):
         kind, figure = f'{kind} as a video', _FEATURE_VIDEO

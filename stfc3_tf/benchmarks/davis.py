@@ -1,4 +1,4 @@
-"""DAVIS-2016 and DAVIS-2017, semi-supervised: objects given in the first frame, J and F.
+"""DAVIS-2016 and DAVIS-2017, semi-supervised: objects are given in the first frame; J and F.
 
 Reads the official layout,
 
@@ -6,8 +6,10 @@ Reads the official layout,
     JPEGImages/<resolution>/<sequence>/00000.jpg
     Annotations/<resolution>/<sequence>/00000.png
 
-and writes palette PNGs <sequence>/00000.png and the toolkit's two tables.
+and writes palette PNGs, <sequence>/00000.png, and the toolkit's two tables.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 import dataclasses
@@ -17,11 +19,10 @@ from typing import ClassVar
 import gin
 import numpy as np
 
-from stfc3_tf import errors
-from stfc3_tf import metrics
-from stfc3_tf.benchmarks import codecs
-from stfc3_tf.benchmarks import files
-from stfc3_tf.benchmarks import runner
+from stfc3_tf import errors, wording
+from stfc3_tf.benchmarks import contract, frame_checks, metrics
+from stfc3_tf.propagation import codecs
+from stfc3_tf.storage import files, images
 
 _VOID = 255
 _FIGURES = ('J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall', 'F-Decay')
@@ -29,18 +30,18 @@ _FIGURES = ('J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall', 'F-Decay')
 
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
-class Davis(runner.Benchmark):
+class Davis(contract.Benchmark):
     """DAVIS under one protocol.
 
     Attributes:
       data_dir: the folder that holds ImageSets, JPEGImages and Annotations.
-      year: 2017 (several objects, masks hold object numbers, 255 is void) or 2016 (one object,
+      year: 2017 (several objects: masks hold object numbers, 255 is void) or 2016 (one object:
         everything that is not 0).
       split: name of the list file: 'val', 'train', ...
       frames: folder of the frames below JPEGImages: '480p', or 'Full-Resolution' ('1080p' in 2016).
-      masks: folder of the annotations below Annotations. Predictions have their size, so that
-        frames in full resolution can be scored at the official 480p.
-      codec: between masks and label maps.
+      masks: folder of the annotations below Annotations. Predictions have the size of these
+        masks, so frames in full resolution can be scored at the official 480p.
+      codec: converts between masks and label maps.
     """
 
     data_dir: str
@@ -56,12 +57,12 @@ class Davis(runner.Benchmark):
         if self.year not in (2016, 2017):
             raise errors.UserError(f'Davis.year={self.year} is neither 2016 nor 2017.')
 
-    def sequences(self) -> list['DavisSequence']:
-        """Returns the sequences of the split's list file."""
+    def sequences(self) -> list[DavisSequence]:
+        """Return the sequences of the split's list file."""
         return [DavisSequence(self, name) for name in self._names()]
 
-    def summary(self, records: Mapping[str, runner.Record]) -> dict[str, float]:
-        """Returns the toolkit's figures: means over all objects of all sequences."""
+    def summary(self, records: Mapping[str, contract.Record]) -> dict[str, float]:
+        """Return the toolkit's figures: means over all objects of all sequences."""
         return _figures(
             [
                 figures
@@ -70,8 +71,8 @@ class Davis(runner.Benchmark):
             ]
         )
 
-    def reports(self, records: Mapping[str, runner.Record]) -> dict[str, str]:
-        """Returns the toolkit's global_results-<split>.csv and per-sequence_results-<split>.csv."""
+    def reports(self, records: Mapping[str, contract.Record]) -> dict[str, str]:
+        """Return the toolkit's global_results-<split>.csv and per-sequence_results-<split>.csv."""
         summary = self.summary(records)
         whole = [','.join(summary), ','.join(f'{value:.3f}' for value in summary.values())]
         parts = ['Sequence,J-Mean,F-Mean'] + [
@@ -85,8 +86,8 @@ class Davis(runner.Benchmark):
         }
 
     def read_mask(self, path: str) -> np.ndarray:
-        """Returns an annotation's object numbers, uint8 [height, width]; 255 is void in 2017."""
-        mask = files.read_index_mask(path)
+        """Return an annotation's object numbers, uint8 [height, width]; 255 is void in 2017."""
+        mask = images.read_index_mask(path)
         return (mask > 0).astype(np.uint8) if self.year == 2016 else mask
 
     def _names(self) -> list[str]:
@@ -94,7 +95,7 @@ class Davis(runner.Benchmark):
         if self.year == 2016 and not files.exists(official):
             original = posixpath.join(self.data_dir, 'ImageSets', '480p', f'{self.split}.txt')
             if files.exists(original):
-                lines = files.read_lines(original, 'a frame and its mask a line')
+                lines = files.read_lines(original, 'a frame and its mask per line')
                 return list(
                     dict.fromkeys(
                         posixpath.basename(posixpath.dirname(x.split()[0])) for x in lines
@@ -102,12 +103,12 @@ class Davis(runner.Benchmark):
                 )
         return files.read_lines(
             official,
-            f'the sequences of DAVIS-{self.year}, one a line; Davis.year chooses between '
-            '2016 and 2017, Davis.split the list',
+            f'the sequences of DAVIS-{self.year}, one per line (Davis.year is 2016 or 2017, '
+            'Davis.split names the list)',
         )
 
 
-class DavisSequence(runner.Sequence):
+class DavisSequence(contract.Sequence):
     """One sequence of DAVIS."""
 
     def __init__(self, benchmark: Davis, name: str):
@@ -119,46 +120,47 @@ class DavisSequence(runner.Sequence):
         self._mask_folder = posixpath.join(data_dir, 'Annotations', benchmark.masks, name)
 
     def files(self) -> list[str]:
-        """Returns frames, then masks; raises UserError unless every frame has its mask."""
-        frames = files.list_files(
+        """Return frames, then masks; raise UserError unless every frame has a mask."""
+        frames = files.list_frames(
             self._frame_folder, ('.jpg', '.jpeg', '.png'), 'the frames of a sequence'
         )
         masks = files.list_files(self._mask_folder, ('.png',), 'a mask for every frame')
         missing = {files.stem(path) for path in frames} ^ {files.stem(path) for path in masks}
         if missing:
             raise errors.UserError(
-                f'{self._mask_folder} and {self._frame_folder} do not belong together: only one '
-                f'of them has {", ".join(sorted(missing)[:5])}; expected a mask for every frame.'
+                f'{self._mask_folder} and {self._frame_folder} do not fit together: only one of '
+                f'them has {", ".join(sorted(missing)[:5])}. Every frame needs a mask.'
             )
         return frames + masks
 
     def check(self) -> int:
-        """Decodes every frame and mask; returns the number of frames."""
+        """Decode every frame and mask; return the number of frames."""
         frames, masks = self._paths()
         if len(frames) < 3:
             raise errors.UserError(
-                f'{self._frame_folder} holds {len(frames)} frames; expected at least 3, as the '
-                'first and the last are not scored.'
+                f'{self._frame_folder} has {wording.counted(len(frames), "frame")}; at least 3 are '
+                'needed, because the first and the last are not scored.'
             )
-        files.check_frames(frames)
+        frame_checks.check_frames(frames)
         first = self._benchmark.read_mask(masks[0])
         if not self._objects(first):
             raise errors.UserError(
-                f'{masks[0]} shows no object; expected object numbers from 1 (a mask of 0 and '
+                f'{masks[0]} shows no object; expected object numbers from 1 on (a mask of 0 and '
                 '255 needs Davis.year = 2016).'
             )
         for path in masks:
-            files.check_size(path, self._benchmark.read_mask(path).shape, first.shape)
+            found = frame_checks.size_of(self._benchmark.read_mask(path))
+            frame_checks.check_size(path, found, frame_checks.size_of(first))
         return len(frames)
 
-    def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
-        """Tracks the first mask; J and F of every object, first and last frame left out."""
+    def run(self, tracker: contract.Tracker, output: str) -> contract.Record:
+        """Track the first mask; score J and F of every object without the first and last frame."""
         frames, masks = self._paths()
         first = self._benchmark.read_mask(masks[0])
         objects = self._objects(first)
         first = np.where(first == _VOID, 0, first)
         predictions = tracker.track(
-            files.read_frames(frames), first, self._benchmark.codec, first.shape
+            images.read_frames(frames), first, self._benchmark.codec, frame_checks.size_of(first)
         )
         scores = np.array(list(self._scores(predictions, masks, objects, output)))
         scores = np.moveaxis(scores, 0, -1)[..., metrics.scored_frames(len(frames))]
@@ -174,9 +176,9 @@ class DavisSequence(runner.Sequence):
     def _scores(
         self, predictions: Iterator[np.ndarray], masks: list[str], objects: list[int], output: str
     ) -> Iterator[tuple[list[float], list[float]]]:
-        """Writes each prediction; yields (J of the objects, F of the objects) a frame."""
+        """Write each prediction; yield (J of the objects, F of the objects) per frame."""
         for prediction, path in zip(predictions, masks):
-            files.write_palette_mask(posixpath.join(output, f'{files.stem(path)}.png'), prediction)
+            images.write_palette_mask(posixpath.join(output, f'{files.stem(path)}.png'), prediction)
             truth = self._benchmark.read_mask(path)
             prediction = np.where(truth == _VOID, 0, prediction)
             pairs = [(truth == number, prediction == number) for number in objects]
@@ -190,7 +192,7 @@ class DavisSequence(runner.Sequence):
         return paths[: len(paths) // 2], paths[len(paths) // 2 :]
 
     def _objects(self, first: np.ndarray) -> list[int]:
-        """The toolkit scores the objects 1 to the largest number of the first mask."""
+        """Return the objects that the toolkit scores: 1 to the largest number of the first mask."""
         return list(range(1, int(first[first != _VOID].max(initial=0)) + 1))
 
 

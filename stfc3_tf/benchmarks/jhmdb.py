@@ -2,7 +2,7 @@
 
 Reads the official layout,
 
-    splits/<class>_test_split1.txt                        lines `<clip>.avi 2`; 2 is test, 1 train
+    splits/<class>_test_split1.txt                        lines `<clip>.avi 2`: 2 test, 1 train
     Rename_Images/<class>/<clip>/00001.png                or ReCompress_Videos/<class>/<clip>.avi
     joint_positions/<class>/<clip>/joint_positions.mat    pos_img, 2 x 15 x time, 1-based pixels
     puppet_mask/<class>/<clip>/puppet_mask.mat            part_mask, height x width x time
@@ -23,22 +23,26 @@ from absl import logging
 import gin
 import numpy as np
 
-from stfc3_tf import errors
-from stfc3_tf import metrics
-from stfc3_tf.benchmarks import codecs
-from stfc3_tf.benchmarks import files
-from stfc3_tf.benchmarks import runner
+from stfc3_tf import errors, wording
+from stfc3_tf.benchmarks import contract, frame_checks, metrics
 from stfc3_tf.clips import video
+from stfc3_tf.propagation import codecs
+from stfc3_tf.propagation.label_geometry import Codec
+from stfc3_tf.storage import files, images
 
 _TEST, _TRAIN = '2', '1'
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A clip of the lists; its frames are looked for when they are asked for.
+    """A clip of the lists; its files are searched for when they are needed.
 
-    Where both official forms lie there, the frames are read: CRW's lists name them, and videos were
+    If both official forms exist, the frames are read: CRW's lists name them, and the videos were
     compressed once more.
+
+    Attributes:
+      name: <class>/<clip>.
+      data_dir: folder of the data set.
     """
 
     name: str
@@ -46,35 +50,39 @@ class Clip:
 
     @functools.cached_property
     def paths(self) -> list[str]:
-        """The frames in order, or one video; raises UserError if there is neither."""
+        """The frames in order, or one video; UserError if there is neither."""
         folder = posixpath.join(self.data_dir, 'Rename_Images', self.name)
         film = posixpath.join(self.data_dir, 'ReCompress_Videos', f'{self.name}.avi')
         if files.exists(film) and not files.exists(folder):
             return [film]
-        return files.list_files(folder, ('.png', '.jpg'), f'the frames of {self.name}, or {film}')
+        return files.list_frames(folder, ('.png', '.jpg'), f'the frames of {self.name}, or {film}')
 
     @property
     def footage(self) -> str:
-        """Which of the two forms is read: 'Rename_Images' or 'ReCompress_Videos'."""
+        """The form that is read: 'Rename_Images' or 'ReCompress_Videos'."""
         return 'ReCompress_Videos' if self.paths[0].endswith('.avi') else 'Rename_Images'
 
     def frames(self, count: int | None) -> Iterator[np.ndarray]:
-        """Yields the first `count` frames (None: all), uint8 [height, width, 3]."""
+        """Return the first `count` frames, or all, one by one: uint8 [height, width, 3]."""
+        frames: Iterator[np.ndarray]
         if self.footage == 'ReCompress_Videos':
             frames = (frame for _, frame in video.frames_of_video(self.paths[0]))
         else:
-            frames = files.read_frames(self.paths)
+            frames = images.read_frames(self.paths)
         return itertools.islice(frames, count)
 
     def check(self, annotation: str, count: int) -> None:
-        """Decodes the clip.
+        """Decode the whole clip.
+
+        Args:
+          annotation: path of the clip's annotation, for messages.
+          count: number of frames in it.
 
         Raises:
-          errors.UserError: unreadable, of changing size, or with fewer than the `count` frames that
-            the file `annotation` speaks of.
+          errors.UserError: the clip cannot be read, changes its size or is shorter than `count`.
         """
         name = self.paths[0]
-        found = files.check_clip(name, self.frames(None))
+        found = frame_checks.check_clip(name, self.frames(None))
         if found > count:
             logging.warning(
                 '%s: the last %d of %d frames have no annotation and are not used.',
@@ -84,18 +92,18 @@ class Clip:
             )
         if found < count or count < 2:
             raise errors.UserError(
-                f'{name}: {found} frames can be read, {annotation} describes {count}; expected as '
-                'many frames as annotations, and at least 2.'
+                f'{name}: {wording.counted(found, "frame")} can be read, but '
+                f'{annotation} describes {count}; both must be equal, and at least 2.'
             )
 
     def size(self) -> tuple[int, int]:
-        """Returns the (height, width) of its frames."""
-        return next(self.frames(1)).shape[:2]
+        """Return the (height, width) of the frames."""
+        return frame_checks.size_of(next(self.frames(1)))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Jhmdb(runner.Benchmark):
-    """What the two tasks on J-HMDB share: the list of clips and their frames."""
+class _Jhmdb(contract.Benchmark):
+    """The part that both tasks of J-HMDB share: the list of clips."""
 
     data_dir: str
     split: int = 1
@@ -104,12 +112,12 @@ class _Jhmdb(runner.Benchmark):
     def __post_init__(self):
         if self.split not in (1, 2, 3) or self.subset not in ('test', 'train'):
             raise errors.UserError(
-                f"J-HMDB split={self.split}, subset='{self.subset}': splits are 1, 2, 3, subsets "
-                "'test', 'train'."
+                f"J-HMDB split={self.split}, subset='{self.subset}': the split must be 1, 2 or 3, "
+                "the subset 'test' or 'train'."
             )
 
     def clips(self) -> list[Clip]:
-        """Returns the clips of the split, class by class."""
+        """Return the clips of the split, class by class."""
         ending = f'_test_split{self.split}.txt'
         lists = files.list_files(
             posixpath.join(self.data_dir, 'splits'),
@@ -124,33 +132,56 @@ class _Jhmdb(runner.Benchmark):
         for line in files.read_lines(path, 'lines <clip>.avi 1 (train) or 2 (test)'):
             clip, _, mark = line.rpartition(' ')
             if mark not in (_TEST, _TRAIN, '0') or not clip.endswith('.avi'):
-                raise errors.UserError(f"{path}: '{line}' is not of the form <clip>.avi 0, 1 or 2.")
+                raise errors.UserError(f"{path}: '{line}' is not <clip>.avi and then 0, 1 or 2.")
             if mark == wanted:
                 yield Clip(f'{action}/{clip.removesuffix(".avi")}', self.data_dir)
+
+
+class _ClipSequence(contract.Sequence):
+    """A clip with its annotation, which is `<kind>/<clip>/<kind>.mat`.
+
+    Args:
+      benchmark: the protocol.
+      clip: the clip.
+      codec: converts between annotations and label maps.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, benchmark: _Jhmdb, clip: Clip, codec: Codec):
+        self.name = clip.name
+        self.output = posixpath.join(self.kind, clip.name)
+        self._clip = clip
+        self._codec = codec
+        self._annotation = posixpath.join(benchmark.data_dir, self.output, f'{self.kind}.mat')
+
+    def files(self) -> list[str]:
+        """Return the video or the frames, then the annotation."""
+        return [*self._clip.paths, self._annotation]
 
 
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
 class JhmdbPose(_Jhmdb):
-    """Joints under one protocol.
+    """J-HMDB's joints under one protocol; PCK.
 
     Attributes:
       data_dir: the folder that holds splits, joint_positions and the frames.
-      split: which of the three official splits.
+      split: number of the official split, 1 to 3.
       subset: 'test' or 'train'.
-      codec: between joints and label maps.
+      codec: converts between joints and label maps.
     """
 
     codec: codecs.PointCodec = dataclasses.field(default_factory=codecs.PointCodec)
 
     task: ClassVar[str] = 'jhmdb'
 
-    def sequences(self) -> list['PoseSequence']:
-        """Returns the clips of the split."""
-        return [PoseSequence(self, clip) for clip in self.clips()]
+    def sequences(self) -> list[PoseSequence]:
+        """Return the clips of the split."""
+        return [PoseSequence(self, clip, self.codec) for clip in self.clips()]
 
-    def summary(self, records: Mapping[str, runner.Record]) -> dict[str, float]:
-        """Returns both PCKs, joints pooled over all clips, then averaged over the 15 joints."""
+    def summary(self, records: Mapping[str, contract.Record]) -> dict[str, float]:
+        """Return both PCKs: per joint over all clips, then averaged over the 15 joints."""
         counts = [record['counts'] for record in records.values()]
         return _pck_figures(
             *(
@@ -160,42 +191,29 @@ class JhmdbPose(_Jhmdb):
         )
 
 
-class PoseSequence(runner.Sequence):
+class PoseSequence(_ClipSequence):
     """The joints of one clip."""
 
-    def __init__(self, benchmark: JhmdbPose, clip: Clip):
-        self.name = clip.name
-        self.output = posixpath.join('joint_positions', clip.name)
-        self._benchmark = benchmark
-        self._clip = clip
-        self._annotation = posixpath.join(
-            benchmark.data_dir, 'joint_positions', clip.name, 'joint_positions.mat'
-        )
-
-    def files(self) -> list[str]:
-        """Returns the video or frames, then joint_positions.mat."""
-        return [*self._clip.paths, self._annotation]
+    kind = 'joint_positions'
 
     def check(self) -> int:
-        """Decodes the clip and reads the joints; returns the number of annotated frames."""
+        """Decode the clip and read the joints; return the number of annotated frames."""
         truth = self._truth()
         self._clip.check(self._annotation, len(truth))
         return len(truth)
 
-    def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
-        """Tracks the first frame's joints; PCK by CRW's rule and by the visibility of the truth."""
+    def run(self, tracker: contract.Tracker, output: str) -> contract.Record:
+        """Track the first frame's joints; score PCK by CRW's rule and over all joints in sight."""
         truth = self._truth()
         size = self._clip.size()
-        predictions = np.stack(
-            list(
-                tracker.track(self._clip.frames(len(truth)), truth[0], self._benchmark.codec, size)
-            )
-        )
+        frames = self._clip.frames(len(truth))
+        predictions = np.stack(list(tracker.track(frames, truth[0], self._codec, size)))
         inside = np.all((truth >= 0) & (truth <= np.array(size[::-1]) - 1), axis=-1)
-        # A joint outside the first frame was never given to the method.
+        # A joint outside the first frame is not given to the method.
         visible = inside & inside[0]
-        tallies = metrics.pck_crw(truth, predictions, visible), metrics.pck_visible(
-            truth, predictions, visible
+        tallies = (
+            metrics.pck_crw(truth, predictions, visible),
+            metrics.pck_visible(truth, predictions, visible),
         )
         write_joints(posixpath.join(output, 'joint_positions.mat'), predictions)
         crw, by_visibility = (dataclasses.asdict(tally) for tally in tallies)
@@ -206,7 +224,7 @@ class PoseSequence(runner.Sequence):
         }
 
     def _truth(self) -> np.ndarray:
-        """Returns the joints, float64 [time, 15, 2], (x, y), 0-based pixels."""
+        """Return the joints, float64 [time, 15, 2], (x, y), 0-based pixels."""
         joints = files.read_mat(self._annotation, 'pos_img', 3)
         if joints.shape[:2] != (2, 15):
             raise errors.UserError(
@@ -218,25 +236,25 @@ class PoseSequence(runner.Sequence):
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
 class JhmdbMasks(_Jhmdb):
-    """Puppet masks under one protocol: one person a clip, IoU.
+    """J-HMDB's puppet masks under one protocol: one person per clip; IoU.
 
     Attributes:
       data_dir: the folder that holds splits, puppet_mask and the frames.
-      split: which of the three official splits.
+      split: number of the official split, 1 to 3.
       subset: 'test' or 'train'.
-      codec: between masks and label maps.
+      codec: converts between masks and label maps.
     """
 
     codec: codecs.MaskCodec = dataclasses.field(default_factory=codecs.MaskCodec)
 
     task: ClassVar[str] = 'jhmdb_masks'
 
-    def sequences(self) -> list['MaskSequence']:
-        """Returns the clips of the split."""
-        return [MaskSequence(self, clip) for clip in self.clips()]
+    def sequences(self) -> list[MaskSequence]:
+        """Return the clips of the split."""
+        return [MaskSequence(self, clip, self.codec) for clip in self.clips()]
 
-    def summary(self, records: Mapping[str, runner.Record]) -> dict[str, float]:
-        """Returns the means over the clips."""
+    def summary(self, records: Mapping[str, contract.Record]) -> dict[str, float]:
+        """Return the means over the clips."""
         names = ('J-Mean', 'J-Recall', 'J-Decay')
         return {
             name: float(np.mean([record['metrics'][name] for record in records.values()]))
@@ -244,43 +262,27 @@ class JhmdbMasks(_Jhmdb):
         }
 
 
-class MaskSequence(runner.Sequence):
+class MaskSequence(_ClipSequence):
     """The puppet mask of one clip."""
 
-    def __init__(self, benchmark: JhmdbMasks, clip: Clip):
-        self.name = clip.name
-        self.output = posixpath.join('puppet_mask', clip.name)
-        self._benchmark = benchmark
-        self._clip = clip
-        self._annotation = posixpath.join(
-            benchmark.data_dir, 'puppet_mask', clip.name, 'puppet_mask.mat'
-        )
-
-    def files(self) -> list[str]:
-        """Returns the video or frames, then puppet_mask.mat."""
-        return [*self._clip.paths, self._annotation]
+    kind = 'puppet_mask'
 
     def check(self) -> int:
-        """Decodes the clip and reads the masks; returns the number of annotated frames."""
+        """Decode the clip and read the masks; return the number of annotated frames."""
         truth = self._truth()
         self._clip.check(self._annotation, len(truth))
-        files.check_size(self._annotation, truth.shape[1:], self._clip.size())
+        frame_checks.check_size(self._annotation, frame_checks.size_of(truth[0]), self._clip.size())
         if not truth[0].any():
             raise errors.UserError(
-                f'{self._annotation}: the first mask is empty; expected a person.'
+                f'{self._annotation}: the first mask is empty; it should show the person.'
             )
         return len(truth)
 
-    def run(self, tracker: runner.Tracker, output: str) -> runner.Record:
-        """Tracks the first mask; IoU of all later frames."""
+    def run(self, tracker: contract.Tracker, output: str) -> contract.Record:
+        """Track the first mask; score the IoU of all later frames."""
         truth = self._truth()
-        predictions = np.stack(
-            list(
-                tracker.track(
-                    self._clip.frames(len(truth)), truth[0], self._benchmark.codec, truth.shape[1:]
-                )
-            )
-        )
+        size, frames = frame_checks.size_of(truth[0]), self._clip.frames(len(truth))
+        predictions = np.stack(list(tracker.track(frames, truth[0], self._codec, size)))
         scores = np.array(list(map(metrics.region_similarity, truth, predictions)))[1:]
         files.write_mat(
             posixpath.join(output, 'puppet_mask.mat'), part_mask=np.moveaxis(predictions, 0, -1)
@@ -293,15 +295,17 @@ class MaskSequence(runner.Sequence):
         }
 
     def _truth(self) -> np.ndarray:
-        """Returns the masks, uint8 [time, height, width], 1 on the person."""
+        """Return the masks, uint8 [time, height, width], 1 on the person."""
         parts = files.read_mat(self._annotation, 'part_mask', 3)
         return (np.moveaxis(parts, -1, 0) > 0).astype(np.uint8)
 
 
 def write_joints(path: str, joints: np.ndarray) -> None:
-    """Writes joints, float [time, joints, 2], 0-based, NaN where lost, as joint_positions.mat.
+    """Write joints as joint_positions.mat.
 
-    The file holds 1-based pixels as the data set's own; a lost joint is (-1, -1).
+    Args:
+      path: file to write. Like the data set's own it has 1-based pixels; a lost joint is (-1, -1).
+      joints: float [time, joints, 2], (x, y), 0-based pixels, NaN where lost.
     """
     one_based = np.where(np.isnan(joints), -1, joints + 1)
     files.write_mat(path, pos_img=np.moveaxis(one_based, (0, 1, 2), (2, 1, 0)))

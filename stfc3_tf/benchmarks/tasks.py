@@ -1,4 +1,4 @@
-"""The benchmarks by the name that `tools.evaluate --task` takes."""
+"""The benchmarks by the names of `tools.evaluate --task`."""
 
 from __future__ import annotations
 
@@ -7,37 +7,31 @@ from typing import NamedTuple
 import gin
 
 from stfc3_tf import errors
-from stfc3_tf.benchmarks import badja
-from stfc3_tf.benchmarks import davis
-from stfc3_tf.benchmarks import faces
-from stfc3_tf.benchmarks import jhmdb
-from stfc3_tf.benchmarks import runner
-from stfc3_tf.benchmarks import synthetic_scenes
-from stfc3_tf.benchmarks import tapvid
+from stfc3_tf.benchmarks import badja, contract, davis, jhmdb, synthetic_scenes, tapvid, vw300
 
 
 class Task(NamedTuple):
-    """A benchmark as a command makes it.
+    """A benchmark that a command can run.
 
     Attributes:
       benchmark: its class.
-      protocol: the file of gin/eval/ used where none is named.
+      protocol: file of gin/eval/ to use if the user names none.
       needs_data: whether it reads a `data_dir`.
     """
 
-    benchmark: type[runner.Benchmark]
+    benchmark: type[contract.Benchmark]
     protocol: str
     needs_data: bool = True
 
 
-# The paper's DAVIS and J-HMDB rows use larger input than most machines are patient with; without a
-# protocol named, these tasks run CRW's, which the paper's authors ran too.
+# By default DAVIS and J-HMDB run CRW's protocols, as the paper's authors did too: the protocols of
+# the paper's Table 6 use larger frames and take many times longer.
 TASKS = {
     'davis': Task(davis.Davis, 'davis_crw.gin'),
     'jhmdb': Task(jhmdb.JhmdbPose, 'jhmdb_crw.gin'),
     'jhmdb_masks': Task(jhmdb.JhmdbMasks, 'jhmdb_masks.gin'),
     'badja': Task(badja.Badja, 'badja.gin'),
-    '300vw': Task(faces.Faces, '300vw_paper.gin'),
+    '300vw': Task(vw300.Faces, '300vw_paper.gin'),
     'tapvid': Task(tapvid.TapVid, 'tapvid_first.gin'),
     'synthetic': Task(synthetic_scenes.SyntheticBenchmark, 'synthetic.gin', needs_data=False),
 }
@@ -45,9 +39,9 @@ TASKS = {
 
 @gin.configurable('protocol')
 def check_protocol(requested: str, task: str | None = None) -> None:
-    """Raises UserError if the protocol, by `protocol.task` in its file, is for another task."""
+    """Raise UserError if `protocol.task` in the gin file is another task than the requested one."""
     if task not in (None, requested):
         raise errors.UserError(
-            f'--task={requested}, but protocol.task = {task!r} in the --gin_file: choose a '
-            'protocol of the task.'
+            f'--task={requested}, but the --gin_file has protocol.task = {task!r}: choose '
+            'a protocol of the requested task.'
         )

@@ -1,4 +1,4 @@
-"""Where clips come from: video files, frame folders, TFRecord shards, built-in synthetic scenes.
+"""Sources of clips: video files, frame folders, TFRecord shards, built-in synthetic scenes.
 
 `open_source` finds the videos, `clip_dataset` draws clips from them.
 """

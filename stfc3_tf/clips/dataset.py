@@ -1,9 +1,11 @@
-"""From a source to an endless stream of clips that can be resumed, sharded and repeated.
+"""An endless stream of clips from a source; it can be resumed, sharded and repeated.
 
-Everything about sample number i (which video, which part of it) is a pure function of the seed and
-i. So a run resumes by starting at another i, workers share the stream by taking every n-th i, and
-nothing about the input has to be saved in a checkpoint.
+The video and the position of sample number i are pure functions of the seed and i. So a run resumes
+by starting at another i, workers share the stream by taking every n-th i, and checkpoints need not
+store the state of the input.
 """
+
+from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +16,7 @@ from stfc3_tf.clips import source as source_lib
 
 MAX_ATTEMPTS = 100
 _LAST_INDEX = 2**62
-# What a random draw is for; draws for different purposes must not be related.
+# One number per purpose, so that draws for different purposes are independent.
 _ORDER, _POSITION, _REPLACEMENT = range(3)
 
 
@@ -31,30 +33,27 @@ def clip_dataset(
     skipped: source_lib.SkippedVideos,
     parallel_reads: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
-    """Makes the endless, shuffled stream of clips.
+    """Make the endless, shuffled stream of clips.
 
-    In each epoch every video gives `clips_per_video` clips, in an order drawn anew. A video that
-    cannot be read is registered in `skipped` and another drawn in its place, the same one whenever
-    the sample is made.
+    In each epoch every video gives `clips_per_video` clips, in a new order. A video that cannot be
+    read is registered in `skipped` and replaced by another, chosen by seed and sample number.
 
     Args:
       source: the videos.
-      frames: frames of a clip.
+      frames: frames per clip.
       frame_rate: frames per second of a clip.
-      clips_per_video: clips from each video in an epoch.
-      seed: a non-negative integer; the same seed is the same stream.
-      start_index: samples before this one are left out.
-      shard_count: this stream holds the samples whose index leaves the remainder `shard_index` when
-        divided by `shard_count`.
-      shard_index: see `shard_count`.
+      clips_per_video: clips per video and epoch.
+      seed: a non-negative integer; the same seed gives the same stream.
+      start_index: number of the first sample.
+      shard_count: see `sample_numbers`.
+      shard_index: see `sample_numbers`.
       skipped: where unreadable videos are registered.
-      parallel_reads: clips read at a time; the order does not depend on it.
+      parallel_reads: clips that are read at the same time; the order does not depend on it.
 
     Returns:
       Elements {'frames': uint8 [frames, height, width, 3], 'index': int64 [], 'video': int64 []}:
       `index` is the sample's number in the unsharded stream, `video` the video it was read from.
-      Iterating fails with `tf.errors.UnknownError`, whose message contains that of a
-      `errors.UserError`, after 100 failures to read one sample.
+      After 100 failures to read one sample, iteration fails with a `tf.errors.UnknownError`.
 
     Raises:
       errors.UserError: a setting is out of its range.
@@ -74,10 +73,18 @@ def clip_dataset(
 
 
 def sample_numbers(start_index: int, shard_count: int, shard_index: int) -> tf.data.Dataset:
-    """The numbers of a shard's samples, ascending: int64 [] each. See `clip_dataset`.
+    """Return the numbers of a shard's samples, ascending: int64 [] each.
+
+    Args:
+      start_index: number of the first sample.
+      shard_count: number of streams that share the samples.
+      shard_index: this stream holds the samples whose number modulo `shard_count` is this.
+
+    Returns:
+      An endless dataset.
 
     Raises:
-      errors.UserError: there is no such shard.
+      errors.UserError: `shard_index` is out of its range.
     """
     if not 0 <= shard_index < shard_count:
         raise errors.UserError(f'shard_index={shard_index} is not in 0 ... {shard_count - 1}.')
@@ -85,9 +92,16 @@ def sample_numbers(start_index: int, shard_count: int, shard_index: int) -> tf.d
     return tf.data.Dataset.range(first, _LAST_INDEX, shard_count)
 
 
-def _check_settings(source, frames, frame_rate, clips_per_video, seed, start_index) -> None:
+def _check_settings(
+    source: source_lib.Source,
+    frames: int,
+    frame_rate: float,
+    clips_per_video: int,
+    seed: int,
+    start_index: int,
+) -> None:
     if not len(source):
-        raise errors.UserError('The source of clips holds no videos.')
+        raise errors.UserError('The source of clips has no videos.')
     for name, value, low in (
         ('frames', frames, 1),
         ('clips_per_video', clips_per_video, 1),
@@ -101,13 +115,13 @@ def _check_settings(source, frames, frame_rate, clips_per_video, seed, start_ind
 
 
 class ClipSampler:
-    """Sample number -> clip. Safe to call from several threads.
+    """Reads the clip of a sample number; several threads may call it.
 
     Args:
       source: the videos.
-      frames: frames of a clip.
+      frames: frames per clip.
       frame_rate: frames per second of a clip.
-      clips_per_video: clips from each video in an epoch.
+      clips_per_video: clips per video and epoch.
       seed: a non-negative integer.
       skipped: where unreadable videos are registered.
     """
@@ -127,19 +141,19 @@ class ClipSampler:
         self._clips_per_video = clips_per_video
         self._seed = seed
         self._skipped = skipped
-        # Why each video known to fail at every position does: it is not opened again.
+        # The reasons of videos that fail at every position; they are not opened again.
         self._unreadable: dict[int, str] = {}
 
     def sample(self, index: int) -> tuple[np.ndarray, np.int64]:
-        """Reads a sample.
+        """Read a sample.
 
         Returns:
-          uint8 RGB [time, height, width, 3] and the number of the video it was read from.
+          uint8 RGB [time, height, width, 3], and the number of the video it was read from.
 
         Raises:
-          errors.UserError: 100 videos drawn in a row could not be read.
+          errors.UserError: 100 videos in a row could not be read.
         """
-        failures = {}
+        failures: dict[str, str] = {}
         for attempt in range(MAX_ATTEMPTS):
             video, position = self.candidate(int(index), attempt)
             try:
@@ -149,7 +163,7 @@ class ClipSampler:
         raise errors.UserError(_too_many_failures(failures, len(self._source)))
 
     def candidate(self, index: int, attempt: int) -> tuple[int, float]:
-        """The video and the position in [0, 1) that a sample tries at its n-th attempt, from 0."""
+        """Return the video and the position in [0, 1) for an attempt, from 0, to read a sample."""
         if attempt:
             draw = _generator(self._seed, _REPLACEMENT, index, attempt)
             return int(draw.integers(len(self._source))), float(draw.random())
@@ -181,7 +195,7 @@ def _too_many_failures(failures: dict[str, str], videos: int) -> str:
         [
             f'{MAX_ATTEMPTS} videos in a row, drawn from {videos}, could not be read '
             f'({len(failures)} different ones). Check that the data are complete, and that the '
-            'clips asked for are not longer than the videos. The first few:',
+            'requested clips are not longer than the videos. The first few:',
             *shown,
         ]
     )

@@ -1,48 +1,35 @@
-"""One video as a whole: every frame with its number and time, onwards and backwards from any frame.
+"""A whole video: every frame with its number and time, forwards and backwards from any frame.
 
-Memory does not depend on the video's length in either direction, but for a time and a checksum a
-frame, and nothing is put on disk.
-Decoders only go onwards; backwards, a chunk of frames that fits into `CHUNK_BYTES` is decoded at a
-time, from the key frame before it, and handed out last frame first. A chunk costs itself and what
-lies between it and its key frame; where seeking does not lead to exactly the frames that decoding
-from the start gave, it is decoded from the start.
+In both directions, memory grows with the video's length only by a time and a checksum per frame,
+and nothing is written to disk. After a file was read whole, reading from a frame seeks, and several
+threads may read at the same time. Decoders only go forwards. To go backwards, a chunk of frames
+that fits into `CHUNK_BYTES` is decoded from the key frame before it, and its frames are yielded in
+reverse order. If seeking does not lead to exactly the frames that decoding from the start gave, the
+chunk is decoded from the start. If frames differ from the first pass, because the file changed
+since then, it is an error.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import zlib
 from collections.abc import Iterator
+import contextlib
+import fractions
+import itertools
 from typing import NamedTuple, Protocol
+import zlib
 
 import av
 import numpy as np
-import tensorflow as tf
 
 from stfc3_tf import checks, errors
-from stfc3_tf.clips import source, video
+from stfc3_tf.clips import decoder, orientation, source, video
+from stfc3_tf.clips.frame import Frame
+from stfc3_tf.storage import folders
 
 CHUNK_BYTES = 256 << 20
-# Seconds before the wanted frame at which it is tried to seek: where a container's index is only
-# roughly right, a little earlier often is right enough.
+# The decoder seeks to these times, in seconds before the wanted frame, one after the other: if a
+# container's index is only roughly right, a slightly earlier time is often enough.
 _LEADS = (0, 2, 10)
-# Seconds by which headers are wrong without anything missing.
-_CUT_OFF = 1.0
-
-
-class Frame(NamedTuple):
-    """A frame of a video.
-
-    Attributes:
-      number: 0, 1, ... in the order shown.
-      time: seconds since the first frame.
-      image: uint8 RGB [height, width, 3], upright.
-    """
-
-    number: int
-    time: float
-    image: np.ndarray
 
 
 class Footage(Protocol):
@@ -51,49 +38,58 @@ class Footage(Protocol):
     Attributes:
       name: its path, for messages.
       size: (height, width) of its frames.
-      frame_rate: frames per second, where they vary their mean.
-      stated_count: how many frames it should have; of a video file what its header says, which may
-        be wrong, or None where that says nothing.
+      frame_rate: frames per second; the mean if it varies.
+      pixel_aspect: width / height of a pixel as players show it; not 1 for anamorphic video.
     """
 
     name: str
     size: tuple[int, int]
     frame_rate: float
-    stated_count: int | None
+    pixel_aspect: fractions.Fraction
+
+    @property
+    def stated_count(self) -> int | None:
+        """How many frames it should have.
+
+        For a video file this is what its header says, which may be wrong, or None where the header
+        does not say it.
+        """
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """Yields the frames from number `start` to the last.
+        """Yield the frames from number `start` to the last.
 
         Raises:
-          errors.UserError: there are no more than `start` frames.
-          source.UnreadableVideo: on reaching what cannot be decoded or has another size, or the end
-            of a file that is cut off.
+          errors.UserError: the video has `start` frames or fewer.
+          source.UnreadableVideo: at a frame that cannot be decoded or has another size, at the end
+            of a file that is cut off, or if the file changed since it was first read.
         """
 
     def backwards(self, stop: int) -> Iterator[Frame]:
-        """Yields the frames `stop` - 1, ..., 0; frame `stop` must have been read before.
+        """Yield the frames `stop` - 1, ..., 0; frame `stop` must have been read before.
 
         Raises:
-          source.UnreadableVideo: as of `frames`.
+          source.UnreadableVideo: see `frames`.
         """
 
 
-def open_footage(path: str, folder_rate: float = 24.0) -> Footage:
-    """Opens a video and decodes its first frame.
+def open_footage(path: str, assumed_rate: float = decoder.ASSUMED_RATE) -> Footage:
+    """Open a video and decode its first frame.
 
     Args:
       path: a video file in any container and codec FFmpeg knows, or a folder of pictures in the
         order of the numbers in their names; on any file system TensorFlow knows.
-      folder_rate: pictures per second of a folder.
+      assumed_rate: frames per second of a folder of pictures, or of a stream without times.
 
     Raises:
-      errors.UserError: it is not there, or not a video, or has no frame that can be decoded.
+      errors.UserError: missing, not a video, or without a frame that can be decoded.
     """
-    checks.positive_number('frame_rate', folder_rate)
-    if not tf.io.gfile.exists(path):
+    checks.positive_number('frame_rate', assumed_rate)
+    if not folders.exists(path):
         raise errors.UserError(f'{path}: there is no such video file or folder of pictures.')
     try:
-        return _Folder(path, folder_rate) if tf.io.gfile.isdir(path) else _File(path)
+        if folders.is_folder(path):
+            return _Folder(path, assumed_rate)
+        return _File(path, assumed_rate)
     except source.UnreadableVideo as error:
         raise errors.UserError(
             f'{path} cannot be read as a video: {error.reason}. Give a video file or a folder of '
@@ -107,9 +103,10 @@ class _Folder:
     def __init__(self, path: str, frame_rate: float):
         self.name = path
         self.frame_rate = frame_rate
+        self.pixel_aspect = fractions.Fraction(1)
         self._paths = video.pictures_in(path)
-        self.stated_count = len(self._paths)
-        self.size = video.read_picture(self._paths[0]).shape[:2]
+        self.stated_count: int | None = len(self._paths)
+        self.size = _size_of(video.read_picture(self._paths[0]))
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `Footage.frames`."""
@@ -122,39 +119,70 @@ class _Folder:
 
     def _read(self, number: int) -> Frame:
         path = self._paths[number]
-        image = _of_size(path, video.read_picture(path), self.size)
-        return Frame(number, number / self.frame_rate, image)
+        image = video.read_picture(path)
+        return _frame(number, number / self.frame_rate, image, path, self.size)
 
 
 class _File:
     """Footage of a video file."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, assumed_rate: float):
         self.name = path
-        self.size = None
-        # Time in ticks of the stream, and checksum, of every frame decoded so far.
-        self._stamps: list[tuple[int, int]] = []
-        with video.translated_errors(path), video.opened(path) as (container, stream):
-            self._tick = float(stream.time_base)
-            self.frame_rate = float(stream.average_rate or 24)
-            # Sound may be longer than the pictures.
-            known = stream.duration is not None or len(container.streams) == 1
-            self._seconds = video.stated_seconds(container, stream) if known else 0.0
-            self.stated_count = stream.frames or round(self._seconds * self.frame_rate) or None
-        first = next(self._decoded(0), None)
-        if first is None:
-            raise source.UnreadableVideo(path, 'holds no frames')
-        self.size = video.upright_rgb(first).shape[:2]
-        frame_bytes = sum(plane.buffer_size for plane in first.planes)
-        self._chunk = max(1, CHUNK_BYTES // frame_bytes)
+        self._assumed_rate = assumed_rate
+        # Stamp and checksum of every frame decoded so far, and whether these are all frames.
+        self._known: list[_Identity] = []
+        self._all_known = False
+        with decoder.opened(path, assumed_rate) as video:
+            self._tick = float(video.tick)
+            self._seekable = video.seekable
+            self.frame_rate = 1 / video.interval
+            self.stated_count = video.stated_count
+            first = next(video.frames()).frame
+            shown = orientation.orientation_of(first)
+            self.pixel_aspect = orientation.pixel_aspect(video.stream, shown)
+        self.size = _size_of(orientation.upright_rgb(first))
+        self._chunk = max(1, CHUNK_BYTES // sum(abs(plane.buffer_size) for plane in first.planes))
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """See `Footage.frames`; frames before `start` are decoded too."""
-        frame = None
-        for number, frame in enumerate(self._decoded(start), start):
+        """See `Footage.frames`.
+
+        Frames before `start` are decoded too, unless the whole file was read before and seeking
+        leads to exactly the frames that were found then.
+        """
+        number = start
+        for frame in self._resumed(start):
             yield self._shown(number, frame)
-        _check_start(self.name, start, len(self._stamps))
-        self._check_end(frame)
+            number += 1
+        if self._all_known and start < number == len(self._known):
+            return
+        for frame in self._decoded(number):
+            yield self._shown(number, frame)
+            number += 1
+        _check_start(self.name, start, len(self._known))
+
+    def _resumed(self, start: int) -> Iterator[av.VideoFrame]:
+        """Yield frames from `start` on by seeking, as long as they are those that are known."""
+        if not self._all_known or not self._seekable or not 0 < start < len(self._known):
+            return
+        number = start
+        for lead in _LEADS:
+            with contextlib.suppress(source.UnreadableVideo):
+                for frame in self._from(start, round(lead / self._tick)):
+                    yield frame
+                    number += 1
+            if number > start:
+                return
+
+    def _from(self, start: int, lead: int) -> Iterator[av.VideoFrame]:
+        """Yield known frames from `start` on, decoded from `lead` ticks before; stop at others."""
+        stamp, wanted = self._known[start].stamp, iter(self._known[start:])
+        with decoder.opened(self.name, self._assumed_rate) as video:
+            for found in video.frames_near(stamp - lead):
+                if found.stamp < stamp:
+                    continue
+                if _identity(found.stamp, found.frame) != next(wanted, None):
+                    return
+                yield found.frame
 
     def backwards(self, stop: int) -> Iterator[Frame]:
         """See `Footage.backwards`."""
@@ -163,86 +191,112 @@ class _File:
             chunk = self._sought(start, stop)
             if chunk is None:
                 chunk = list(itertools.islice(self._decoded(start), stop - start))
+            if len(chunk) != stop - start:
+                raise self._changed(start + len(chunk))
             while chunk:
                 stop -= 1
                 yield self._shown(stop, chunk.pop())
 
     def _decoded(self, start: int) -> Iterator[av.VideoFrame]:
-        """Decodes from the first frame, yields from frame `start`, notes every frame's stamp."""
-        with video.translated_errors(self.name), video.opened(self.name) as (container, stream):
-            stream.thread_type = 'AUTO'
-            for number, frame in enumerate(container.decode(stream)):
-                if number == len(self._stamps):
-                    video.time_of(self.name, frame)
-                    self._stamps.append(_stamp(frame))
-                if number >= start:
-                    yield video.intact(self.name, frame)
+        """Decode from the first frame and yield from frame `start`; compare or remember each."""
+        count = 0
+        with decoder.opened(self.name, self._assumed_rate) as video:
+            for stamp, frame in video.frames():
+                self._check(count, _identity(stamp, frame))
+                count += 1
+                if count > start:
+                    yield frame
+        if count < len(self._known):
+            raise self._changed(count)
+        self._all_known = True
+
+    def _check(self, number: int, found: _Identity) -> None:
+        """Remember a new frame; raise if a known one differs from the earlier pass."""
+        if number < len(self._known):
+            if found != self._known[number]:
+                raise self._changed(number)
+        elif self._all_known:
+            raise self._changed(number)
+        else:
+            self._known.append(found)
+
+    def _changed(self, number: int) -> source.UnreadableVideo:
+        return source.UnreadableVideo(
+            self.name,
+            f'frame {number} differs from the first time it was read: the file changed',
+            everywhere=False,
+        )
 
     def _sought(self, start: int, stop: int) -> list[av.VideoFrame] | None:
-        """Frames start ... stop - 1 by seeking, or None if that does not lead to exactly these."""
-        wanted = self._stamps[start:stop]
-        for lead in _LEADS:
+        """Return frames start ... stop - 1 by seeking, or None if seeking finds others."""
+        wanted = self._known[start:stop]
+        for lead in _LEADS if self._seekable else ():
             with contextlib.suppress(source.UnreadableVideo):
-                frames = self._alike(wanted, wanted[0][0] - round(lead / self._tick))
-                if [_stamp(frame) for frame in frames] == wanted:
-                    return frames
+                found = self._within(wanted, wanted[0].stamp - round(lead / self._tick))
+                if [identity for identity, _ in found] == wanted:
+                    return [frame for _, frame in found]
         return None
 
-    def _alike(self, wanted: list[tuple[int, int]], sought: int) -> list[av.VideoFrame]:
-        """Frames within the times of those wanted, decoded from the key frame before `sought`."""
-        first, last = wanted[0][0], wanted[-1][0]
-        with video.translated_errors(self.name), video.opened(self.name) as (container, stream):
-            stream.thread_type = 'AUTO'
-            container.seek(sought, stream=stream)
-            decoded = _timed(container, stream)
-            decoded = itertools.takewhile(lambda frame: frame.pts <= last, decoded)
-            found = (video.intact(self.name, frame) for frame in decoded if frame.pts >= first)
+    def _within(
+        self, wanted: list[_Identity], sought: int
+    ) -> list[tuple[_Identity, av.VideoFrame]]:
+        """Decode from the key frame before `sought`; return frames in the time of the wanted."""
+        first, last = wanted[0].stamp, wanted[-1].stamp
+        with decoder.opened(self.name, self._assumed_rate) as video:
+            decoded = video.frames_near(sought)
+            decoded = itertools.takewhile(lambda frame: frame.stamp <= last, decoded)
+            found = (
+                (_identity(stamp, decoder.intact(self.name, frame, stamp * self._tick)), frame)
+                for stamp, frame in decoded
+                if stamp >= first
+            )
             return list(itertools.islice(found, len(wanted)))
 
-    def _check_end(self, frame: av.VideoFrame) -> None:
-        """A file that is cut off often just ends, without an error."""
-        end = (frame.pts - self._stamps[0][0] + (frame.duration or 0)) * self._tick
-        if self._seconds - end > max(_CUT_OFF, 0.01 * self._seconds):
-            raise source.UnreadableVideo(
-                self.name,
-                f'ends after {end:.2f} s, its header says {self._seconds:.2f} s: it seems cut off',
-                everywhere=False,
-            )
-
     def _shown(self, number: int, frame: av.VideoFrame) -> Frame:
-        time = (frame.pts - self._stamps[0][0]) * self._tick
-        image = _of_size(f'{self.name}: frame {number}', video.upright_rgb(frame), self.size)
-        return Frame(number, time, image)
+        time = (self._known[number].stamp - self._known[0].stamp) * self._tick
+        image = orientation.upright_rgb(frame)
+        return _frame(number, time, image, f'{self.name}: frame {number}', self.size)
 
 
-def _stamp(frame: av.VideoFrame) -> tuple[int, int]:
-    """What tells a frame from others: seeking may give the right time with the wrong picture."""
+class _Identity(NamedTuple):
+    """The identity of a frame; seeking may give the right time with the wrong picture."""
+
+    stamp: int
+    checksum: int
+
+
+def _identity(stamp: int, frame: av.VideoFrame) -> _Identity:
+    return _Identity(stamp, zlib.crc32(np.ascontiguousarray(_identifying_pixels(frame)).data))
+
+
+def _identifying_pixels(frame: av.VideoFrame) -> np.ndarray:
     plane = frame.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-    # What lies behind the width of a row may be anything.
-    return frame.pts, zlib.crc32(np.ascontiguousarray(rows[:, : plane.width]))
-
-
-def _timed(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> Iterator[av.VideoFrame]:
-    """Decodes; right after a seek some containers give frames whose time they do not know."""
-    return (frame for frame in container.decode(stream) if frame.pts is not None)
+    width = plane.width * frame.format.components[0].bits // 8
+    # A palette is outside the plane. Rows that are stored upwards have a negative size.
+    if frame.format.name == 'pal8' or plane.line_size < width:
+        return frame.to_ndarray(format='rgb24')
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return rows[:, :width]  # The padding after the width of a row is undefined.
 
 
 def _check_start(name: str, start: int, count: int) -> None:
     if start >= count:
         raise errors.UserError(
-            f'{name} has no frame {start}: its {count} frames are numbered from 0 to {count - 1}.'
+            f'{name} has no frame {start}: its last frame has the number {count - 1}.'
         )
 
 
-def _of_size(name: str, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if image.shape[:2] != size:
+def _size_of(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def _frame(number: int, time: float, image: np.ndarray, name: str, size: tuple[int, int]) -> Frame:
+    """Return a frame of an image, which must have the size (height, width)."""
+    if _size_of(image) != size:
         raise source.UnreadableVideo(
             name,
             f'is {image.shape[1]}x{image.shape[0]} (width x height), the first frame '
             f'{size[1]}x{size[0]}; all frames of a video must have one size',
             everywhere=False,
         )
-    return image
+    return Frame.of_image(number, time, image)

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stfc3_tf.clips import source, video as video_lib
+from stfc3_tf.clips import source
+from stfc3_tf.clips import video as video_lib
 
 
-class FrameFolders(source.Source):
-    """Each folder is a video whose frames are the pictures in it, in the order of their numbers.
+class FrameFolders(source.PathSource):
+    """Folders as videos: the frames are the pictures in a folder, in the order of their numbers.
 
     Args:
       folders: the folders, on any file systems TensorFlow knows.
@@ -16,22 +17,20 @@ class FrameFolders(source.Source):
     """
 
     def __init__(self, folders: Sequence[str], frame_rate: float):
-        self._folders = list(folders)
+        super().__init__(folders)
+        self._frame_rate = frame_rate
         self.assumed_frame_rate = frame_rate
 
-    def __len__(self) -> int:
-        return len(self._folders)
-
-    def name(self, video: int) -> str:
-        return self._folders[video]
-
     def read(self, video: int, position: float, count: int, frame_rate: float) -> np.ndarray:
-        files = video_lib.pictures_in(self._folders[video])
-        shown = np.arange(len(files)) / self.assumed_frame_rate
+        """See `source.Source.read`."""
+        files = video_lib.pictures_in(self._paths[video])
+        shown = np.arange(len(files)) / self._frame_rate
         times = source.clip_times(
             self.name(video), shown[0], shown[-1], position, count, frame_rate
         )
         frames = [video_lib.read_picture(files[k]) for k in source.nearest(shown, times)]
         if len({frame.shape for frame in frames}) > 1:
-            raise source.UnreadableVideo(self.name(video), 'its pictures differ in size')
+            raise source.UnreadableVideo(
+                self.name(video), 'its pictures differ in size', everywhere=False
+            )
         return np.stack(frames)

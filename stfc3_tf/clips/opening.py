@@ -1,25 +1,59 @@
-"""From what a user writes after `--data` to a source of clips."""
+"""The source of clips that a user means by `--data`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import collections
+from collections.abc import Collection, Iterable
 
 import tensorflow as tf
 
-from stfc3_tf import errors, object_store
-from stfc3_tf.clips import frame_folders, shards, source, synthetic, video, video_files
+from stfc3_tf import errors, wording
+from stfc3_tf.clips import (
+    frame_folders,
+    label_folders,
+    shards,
+    source,
+    still_pictures,
+    synthetic,
+    video,
+    video_files,
+)
+from stfc3_tf.storage import folders, object_store
 
-VIDEO_SUFFIXES = ('.mp4', '.webm', '.mkv', '.avi', '.mov', '.mpg', '.mpeg', '.m4v')
+VIDEO_SUFFIXES = (
+    *('.mp4', '.webm', '.mkv', '.avi', '.mov', '.mpg', '.mpeg', '.m4v', '.wmv', '.flv', '.3gp'),
+    *('.ts', '.mts', '.m2ts', '.ogv', '.h264', '.264', '.h265', '.265', '.hevc'),
+    *(
+        '.asf',
+        '.divx',
+        '.vob',
+        '.m2v',
+        '.m1v',
+        '.mpe',
+        '.mxf',
+        '.dv',
+        '.3g2',
+        '.f4v',
+        '.rm',
+        '.y4m',
+    ),
+    *('.ivf', '.obu', '.mjpeg', '.mjpg', '.nut'),
+)
 
 
-def open_source(data: str | None, frame_folder_rate: float = 24.0) -> source.Source:
-    """Finds the videos that `data` means; whether each can be read shows when it is.
+def open_source(
+    data: str | None, frame_folder_rate: float = 24.0, stills: bool = False
+) -> source.Source:
+    """Return the videos in `data` without opening them.
 
     Args:
       data: None for the built-in synthetic scenes; or a file, a folder (searched with all folders
-        in it) or a glob. What is found may be video files, TFRecord shards ('.tfrecord' somewhere
-        in the name), or, where there are neither, folders of pictures, each a video.
-      frame_folder_rate: pictures per second of folders of pictures.
+        in it) or a glob. It may hold video files, TFRecord shards ('.tfrecord' somewhere in the
+        name) or, without any of these, folders of pictures, each a video. Folders of label maps
+        beside folders of frames are left out.
+      frame_folder_rate: pictures per second of folders of pictures, and frames per second of video
+        streams without times.
+      stills: whether each picture is a video of its own, not a frame of its folder.
 
     Returns:
       The videos, in the order of their names.
@@ -35,60 +69,74 @@ def open_source(data: str | None, frame_folder_rate: float = 24.0) -> source.Sou
     files = sorted(find_files(data))
     videos = [file for file in files if file.lower().endswith(VIDEO_SUFFIXES)]
     records = [file for file in files if '.tfrecord' in _basename(file)]
-    pictures = [file for file in files if video.is_picture(_basename(file))]
-    folders = sorted({picture.rpartition('/')[0] for picture in pictures})
     if videos and records:
         raise errors.UserError(
             f'{data}: holds both video files ({videos[0]}, ...) and TFRecord shards '
             f'({records[0]}, ...). Name one kind, for example by a glob.'
         )
     if videos:
-        return video_files.VideoFiles(videos)
+        return video_files.VideoFiles(videos, frame_folder_rate)
     if records:
         return _opened_shards(data, records)
-    if folders:
-        return frame_folders.FrameFolders(folders, frame_folder_rate)
+    if found := picture_folders(files):
+        if stills:
+            return still_pictures.StillPictures(_pictures_of(files, found))
+        return frame_folders.FrameFolders(found, frame_folder_rate)
     raise errors.UserError(
         f'{data}: no videos there. Looked for video files ({", ".join(VIDEO_SUFFIXES)}), TFRecord '
         f'shards (.tfrecord) and folders of pictures ({", ".join(video.PICTURE_SUFFIXES)}); '
-        f'found {len(files)} files, none of these.'
+        f'found {wording.counted(len(files), "file")}, none of these.'
     )
 
 
 def _opened_shards(data: str, paths: list[str]) -> shards.Shards:
     opened = shards.Shards(paths)
     if not len(opened):
-        raise errors.UserError(f'{data}: the {len(paths)} TFRecord shards there hold no records.')
+        found = wording.counted(len(paths), 'TFRecord shard')
+        raise errors.UserError(f'{data}: no records in {found}.')
     return opened
 
 
+def picture_folders(files: Iterable[str]) -> list[str]:
+    """Return the folders whose pictures are frames, sorted; label maps are not."""
+    pictures = collections.defaultdict(list)
+    for file in files:
+        folder, _, name = file.rpartition('/')
+        if video.is_picture(name):
+            pictures[folder].append(file)
+    return sorted(label_folders.without_label_maps(pictures))
+
+
+def _pictures_of(files: Iterable[str], chosen: Collection[str]) -> list[str]:
+    """Return the pictures among files that lie in the chosen folders."""
+    chosen = set(chosen)
+    found = (file.rpartition('/') for file in files)
+    return [
+        f'{folder}/{name}' if folder else name
+        for folder, _, name in found
+        if folder in chosen and video.is_picture(name)
+    ]
+
+
 def find_files(data: str) -> list[str]:
-    """All files a path or glob stands for, those in folders included, without hidden ones.
+    """Return all files that match a path or glob, also those in folders, each once.
+
+    In a glob, `**` matches any folders. Hidden files are left out.
 
     Raises:
-      errors.UserError: nothing is there, or it cannot be looked into.
+      errors.UserError: nothing is there, or it cannot be listed.
     """
+    object_store.check_text(data)
     try:
-        # A path that exists is taken as it stands, even with glob characters in it.
-        matches = [data] if tf.io.gfile.exists(data) else tf.io.gfile.glob(data)
-        found = {file for match in matches for file in _files_under(match)}
+        matches = folders.matches(data)
+        found = folders.each_once(file for match in matches for file in folders.files_under(match))
     except tf.errors.OpError as error:
         raise errors.UserError(f'{data}: {error.message}') from error
     if not matches:
         object_store.check(data)
         kind = 'glob matches nothing' if any(c in data for c in '*?[') else 'no such file or folder'
         raise errors.UserError(f'{data}: {kind}.')
-    return [file for file in found if not _basename(file).startswith('.')]
-
-
-def _files_under(path: str) -> Iterable[str]:
-    if not tf.io.gfile.isdir(path):
-        return [path]
-    return [
-        tf.io.gfile.join(folder, name)
-        for folder, _, names in tf.io.gfile.walk(path)
-        for name in names
-    ]
+    return [file for file in found if not folders.is_added(_basename(file))]
 
 
 def _basename(path: str) -> str:

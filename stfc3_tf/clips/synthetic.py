@@ -1,11 +1,11 @@
 """Built-in training data with exact truth: textured objects over a moving textured background.
 
-A scene is a pure function of its seed, and every question about it (what is where at time t, where
-does this pixel go, can it be seen) is answered in closed form, with no rendering in between. That
-makes it training data for a first run and a measuring rod for everything downstream.
+A scene is a pure function of its seed. Labels, motions and visibility of pixels at any time are
+computed in closed form, without rendering. So scenes serve as training data for a first run and as
+exact truth for tests of everything else.
 
 Coordinates: scene coordinates have the image centre at (0, 0) and half the shorter image side as
-unit; x points right, y down. Points handed out are (x, y) in pixels, pixel centres at integers.
+unit; x points right, y down. Returned points are (x, y) in pixels, with pixel centres at integers.
 Each layer (the background and the objects) is a textured plane in its own coordinates; motion is a
 3x3 matrix acting on homogeneous column vectors, named `target_from_source`.
 """
@@ -29,12 +29,12 @@ POINTS_PER_OBJECT = 5
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A star-shaped outline r(angle) = radius (1 + sum_k a_k cos(k angle + b_k)), maybe holed.
+    """A star-shaped outline with radius (1 + sum_k a_k cos(k angle + b_k)), perhaps with a hole.
 
     Attributes:
       radius: mean radius, in units of the layer.
       waves: [waves, 3] rows (k, a_k, b_k).
-      hole: radius of the round hole in the middle, 0 for none.
+      hole: radius of the round hole in the middle; 0 for none.
     """
 
     radius: float
@@ -43,11 +43,11 @@ class Shape:
 
     @property
     def reach(self) -> float:
-        """Radius of a circle that holds the whole shape."""
+        """Radius of a circle that contains the whole shape."""
         return self.radius * (1 + np.abs(self.waves[:, 1]).sum())
 
     def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Signed distance to the outline, negative inside; exact to first order close to it."""
+        """Return the signed distance to the outline, negative inside; first order near it."""
         angle, length = np.arctan2(y, x), np.hypot(x, y)
         outline, slope = np.ones_like(angle), np.zeros_like(angle)
         for k, size, phase in self.waves:
@@ -60,12 +60,12 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """A smooth bounded motion: shift, turn and zoom swing about their means, each at its own pace.
+    """A smooth bounded motion: shift, rotation and zoom oscillate about their means.
 
     Attributes:
       mean: [4] x, y, angle in radians, logarithm of the scale.
       swing: [4] amplitudes of the same.
-      pace: [4] swings a second.
+      pace: [4] oscillations per second.
       phase: [4] radians.
     """
 
@@ -75,7 +75,7 @@ class Motion:
     phase: np.ndarray
 
     def matrix(self, time: float) -> np.ndarray:
-        """The 3x3 similarity transform at a time in seconds."""
+        """Return the 3x3 similarity transform at a time in seconds."""
         now = self.mean + self.swing * np.sin(2 * np.pi * self.pace * time + self.phase)
         x, y, angle, log_scale = now
         cosine, sine = np.exp(log_scale) * np.cos(angle), np.exp(log_scale) * np.sin(angle)
@@ -84,23 +84,35 @@ class Motion:
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A textured plane, cut out along `shape` (None: the background, which has no end)."""
+    """A textured plane, cut out along an outline.
+
+    Attributes:
+      shape: the outline; None for the background, which is unbounded.
+      texture: uint8 [size, size, 3], see `textures`.
+      motion: of the layer in the scene.
+    """
 
     shape: Shape | None
     texture: np.ndarray
     motion: Motion
 
+    @property
+    def outline(self) -> Shape:
+        """The shape of an object; the background has none."""
+        assert self.shape is not None
+        return self.shape
+
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A scene in motion; time is in seconds and may be any number.
+    """A moving scene; time is in seconds and may be any number.
 
     Attributes:
       height: pixels.
       width: pixels.
-      layers: back to front; layer 0 is the background, layer k is label k.
-      camera: moves everything at once.
-      marks: float [points, 3]: layer number and x, y in that layer, the scene's key points.
+      layers: from back to front; layer 0 is the background, layer k has label k.
+      camera: motion of the whole scene.
+      marks: float [points, 3], the key points: layer number, and x, y in that layer.
     """
 
     height: int
@@ -110,10 +122,10 @@ class Scene:
     marks: np.ndarray
 
     def frame(self, time: float) -> np.ndarray:
-        """Renders the scene.
+        """Render the scene at a time.
 
         Returns:
-          uint8 RGB [height, width, 3], edges anti-aliased.
+          uint8 RGB [height, width, 3], with anti-aliased edges.
         """
         columns, rows = np.arange(self.width), np.arange(self.height)
         canvas = self._texture(0, time, columns, rows)
@@ -126,7 +138,7 @@ class Scene:
         return np.rint(canvas).astype(np.uint8)
 
     def masks(self, time: float) -> np.ndarray:
-        """Which layer is seen at each pixel centre.
+        """Return which layer is visible at each pixel centre.
 
         Returns:
           uint8 [height, width]; 0 is the background.
@@ -134,7 +146,7 @@ class Scene:
         return self.labels_at(self._pixels(), time)
 
     def points(self, time: float) -> np.ndarray:
-        """Where the key points are, seen or not.
+        """Return the positions of the key points, visible or not.
 
         Returns:
           float64 [points, 2], (x, y) in pixels.
@@ -144,7 +156,7 @@ class Scene:
         return _apply(matrices[numbers], self.marks[:, 1:])
 
     def visible(self, time: float) -> np.ndarray:
-        """Which key points are inside the image and not behind a layer further in front.
+        """Return which key points are inside the image and not behind a nearer layer.
 
         Returns:
           bool [points].
@@ -153,18 +165,18 @@ class Scene:
         return self._inside(points) & (self.labels_at(points, time) == self.marks[:, 0])
 
     def correspondence(self, time: float, other_time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Where the surface seen at each pixel of one frame is in another.
+        """Return where the surface visible at each pixel of one frame is in another frame.
 
         Returns:
           float64 [height, width, 2], (x, y) in pixels of the frame at `other_time`, which may lie
-          outside the image; and bool [height, width], whether that surface is seen there too.
+          outside the image; and bool [height, width], whether that surface is visible there too.
         """
         return self.follow(self._pixels(), time, other_time)
 
     def follow(
         self, points: np.ndarray, time: float, other_time: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Follows the surface seen at any points of one frame to another frame.
+        """Follow the surface visible at any points of one frame to another frame.
 
         Args:
           points: float [..., 2], (x, y) in pixels of the frame at `time`.
@@ -172,7 +184,7 @@ class Scene:
           other_time: seconds.
 
         Returns:
-          float64 [..., 2], (x, y) in pixels at `other_time`; and bool [...], whether it is seen.
+          float64 [..., 2], (x, y) in pixels at `other_time`; and bool [...], whether it is visible.
         """
         labels = self.labels_at(points, time)
         motions = np.stack([self._motion(n, time, other_time) for n in range(len(self.layers))])
@@ -180,15 +192,15 @@ class Scene:
         return moved, self._inside(moved) & (self.labels_at(moved, other_time) == labels)
 
     def labels_at(self, points: np.ndarray, time: float) -> np.ndarray:
-        """Number of the frontmost layer at each of points [..., 2] in pixels: uint8 [...]."""
+        """Return the number of the frontmost layer at points [..., 2] in pixels: uint8 [...]."""
         labels = np.zeros(points.shape[:-1], np.uint8)
         for number in range(1, len(self.layers)):
             local = _apply(np.linalg.inv(self.image_from_layer(number, time)), points)
-            labels[self.layers[number].shape.distance(local[..., 0], local[..., 1]) <= 0] = number
+            labels[self.layers[number].outline.distance(local[..., 0], local[..., 1]) <= 0] = number
         return labels
 
     def image_from_layer(self, number: int, time: float) -> np.ndarray:
-        """3x3 matrix from a layer's coordinates to pixels of the frame at `time`."""
+        """Return the 3x3 matrix from a layer's coordinates to pixels of the frame at `time`."""
         unit = min(self.height, self.width) / 2
         image_from_scene = np.array(
             [[unit, 0, (self.width - 1) / 2], [0, unit, (self.height - 1) / 2], [0, 0, 1]]
@@ -205,14 +217,14 @@ class Scene:
         return np.stack([x, y], -1).astype(np.float64)
 
     def _inside(self, points: np.ndarray) -> np.ndarray:
-        """Whether points lie within the image box, half a pixel beyond the outer pixel centres."""
+        """Return whether points are at most half a pixel beyond the outer pixel centres."""
         limits = np.array([self.width, self.height]) - 0.5
         return ((points >= -0.5) & (points < limits)).all(-1)
 
     def _bounds(self, number: int, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Columns and rows of the image that an object may touch."""
+        """Return the columns and rows of the image that an object may cover."""
         matrix = self.image_from_layer(number, time)
-        reach = self.layers[number].shape.reach * np.hypot(matrix[0, 0], matrix[1, 0]) + 1
+        reach = self.layers[number].outline.reach * np.hypot(matrix[0, 0], matrix[1, 0]) + 1
         low = np.maximum(np.floor(matrix[:2, 2] - reach).astype(int), 0)
         high = np.minimum(np.ceil(matrix[:2, 2] + reach).astype(int) + 1, (self.width, self.height))
         return np.arange(low[0], high[0]), np.arange(low[1], high[1])
@@ -220,7 +232,7 @@ class Scene:
     def _local(
         self, number: int, time: float, columns: np.ndarray, rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates x, y, each float32 [rows, columns], of pixel centres in a layer."""
+        """Return x and y of pixel centres in a layer, each float32 [rows, columns]."""
         inverse = np.linalg.inv(self.image_from_layer(number, time))
         x = inverse[0, 0] * columns + (inverse[0, 1] * rows[:, None] + inverse[0, 2])
         y = inverse[1, 0] * columns + (inverse[1, 1] * rows[:, None] + inverse[1, 2])
@@ -237,21 +249,24 @@ class Scene:
     def _opacity(
         self, number: int, time: float, columns: np.ndarray, rows: np.ndarray
     ) -> np.ndarray:
-        """How much of each pixel an object covers: its edge is a ramp one pixel wide."""
+        """Return the share of each pixel that an object covers: its edge is a ramp of one pixel."""
         matrix = self.image_from_layer(number, time)
         pixels_per_unit = np.float32(np.hypot(matrix[0, 0], matrix[1, 0]))
         x, y = self._local(number, time, columns, rows)
-        distance = self.layers[number].shape.distance(x, y) * pixels_per_unit
+        distance = self.layers[number].outline.distance(x, y) * pixels_per_unit
         return np.clip(np.float32(0.5) - distance, 0, 1)
 
 
 def scene(seed: int, height: int = 128, width: int = 160) -> Scene:
-    """Draws a scene: three to five objects that pass in front of each other.
+    """Draw a scene of three to five objects that pass in front of each other.
 
     Args:
-      seed: a non-negative integer; the same seed is the same scene at any image size.
+      seed: a non-negative integer; the same seed gives the same scene at any image size.
       height: pixels.
       width: pixels.
+
+    Returns:
+      The scene.
     """
     generator = np.random.Generator(np.random.Philox(seed))
     camera = _random_motion(generator, (0, 0, 0, 0), (0.15, 0.15, 0.08, 0.06), (0.05, 0.25))
@@ -260,7 +275,7 @@ def scene(seed: int, height: int = 128, width: int = 160) -> Scene:
     marks = []
     for number in range(1, int(generator.integers(3, 6)) + 1):
         layers.append(_random_object(generator))
-        marks += [(number, *point) for point in _random_marks(generator, layers[-1].shape)]
+        marks += [(number, *point) for point in _random_marks(generator, layers[-1].outline)]
     return Scene(height, width, tuple(layers), camera, np.array(marks))
 
 
@@ -270,7 +285,7 @@ def _random_motion(
     swing: Sequence[float],
     pace: tuple[float, float],
 ) -> Motion:
-    """Swings up to `swing`, at least a third of it, at paces from the range `pace`."""
+    """Draw amplitudes from a third of `swing` to `swing`, and paces from the range `pace`."""
     return Motion(
         mean=np.array(mean, float),
         swing=np.array(swing) * generator.uniform(1 / 3, 1, 4),
@@ -298,27 +313,27 @@ def _random_object(generator: np.random.Generator) -> Layer:
 
 
 def _random_marks(generator: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Key points [points, 2] well inside a shape, in its coordinates."""
+    """Draw key points [points, 2] well inside a shape, in its coordinates."""
     tries = generator.uniform(-shape.reach, shape.reach, (400, 2))
     inside = shape.distance(tries[:, 0], tries[:, 1]) < -0.15 * shape.radius
     return tries[inside][:POINTS_PER_OBJECT]
 
 
 def _apply(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Affine 3x3 matrices [..., 3, 3] acting on points [..., 2]."""
+    """Apply affine 3x3 matrices [..., 3, 3] to points [..., 2]."""
     return (matrices[..., :2, :2] @ points[..., None])[..., 0] + matrices[..., :2, 2]
 
 
 @gin.configurable
 class SyntheticScenes(source.Source):
-    """Scenes as videos: video n is `scene(first_seed + n)` from time 0 to `seconds`.
+    """A source of scenes: video n is `scene(first_seed + n)` from time 0 to `seconds`.
 
     Args:
-      count: how many scenes.
+      count: number of scenes.
       height: pixels.
       width: pixels.
-      seconds: length of each.
-      first_seed: seed of scene 0; scenes for training and for evaluation must not share seeds.
+      seconds: length of each scene.
+      first_seed: seed of scene 0. Scenes for training and for evaluation must not share seeds.
     """
 
     def __init__(
@@ -332,19 +347,20 @@ class SyntheticScenes(source.Source):
         self._count = count
         self._seconds = seconds
         self._first_seed = first_seed
-        # Drawing a scene takes longer than rendering a clip of it; one takes 0.4 MB.
+        # Cached, because drawing a scene takes longer than rendering a clip; a scene has 0.4 MB.
         self._scene = functools.lru_cache(maxsize=250)(
             lambda video: scene(first_seed + video, height, width)
         )
 
     def __len__(self) -> int:
+        """See `source.Source`."""
         return self._count
 
     def name(self, video: int) -> str:
+        """See `source.Source.name`."""
         return f'synthetic scene {self._first_seed + video}'
 
     def read(self, video: int, position: float, count: int, frame_rate: float) -> np.ndarray:
-        times = source.clip_times(
-            self.name(video), 0.0, self._seconds, position, count, frame_rate
-        )
+        """See `source.Source.read`."""
+        times = source.clip_times(self.name(video), 0.0, self._seconds, position, count, frame_rate)
         return np.stack([self._scene(video).frame(time) for time in times])

@@ -1,7 +1,7 @@
 """Random textures for the synthetic scenes: rich at every scale, periodic, seeded.
 
-A texture is uint8 [size, size, 3] and tiles the plane. It is smooth over two texels
-or so, which is what lets a scene be sampled bilinearly without aliasing.
+A texture is uint8 [size, size, 3] and tiles the plane. It is smooth over about two texels, so that
+scenes can be sampled bilinearly without aliasing.
 """
 
 import functools
@@ -10,11 +10,11 @@ import numpy as np
 
 
 def random_texture(generator: np.random.Generator, size: int) -> np.ndarray:
-    """Draws a texture: one of three patterns in colours of its own, with fine grain on top.
+    """Draw a texture: one of three patterns in random colours, with fine grain.
 
     Args:
-      generator: where all randomness comes from.
-      size: texels a side.
+      generator: source of all randomness.
+      size: texels per side.
 
     Returns:
       uint8 [size, size, 3].
@@ -26,12 +26,12 @@ def random_texture(generator: np.random.Generator, size: int) -> np.ndarray:
 
 
 def sample(texture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Samples a texture bilinearly, repeating it in both directions.
+    """Sample a texture bilinearly, repeating it in both directions.
 
     Args:
       texture: uint8 [size, size, 3].
-      x: float [...], texel coordinates, texel centres at integers.
-      y: float [...].
+      x: float [...], in texels, with texel centres at integers.
+      y: float [...], likewise.
 
     Returns:
       float32 [..., 3].
@@ -52,7 +52,7 @@ def sample(texture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _mix(
     texels: np.ndarray, first: np.ndarray, second: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
-    """Blends texels [texels, 3] given by two arrays of their numbers."""
+    """Blend texels [texels, 3] that two arrays of indices choose."""
     begin = texels.take(first, 0).astype(np.float32)
     return _blend(begin, texels.take(second, 0), weight)
 
@@ -62,7 +62,7 @@ def _blend(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndar
 
 
 def _clouds(generator: np.random.Generator, size: int) -> np.ndarray:
-    """Soft blobs that run through four colours."""
+    """Draw soft blobs between four colours."""
     fields = _noise(generator, size, cells=(4, 8, 16, 32), channels=2)
     weights = 1 / (1 + np.exp(-4 * fields))
     colours = _palette(generator, 4).reshape(2, 2, 3)
@@ -72,7 +72,7 @@ def _clouds(generator: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _stripes(generator: np.random.Generator, size: int) -> np.ndarray:
-    """Wavy stripes of two colours, bent and shaded by noise so that no two stretches are alike."""
+    """Draw stripes of two colours, bent and shaded by noise so that all places differ."""
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
     turns = generator.integers(-9, 10, 2)
     turns[generator.integers(2)] = generator.integers(4, 10)
@@ -83,7 +83,7 @@ def _stripes(generator: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _mosaic(generator: np.random.Generator, size: int) -> np.ndarray:
-    """Patches of related colours with crooked borders."""
+    """Draw patches of related colours with irregular borders."""
     cells = int(generator.integers(8, 18))
     y, x = np.mgrid[:size, :size].astype(np.float32) * (cells / size)
     shift = _noise(generator, size, cells=(cells, 2 * cells), channels=2)
@@ -96,7 +96,7 @@ _PATTERNS = (_clouds, _stripes, _mosaic)
 
 
 def _palette(generator: np.random.Generator, count: int) -> np.ndarray:
-    """Colours [count, 3] scattered about one, in lightness more than in hue, as in a material."""
+    """Draw colours [count, 3] around one, which differ more in lightness than in hue."""
     base = generator.uniform(0.2, 0.8, 3)
     lightness = generator.permutation(np.linspace(-0.3, 0.3, count))[:, None]
     return (base + lightness + 0.12 * generator.standard_normal((count, 3))).astype(np.float32)
@@ -105,7 +105,7 @@ def _palette(generator: np.random.Generator, count: int) -> np.ndarray:
 def _noise(
     generator: np.random.Generator, size: int, cells: tuple[int, ...], channels: int
 ) -> np.ndarray:
-    """Noise [size, size, channels] with blobs of several sizes, about unit variance, periodic."""
+    """Draw periodic noise [size, size, channels], blobs of several sizes, variance about 1."""
     total = np.zeros((channels, size, size), np.float32)
     for count in cells:
         grid = generator.standard_normal((channels, count, count)).astype(np.float32)
@@ -116,9 +116,9 @@ def _noise(
 
 @functools.cache
 def _spread(size: int, count: int) -> np.ndarray:
-    """Weights [size, count] that spread `count` periodic values over `size` texels.
+    """Return weights [size, count] that spread `count` periodic values over `size` texels.
 
-    The kernel is a Gaussian, whose product over x and y is round: no axis shows in the noise.
+    The kernel is a Gaussian. Its product over x and y is round, so that the noise has no direction.
     """
     distance = np.abs(np.arange(size)[:, None] * (count / size) - np.arange(count)[None])
     kernel = np.exp(-((np.minimum(distance, count - distance) / 0.6) ** 2))
@@ -126,7 +126,7 @@ def _spread(size: int, count: int) -> np.ndarray:
 
 
 def _soften(texture: np.ndarray) -> np.ndarray:
-    """Averages twice over neighbouring texels (binomial 1 2 1), so that borders are not jagged."""
+    """Average twice over neighbouring texels (weights 1 2 1), so that borders are smooth."""
     for axis in (0, 1, 0, 1):
         texture = 0.5 * texture + 0.25 * (np.roll(texture, 1, axis) + np.roll(texture, -1, axis))
     return texture

@@ -4,24 +4,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stfc3_tf.clips import source, video as video_lib
+from stfc3_tf.clips import decoder, source
+from stfc3_tf.clips import video as video_lib
 
 
-class VideoFiles(source.Source):
+class VideoFiles(source.PathSource):
     """Video files in any container and codec FFmpeg knows.
 
     Args:
       paths: the files, on any file systems TensorFlow knows.
+      stream_rate: frames per second of files without times, such as raw H.264 streams.
     """
 
-    def __init__(self, paths: Sequence[str]):
-        self._paths = list(paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def name(self, video: int) -> str:
-        return self._paths[video]
+    def __init__(self, paths: Sequence[str], stream_rate: float = decoder.ASSUMED_RATE):
+        super().__init__(paths)
+        self._stream_rate = stream_rate
 
     def read(self, video: int, position: float, count: int, frame_rate: float) -> np.ndarray:
-        return video_lib.read_clip(self._paths[video], position, count, frame_rate)
+        """See `source.Source.read`."""
+        path = self._paths[video]
+        return video_lib.read_clip(path, position, count, frame_rate, self._stream_rate)

@@ -1,7 +1,7 @@
-"""Figures for papers: what encoders see, what they are worth, how they were trained.
+"""Figures for papers: features, affinities, labels, scores and training curves.
 
-Each function draws one figure and writes it to a path whose ending (.pdf, .svg, .png) is its
-format; the file is whole or absent. Models are rows by name, in the order given.
+Each function draws one figure and writes it to a path, whose ending (.pdf, .svg, .png) chooses the
+format. The file is complete or absent. Models are named rows, in the given order.
 """
 
 from stfc3_tf.figures.curves import loss_against_quality, training_curves

@@ -1,19 +1,21 @@
-"""Masks and points of a video's frames, as benchmarks keep them and as predictions are written."""
+"""The reader of masks and points of a video, from data sets or predictions."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 import posixpath
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from typing_extensions import TypedDict
 
 from stfc3_tf import errors
-from stfc3_tf.benchmarks import badja, faces, files
+from stfc3_tf.benchmarks import badja, frame_checks, vw300
+from stfc3_tf.storage import files, images
 
-# A mask, uint8 [height, width] of object numbers, or points, float [points, 2], (x, y) in 0-based
-# pixels of the frame, NaN where there is none.
+# For each name of a frame a mask, uint8 [height, width] of object numbers, or points,
+# float [points, 2], (x, y) in 0-based pixels of the frame, NaN for a missing point.
 Labels = dict[str, np.ndarray]
 
 _FORMATS = (
@@ -25,16 +27,19 @@ _PUPPET_MASK = 'puppet_mask'
 
 
 def read_labels(path: str, frame_names: Sequence[str], size: tuple[int, int]) -> Labels:
-    """Reads the labels of a video, true or predicted.
+    """Read the labels of a video, true or predicted.
+
+    Masks and BADJA's joints belong to the frames of the same name. The other formats belong to
+    frames by number, and so do masks called 000000, 000001, … if the frames have other names.
 
     Args:
-      path: one of the formats above.
-      frame_names: of all frames of the video. Masks and BADJA's joints belong to frames by name,
-        masks that are not all named as frames are, but 000000, 000001, ..., by number, as do the others.
+      path: a folder of .png masks (DAVIS) or .pts landmarks (300VW), joint_positions.mat or
+        puppet_mask.mat (J-HMDB), or joint annotations in .json (BADJA).
+      frame_names: names of all frames of the video, in order.
       size: (height, width) of the frames.
 
     Returns:
-      Label by frame name, for the frames that have one.
+      The labels by the names of their frames.
 
     Raises:
       errors.UserError: another format, a file that cannot be read, or a mask of another size.
@@ -52,9 +57,9 @@ def read_labels(path: str, frame_names: Sequence[str], size: tuple[int, int]) ->
 
 
 def _checked(where: str, label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask of the right size; points without those outside the frame, which nobody can see."""
+    """Return a mask of the right size, or points with NaN for those outside the frame."""
     if label.dtype == np.uint8:
-        files.check_size(where, label.shape, size)
+        frame_checks.check_size(where, frame_checks.size_of(label), size)
         return label
     inside = np.all((label >= 0) & (label <= np.array(size[::-1]) - 1), axis=-1, keepdims=True)
     return np.where(inside, label, np.nan)
@@ -66,47 +71,53 @@ def _of_folder(path: str, frame_names: Sequence[str]) -> Labels:
         numbered = {files.stem(name): posixpath.join(path, name) for name in landmarks}
         numbers = {f'{number:06d}': name for number, name in enumerate(frame_names, 1)}
         return {
-            name: faces.read_landmarks(numbered[number])
+            name: vw300.read_landmarks(numbered[number])
             for number, name in numbers.items()
             if number in numbered
         }
     found = {files.stem(file): file for file in files.list_files(path, ('.png',), _FORMATS)}
     known = {name: name for name in frame_names}
     if not found.keys() <= known.keys():
-        # By number, all of them: frame 000001 may be the first of its folder, mask 000001 the second.
+        # Numbers first: frame 000001 may be the first frame, but mask 000001 is the second mask.
         by_number = {f'{number:06d}': name for number, name in enumerate(frame_names)}
         known = by_number if found.keys() <= by_number.keys() else {**by_number, **known}
-    masks = {known[s]: files.read_index_mask(file) for s, file in found.items() if s in known}
+    masks = {known[s]: images.read_index_mask(file) for s, file in found.items() if s in known}
     return _without_void(masks)
 
 
 def _without_void(masks: Labels) -> Labels:
-    """Where 255 is the only number it is the object (DAVIS-2016), else void (DAVIS-2017)."""
-    numbers = set().union(*(np.unique(mask).tolist() for mask in masks.values()))
+    """Return masks in which 255 is void, or is the object if there is no other (DAVIS-2016)."""
+    numbers: set[int] = set().union(*(np.unique(mask).tolist() for mask in masks.values()))
     if numbers <= {0, VOID}:
         return {name: (mask > 0).astype(np.uint8) for name, mask in masks.items()}
     return masks
 
 
 def _of_mat(path: str) -> np.ndarray:
-    """Joints, float [time, joints, 2], or masks, uint8 [time, height, width]."""
+    """Return joints, float [time, joints, 2], or masks, uint8 [time, height, width]."""
     if files.stem(path) == _PUPPET_MASK:
         return (np.moveaxis(files.read_mat(path, 'part_mask', 3), -1, 0) > 0).astype(np.uint8)
     return np.moveaxis(files.read_mat(path, 'pos_img', 3).astype(np.float64), (0, 1), (2, 1)) - 1
 
 
+class _Entry(TypedDict):
+    """An annotated frame: joints as (row, column), and which of them are visible."""
+
+    image_path: str
+    joints: list[tuple[float, float]]
+    visibility: list[bool]
+
+
 def _of_badja(path: str, size: tuple[int, int]) -> Labels:
-    contents = files.read_bytes(path)
+    entries = files.read_json(path, list[_Entry], 'Expected an annotation of BADJA.')
     try:
-        return {
-            files.stem(entry['image_path']): _scaled(entry, size) for entry in json.loads(contents)
-        }
-    except (ValueError, TypeError, KeyError) as error:
-        raise errors.UserError(f'{path} is not a BADJA annotation: {error!r}') from error
+        return {files.stem(entry['image_path']): _scaled(entry, size) for entry in entries}
+    except ValueError as error:
+        raise errors.UserError(f'{path} is not a BADJA annotation: {error}') from error
 
 
-def _scaled(entry, size: tuple[int, int]) -> np.ndarray:
-    """The visible joints of an annotation, which refers to frames in full resolution."""
+def _scaled(entry: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+    """Return the visible joints; annotations refer to frames in full resolution."""
     scale = np.divide(size, badja.Badja.full_size)
     joints = np.array(entry['joints'], np.float64) * scale
     return np.where(np.array(entry['visibility'], bool)[:, np.newaxis], joints[:, ::-1], np.nan)

@@ -1,28 +1,30 @@
-"""Training curves of several runs, and what a falling loss is worth (figure 1a of the paper)."""
+"""Training curves of several runs, and loss against quality (figure 1a of the paper)."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
+import itertools
 from typing import NamedTuple
 
-import numpy as np
 from matplotlib import axes as mpl_axes
+import numpy as np
 
 from stfc3_tf import errors
 from stfc3_tf.figures import events, page
 
 _PANELS_IN_A_ROW = 2
 _PANEL_HEIGHT = 1.9
+# A curve of fewer points is drawn as it is, with its points: smoothing would hide most of it.
+_FEW = 20
 
 
 class _Panel(NamedTuple):
-    """How a tag is drawn.
+    """The style of a tag.
 
     Attributes:
       label: of the vertical axis.
-      reference: height of a dotted line, with what it means; None for none.
-      ratio: whether it spans orders of magnitude; then the axis is logarithmic once it does.
+      reference: height of a dotted line and its meaning; None for no line.
+      ratio: whether the axis becomes logarithmic if the values span orders of magnitude.
     """
 
     label: str
@@ -48,18 +50,18 @@ _DEFAULT_TAGS = (
 def training_curves(
     runs: Mapping[str, str], tags: Sequence[str] | None, output: str, smoothing: float = 0.0
 ) -> None:
-    """Draws scalars of training runs over the step, a panel a tag, a line a run.
+    """Draw scalars of training runs over the step: one panel per tag, one line per run.
 
     Args:
-      runs: name -> folder of the run.
-      tags: as TensorBoard shows them, see `stfc3_tf.monitor`; without any, loss, return
-        probability, collapse ratio and held-out score, as far as a run has them.
+      runs: folders of the runs, by name.
+      tags: names of scalars as in TensorBoard. By default loss, return probability, collapse ratio
+        and held-out score, if a run has them.
       output: path, its ending one of `page.ENDINGS`.
-      smoothing: weight of the moving average, in [0, 1), see `events.smoothed`; what it is made of
-        is drawn faintly behind.
+      smoothing: weight of the moving average, in [0, 1), see `events.smoothed`; the values before
+        smoothing are drawn faintly behind. Curves of fewer than 20 points are not smoothed.
 
     Raises:
-      errors.UserError: a folder without events, a tag that no run has, a smoothing out of range.
+      errors.UserError: a folder has no events, no run has the tag, or smoothing is out of range.
     """
     page.check_ending(output)
     if not 0 <= smoothing < 1:
@@ -77,7 +79,7 @@ def training_curves(
         for axes in grid.flat[len(tags) - columns : len(tags)]:
             axes.set_xlabel('step')
             axes.tick_params(labelbottom=True)
-        # The lines are the same in every panel.
+        # All panels have the same lines, so one legend is enough.
         handles, names = grid.flat[0].get_legend_handles_labels()
         figure.legend(handles, names, loc='outside upper center', ncols=min(4, len(names)))
 
@@ -85,7 +87,7 @@ def training_curves(
 def _known_tags(
     scalars: Mapping[str, Mapping[str, events.Curve]], tags: Sequence[str] | None
 ) -> list[str]:
-    """The tags to draw; raises UserError if no run has one that is asked for."""
+    """Return the tags to draw; raise UserError if no run has a requested one."""
     known = sorted({tag for curves in scalars.values() for tag in curves})
     found = [tag for tag in tags or _DEFAULT_TAGS if tag in known]
     unknown = sorted(set(tags or []) - set(found))
@@ -106,9 +108,10 @@ def _draw_panel(
     panel = _PANELS.get(tag, _Panel(tag))
     for (name, curves), style in zip(scalars.items(), itertools.cycle(page.LINES)):
         steps, values = curves.get(tag, (np.array([]), np.array([])))
-        marker = '.' if len(steps) == 1 else ''
-        axes.plot(steps, events.smoothed(values, smoothing), label=name, marker=marker, **style)
-        if smoothing:
+        few = len(steps) < _FEW
+        shown = values if few else events.smoothed(values, smoothing)
+        axes.plot(steps, shown, label=name, marker='.' if few else '', markersize=3, **style)
+        if smoothing and not few:
             axes.plot(steps, values, **style, alpha=0.25, linewidth=0.6, zorder=1)
     axes.set_ylabel(panel.label)
     low, high = axes.get_ylim()
@@ -134,20 +137,20 @@ def loss_against_quality(
     output: str,
     quality_label: str = 'held-out score',
 ) -> None:
-    """Draws how the quality of features went along with the loss: a low loss is not enough.
+    """Draw the quality of features against the training loss: a low loss is not enough.
 
     Args:
-      points: run -> (step, loss, quality), in the order of steps; the last is marked.
+      points: (step, loss, quality) of each run by name, in the order of steps; the last is marked.
       output: path, its ending one of `page.ENDINGS`.
       quality_label: of the vertical axis.
 
     Raises:
-      errors.UserError: a run without a point.
+      errors.UserError: a run has no point.
     """
     page.check_ending(output)
     for name, path in points.items():
         if not len(path):
-            raise errors.UserError(f'{name}: there is no step with both a loss and a quality.')
+            raise errors.UserError(f'{name}: no step has both a loss and a quality.')
     with page.page(output, 2.6, width=page.WIDTH / 2) as figure:
         axes = figure.subplots()
         for (name, path), style in zip(points.items(), itertools.cycle(page.LINES)):

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-import numpy as np
+from matplotlib import artist, patheffects
 from matplotlib import axes as mpl_axes
 from matplotlib import colors as mpl_colors
-from matplotlib import patheffects
+import numpy as np
 
-from stfc3_tf import errors, metrics, palette, pictures
-from stfc3_tf.figures import page
+from stfc3_tf import errors
+from stfc3_tf.benchmarks import metrics
+from stfc3_tf.figures import page, pictures
 from stfc3_tf.figures.benchmark_labels import VOID
+from stfc3_tf.storage import palette
 
 _OPACITY = 0.45
 _POINT_SIZE = 9.0
 
 
 def _object_colours() -> np.ndarray:
-    """uint8 [256, 3]: the first objects in colours told apart with any colour vision."""
+    """Return uint8 [256, 3]; the first colours differ for every kind of colour vision."""
     colours = palette.DAVIS.copy()
-    # The last of them is black, which an overlay hides.
-    told_apart = [mpl_colors.to_rgb(colour) for colour in page.COLOURS[:-1]]
-    colours[1 : 1 + len(told_apart)] = np.rint(255 * np.array(told_apart))
+    # The last colour is black, which an overlay hides.
+    distinct = [mpl_colors.to_rgb(colour) for colour in page.COLOURS[:-1]]
+    colours[1 : 1 + len(distinct)] = np.rint(255 * np.array(distinct))
     return colours
 
 
@@ -31,44 +33,55 @@ _OBJECT_COLOURS = _object_colours()
 
 def labels(
     frames: Mapping[str, np.ndarray],
-    truth: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray] | None,
     predictions: Mapping[str, Mapping[str, np.ndarray]],
     output: str,
 ) -> None:
-    """Draws frames with true labels above the same frames with predicted ones, a row a prediction.
+    """Draw frames with true labels, and below them one row per prediction.
 
-    Predicted masks are tinted, with the outline of the true ones in white, and the mean
-    intersection over union of the objects beneath. From predicted points a line leads to the true
-    ones, with the mean distance in pixels beneath.
+    Without true labels, the first row shows the frames alone.
+
+    Predicted masks are tinted, with the outlines of the true masks in white and the mean
+    intersection over union of the objects below. A line leads from each predicted point to the true
+    one; the mean distance in pixels is below.
 
     Args:
-      frames: name -> uint8 [height, width, 3], the first of them with the labels that were given.
-      truth: name of frame -> label, a mask, uint8 [height, width] of object numbers (255 is void),
-        or points, float [points, 2], (x, y) in pixels, NaN where there is none.
-      predictions: name of the row -> labels of the same frames, of the same kind.
+      frames: uint8 [height, width, 3] by name; the first one shows the given labels.
+      truth: labels by the name of the frame: a mask, uint8 [height, width] of object numbers (255
+        is void), or points, float [points, 2], (x, y) in pixels, NaN for a missing point; None for
+        no true labels.
+      predictions: labels of the same frames and kind, by the name of the row.
       output: path, its ending one of `page.ENDINGS`.
 
     Raises:
-      errors.UserError: predicted and true labels do not belong together.
+      errors.UserError: predicted and true labels are of different kinds or shapes.
     """
     page.check_ending(output)
-    for name, found in predictions.items():
-        for frame in frames:
-            _check_pair(f'{name}, frame {frame}', truth[frame], found[frame])
+    if truth is not None:
+        for name, found in predictions.items():
+            for frame in frames:
+                _check_pair(f'{name}, frame {frame}', truth[frame], found[frame])
     rows, shape = 1 + len(predictions), next(iter(frames.values())).shape
     height = page.WIDTH / len(frames) * shape[0] / shape[1]
     with page.page(output, rows * (height + 0.15) + 0.1) as figure:
         grid = figure.subplots(rows, len(frames), squeeze=False)
         for column, (frame, image) in zip(grid.T, frames.items()):
-            _draw_true(column[0], image, truth[frame])
+            if truth is None:
+                page.show(column[0], image)
+            else:
+                _draw_label(column[0], image, truth[frame])
             column[0].set_title(frame)
             for axes, found in zip(column[1:], predictions.values()):
-                _draw_predicted(axes, image, truth[frame], found[frame])
-        page.name_rows(grid, ['truth', *predictions], height)
+                if truth is None:
+                    _draw_label(axes, image, found[frame])
+                else:
+                    _draw_predicted(axes, image, truth[frame], found[frame])
+        first = 'frames' if truth is None else 'truth'
+        page.name_rows(grid, [first, *predictions], height)
 
 
 def is_mask(label: np.ndarray) -> bool:
-    """Whether a label is a mask, not points."""
+    """Return whether a label is a mask, not points."""
     return label.dtype == np.uint8
 
 
@@ -76,12 +89,12 @@ def _check_pair(where: str, truth: np.ndarray, predicted: np.ndarray) -> None:
     if is_mask(truth) != is_mask(predicted) or truth.shape != predicted.shape:
         kinds = ['mask' if is_mask(label) else 'points' for label in (predicted, truth)]
         raise errors.UserError(
-            f'{where}: {kinds[0]} {predicted.shape} against true {kinds[1]} {truth.shape}; give '
-            'predictions and truth of the same video and kind.'
+            f'{where}: {kinds[0]} {predicted.shape} against true {kinds[1]} {truth.shape}; '
+            'predictions and truth must be of one video and one kind.'
         )
 
 
-def _draw_true(axes: mpl_axes.Axes, image: np.ndarray, label: np.ndarray) -> None:
+def _draw_label(axes: mpl_axes.Axes, image: np.ndarray, label: np.ndarray) -> None:
     if is_mask(label):
         page.show(axes, _tinted(image, np.where(label == VOID, 0, label)))
     else:
@@ -107,7 +120,10 @@ def _draw_predicted(
 
 
 def mean_overlap(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean intersection over union of all objects of either mask, void left out; NaN if none."""
+    """Return the mean intersection over union of all objects of either mask.
+
+    Pixels that are void in `truth` do not count. NaN if there is no object.
+    """
     predicted = np.where(truth == VOID, 0, predicted)
     numbers = _objects(truth) | _objects(predicted)
     overlaps = [metrics.region_similarity(truth == k, predicted == k) for k in numbers]
@@ -119,7 +135,7 @@ def _objects(mask: np.ndarray) -> set[int]:
 
 
 def _distance_text(truth: np.ndarray, predicted: np.ndarray) -> str:
-    """Mean distance of the points that are in both, and how many true ones are not predicted."""
+    """Return the mean distance of points in both, and the number of points without prediction."""
     distances = np.linalg.norm(truth - predicted, axis=-1)
     lost = np.count_nonzero(np.isfinite(truth).all(-1) & ~np.isfinite(predicted).all(-1))
     mean = f'{np.nanmean(distances):.1f} px' if np.isfinite(distances).any() else 'no point'
@@ -131,7 +147,7 @@ def _tinted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _outline(axes: mpl_axes.Axes, shape: np.ndarray) -> None:
-    """The border of a shape, bool [height, width]; closed where it leaves the image."""
+    """Draw the border of a shape, bool [height, width], also along the edge of the image."""
     padded = np.pad(shape, 1).astype(float)
     x, y = (np.arange(-1, side + 1) for side in shape.shape[::-1])
     contours = axes.contour(x, y, padded, levels=[0.5], colors='white', linewidths=0.6)
@@ -141,11 +157,20 @@ def _outline(axes: mpl_axes.Axes, shape: np.ndarray) -> None:
 _HALO = [patheffects.Stroke(linewidth=1.2, foreground='black'), patheffects.Normal()]
 
 
-def _halo(lines) -> None:
+def _halo(lines: Iterable[artist.Artist]) -> None:
+    """Draw a dark edge around light lines, so that they are visible on any background."""
     for line in lines:
         line.set_path_effects(_HALO)
 
 
 def _draw_points(axes: mpl_axes.Axes, points: np.ndarray) -> None:
     colours = [page.COLOURS[number % 6] for number in range(len(points))]
-    axes.scatter(*points.T, s=_POINT_SIZE, c=colours, edgecolors='white', linewidths=0.4, zorder=3)
+    axes.scatter(
+        points[:, 0],
+        points[:, 1],
+        _POINT_SIZE,
+        colours,
+        edgecolors='white',
+        linewidths=0.4,
+        zorder=3,
+    )

@@ -1,36 +1,39 @@
-"""What all figures share: type and size for a paper, colours, and the file they end in."""
+"""The page of all figures: fonts and sizes for a paper, colours, and the file."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import contextlib
 import io
 import posixpath
 import textwrap
-from collections.abc import Iterator
+from typing import Any
 
 import matplotlib
-import numpy as np
-import tensorflow as tf
 from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+import numpy as np
+import tensorflow as tf
 
-from stfc3_tf import errors, writing
+from stfc3_tf import errors
+from stfc3_tf.storage import writing
 
-# Inches; the text of a two-column paper.
+# Inches; the width of the text of a two-column paper.
 WIDTH = 6.9
 ENDINGS = ('.pdf', '.svg', '.png')
 _DOTS_PER_INCH = 300
-# Points, and the mean width of a letter in heights of the type.
+# In points, and the mean width of a letter as a share of it.
 _FONT_SIZE, _CHARACTER = 8, 0.6
 
-# Okabe and Ito's colours, told apart with any colour vision; yellow is too light for a line.
+# Okabe and Ito's colours, distinct with every kind of colour vision; yellow is too light here.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
-# How the first, second, ... line of a plot looks; after the colours they go on dashed.
-LINES = tuple(
+# Styles of the first, second, … line of a plot; when all colours are used, lines are dashed.
+LINES: tuple[dict[str, Any], ...] = tuple(
     {'color': colour, 'linestyle': style} for style in ('-', '--', ':') for colour in COLOURS
 )
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     'font.size': _FONT_SIZE,
     'axes.titlesize': _FONT_SIZE,
     'axes.labelsize': _FONT_SIZE,
@@ -44,14 +47,14 @@ _STYLE = {
     'xtick.major.width': 0.6,
     'ytick.major.width': 0.6,
     'lines.linewidth': 1.2,
-    # Text stays text, in fonts that publishers accept.
+    # Text is stored as text, in font types that publishers accept.
     'pdf.fonttype': 42,
     'svg.fonttype': 'none',
 }
 
 
 def check_ending(output: str, endings: tuple[str, ...] = ENDINGS) -> str:
-    """Returns the ending of an output; raises UserError if it is none of `endings`."""
+    """Return the ending of an output; raise UserError unless it is one of `endings`."""
     ending = posixpath.splitext(output)[1].lower()
     if ending not in endings:
         raise errors.UserError(f'{output}: its ending must be one of {", ".join(endings)}.')
@@ -60,20 +63,23 @@ def check_ending(output: str, endings: tuple[str, ...] = ENDINGS) -> str:
 
 @contextlib.contextmanager
 def page(output: str, height: float, width: float = WIDTH) -> Iterator[mpl_figure.Figure]:
-    """Yields an empty figure to draw on, and writes it once that is done.
+    """Yield an empty figure to draw on; write it if the block ends without an error.
 
     Args:
       output: path, its ending one of `ENDINGS`; on any file system TensorFlow knows.
-      height: inches.
-      width: inches.
+      height: in inches.
+      width: in inches.
+
+    Yields:
+      The figure.
 
     Raises:
       errors.UserError: another ending, or `output` cannot be written.
     """
     ending = check_ending(output)
     with matplotlib.rc_context(_STYLE):
-        drawn = mpl_figure.Figure(figsize=(width, height), layout='constrained')
-        drawn.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+        layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+        drawn = mpl_figure.Figure(figsize=(width, height), layout=layout)
         yield drawn
         contents = io.BytesIO()
         drawn.savefig(
@@ -86,7 +92,13 @@ def page(output: str, height: float, width: float = WIDTH) -> Iterator[mpl_figur
 
 
 def show(axes: mpl_axes.Axes, image: np.ndarray, title: str = '') -> None:
-    """Fills axes, without ticks, with an image, uint8 [height, width, 3], and no more than it."""
+    """Fill axes with exactly an image, without ticks.
+
+    Args:
+      axes: to draw in.
+      image: uint8 [height, width, 3].
+      title: above the image.
+    """
     axes.imshow(image)
     axes.autoscale(False)
     bare(axes)
@@ -94,13 +106,19 @@ def show(axes: mpl_axes.Axes, image: np.ndarray, title: str = '') -> None:
 
 
 def bare(axes: mpl_axes.Axes) -> None:
-    """Takes ticks and frame away; labels stay."""
+    """Remove ticks and frame, but not labels."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
 
 def name_rows(grid: np.ndarray, names: list[str], height: float) -> None:
-    """Writes names left of the rows of axes [rows, columns], `height` inches high each."""
+    """Write names to the left of rows.
+
+    Args:
+      grid: axes [rows, columns].
+      names: one per row.
+      height: of a row, in inches; long names are wrapped, then shrunk.
+    """
     room = 72 * height / (_CHARACTER * _FONT_SIZE)
     for axes, name in zip(grid[:, 0], names):
         lines = textwrap.wrap(name, max(1, int(room)), break_long_words=False)

@@ -1,53 +1,61 @@
-"""Scores of several evaluations side by side, sequence by sequence."""
+"""The scores of several evaluations side by side, per sequence."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Optional, Union
 
+import annotated_types
 import numpy as np
+import pydantic
+from typing_extensions import TypedDict
 
 from stfc3_tf import errors
-from stfc3_tf.benchmarks import files
 from stfc3_tf.figures import page
+from stfc3_tf.storage import files
 
-# Inches: of one bar, of the space between sequences, of all of them at most, of axis and legend.
+# Inches: a bar, the space between sequences, all sequences at most, axis and legend.
 _BAR, _GAP, _MOST, _FRAME = 0.09, 0.07, 8.5, 0.75
 _FONT_SIZE = 7.0
 _ALL = 'all sequences'
-_REQUIRED = ('task', 'metrics', 'sequences')
+_Figures = dict[str, Optional[Union[float, str]]]
+
+
+@pydantic.with_config(pydantic.ConfigDict(extra='allow'))
+class _Sequence(TypedDict):
+    metrics: _Figures
+
+
+@pydantic.with_config(pydantic.ConfigDict(extra='allow'))
+class _Results(TypedDict):
+    """The parts of results.json that are used here."""
+
+    task: str
+    metrics: Annotated[_Figures, annotated_types.MinLen(1)]
+    sequences: dict[str, _Sequence]
 
 
 def read_results(path: str) -> dict[str, Any]:
-    """Reads the results.json that tools.evaluate writes.
+    """Read the results.json of an evaluation.
 
     Raises:
-      errors.UserError: it is missing or something else.
+      errors.UserError: the file is missing or has other contents.
     """
-    try:
-        results = json.loads(files.read_bytes(path))
-    except ValueError as error:
-        raise errors.UserError(f'{path} is not JSON: {error}') from error
-    if not isinstance(results, dict) or any(key not in results for key in _REQUIRED):
-        raise errors.UserError(
-            f'{path} lacks {", ".join(_REQUIRED)}: give a results.json that tools.evaluate wrote.'
-        )
-    return results
+    return files.read_json(path, _Results, 'Give a results.json that tools.evaluate wrote.')
 
 
 def scores(results: Mapping[str, Mapping[str, Any]], metric: str | None, output: str) -> None:
-    """Draws a figure of merit of every sequence and of the whole, a bar an evaluation.
+    """Draw a metric of every sequence and of all together, with one bar per evaluation.
 
     Sequences are ordered by the score of the first evaluation.
 
     Args:
-      results: name -> contents of results.json, all of one task and the same sequences.
-      metric: as named there; None for the first that the benchmark reports.
+      results: contents of results.json by name, all of one task and the same sequences.
+      metric: its name in the results; None for the first that the benchmark reports.
       output: path, its ending one of `page.ENDINGS`.
 
     Raises:
-      errors.UserError: results that cannot be compared, or a metric that they do not have.
+      errors.UserError: the results cannot be compared, or do not have the metric.
     """
     page.check_ending(output)
     _check_comparable(results)
@@ -59,12 +67,13 @@ def scores(results: Mapping[str, Mapping[str, Any]], metric: str | None, output:
     with page.page(output, len(order) * step + _FRAME) as figure:
         axes = figure.subplots()
         _draw(axes, heights, order, metric)
-        # 72 points to an inch; lines of text do not touch.
+        # In points, of which an inch has 72, so that lines of text do not touch.
         axes.tick_params(axis='y', length=0, labelsize=min(_FONT_SIZE, 0.85 * 72 * step))
         figure.legend(loc='outside upper center', ncols=min(3, len(results)))
 
 
 def _check_comparable(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise UserError unless all results are of one task and the same sequences."""
     (first, reference), *others = results.items()
     for name, result in others:
         if result['task'] != reference['task']:
@@ -81,13 +90,12 @@ def _check_comparable(results: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _heights(name: str, result: Mapping[str, Any], metric: str) -> dict[str, float]:
-    """Score by sequence, the whole first; NaN where the benchmark leaves it undefined."""
+    """Return the scores by sequence, that of all sequences first; NaN if undefined."""
     found = {_ALL: result['metrics'].get(metric)}
     for sequence, record in result['sequences'].items():
         if metric not in record['metrics']:
             raise errors.UserError(
-                f'{name}: {sequence} has no figure {metric!r}, only '
-                f'{", ".join(record["metrics"])}.'
+                f'{name}: {sequence} has no metric {metric!r}, only {", ".join(record["metrics"])}.'
             )
         found[sequence] = record['metrics'][metric]
     return {key: np.nan if value is None else float(value) for key, value in found.items()}

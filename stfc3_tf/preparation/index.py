@@ -1,27 +1,33 @@
-"""The index of a finished output folder: counts, durations, checksums, what was skipped and why."""
+"""The index of a finished output folder: counts, durations, checksums, skipped videos."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import concurrent.futures
 import csv
 import dataclasses
 import io
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+from typing_extensions import TypedDict
 
-from stfc3_tf import errors, writing
+from stfc3_tf import errors
 from stfc3_tf.preparation import plan as plan_lib
 from stfc3_tf.preparation import task
+from stfc3_tf.storage import files, writing
 
 
 def write_index(output: str, plan: plan_lib.Plan) -> dict[str, Any]:
-    """Gathers what the tasks reported; to be called when all are finished.
+    """Write the index from the reports of all tasks, when all are finished.
 
-    Writes videos.csv (what became of each video), SHA256SUMS (as `sha256sum -c` reads it) and, last,
+    The files are videos.csv (the result of each video), SHA256SUMS (for `sha256sum -c`) and, last,
     index.json.
+
+    Args:
+      output: the folder of the shards.
+      plan: of the tasks.
 
     Returns:
       The contents of index.json.
@@ -48,29 +54,34 @@ def write_index(output: str, plan: plan_lib.Plan) -> dict[str, Any]:
 
 
 def verify(output: str, workers: int) -> tuple[int, list[str]]:
-    """Reads all shards of a finished output folder and compares them with the index.
+    """Read all shards of a finished output folder and compare them with the index.
 
     Args:
       output: the folder.
-      workers: shards read at a time.
+      workers: shards that are read at the same time.
 
     Returns:
-      How many shards there should be, and what is wrong with those that are not as they were.
+      The number of shards in the index, and a message for each that is missing or changed.
 
     Raises:
       errors.UserError: the folder has no index.
     """
+    remedy = 'The folder is not finished: run the command that made it again.'
     try:
-        with tf.io.gfile.GFile(_path(output)) as file:
-            shards = [task.Shard(**shard) for shard in json.load(file)['shards']]
-    except (tf.errors.OpError, ValueError, TypeError, KeyError) as error:
-        raise errors.UserError(
-            f'{_path(output)}: {getattr(error, "message", error)}. Without an index the folder is '
-            'not finished: run the command that makes it again.'
-        ) from error
+        shards = files.read_json(_path(output), _Index, remedy)['shards']
+    except errors.UserError as error:
+        raise errors.UserError(str(error) if remedy in str(error) else f'{error} {remedy}') from (
+            error
+        )
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         found = pool.map(lambda shard: task.problems(output, [shard]), shards)
         return len(shards), [problem for problems in found for problem in problems]
+
+
+class _Index(TypedDict):
+    """The part of index.json that is used here."""
+
+    shards: list[task.Shard]
 
 
 def _report(output: str, number: int) -> task.Report:

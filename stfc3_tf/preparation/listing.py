@@ -1,24 +1,29 @@
-"""From what a user writes after `--input` to the list of videos."""
+"""The list of videos that a user means by `--input`."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
+import contextlib
 
 import tensorflow as tf
 
-from stfc3_tf import errors
-from stfc3_tf.clips import opening, video
+from stfc3_tf import errors, wording
+from stfc3_tf.clips import opening
+from stfc3_tf.storage import folders, object_store, text
 
 _COLUMNS = ('path', 'video_path')
+# So many lines of a list are tried as paths, to find the separator.
+_PROBED = 20
+# It stands in no path. Python 3.9 and 3.10 do not take '\0'.
+_NO_SEPARATOR = '\x1f'
 
 
 def list_videos(inputs: Sequence[str]) -> list[str]:
-    """Finds the videos; whether each can be read shows when it is.
+    """Return the videos, without opening them.
 
     Args:
-      inputs: files, folders (searched with all folders in them), globs, or CSV lists of videos.
-        Where a folder or glob leads to no video files, its folders of pictures are the videos.
+      inputs: files, folders (searched with all folders in them), globs, or lists of videos (.csv,
+        .tsv). If a folder or glob holds no video files, its folders of pictures are the videos.
 
     Returns:
       Paths of video files and of folders of pictures, sorted, each once.
@@ -28,62 +33,92 @@ def list_videos(inputs: Sequence[str]) -> list[str]:
     """
     if not inputs:
         raise errors.UserError('--input: name a folder, glob or CSV list of videos.')
-    videos = {video for entry in inputs for video in _videos_of(entry)}
-    return sorted(videos)
+    return folders.each_once(video for entry in inputs for video in _videos_of(entry))
 
 
 def _videos_of(entry: str) -> list[str]:
-    if entry.lower().endswith('.csv'):
+    if entry.lower().endswith(('.csv', '.tsv')):
         return _listed(entry)
     files = opening.find_files(entry)
     videos = [file for file in files if file.lower().endswith(opening.VIDEO_SUFFIXES)]
     if videos:
         return videos
-    folders = {file.rpartition('/')[0] for file in files if video.is_picture(_name(file))}
-    if not folders:
+    pictures = opening.picture_folders(files)
+    if not pictures:
         raise errors.UserError(
             f'{entry}: no videos there. Looked for video files '
-            f'({", ".join(opening.VIDEO_SUFFIXES)}) and folders of pictures; found {len(files)} '
-            'files, none of these. A list of videos is a file that ends in .csv.'
+            f'({", ".join(opening.VIDEO_SUFFIXES)}) and folders of pictures; found '
+            f'{wording.counted(len(files), "file")}, none of these. A list of videos is a file '
+            'that ends in .csv or .tsv.'
         )
-    return sorted(folders)
+    return pictures
 
 
 def _listed(path: str) -> list[str]:
-    """Reads a CSV list: a column `path` or `video_path`, or one column without a heading."""
-    try:
-        with tf.io.gfile.GFile(path, 'rb') as file:
-            lines = file.read().decode('utf-8-sig').splitlines()
-    except (tf.errors.OpError, UnicodeDecodeError) as error:
-        raise errors.UserError(f'{path}: {getattr(error, "message", error)}') from error
-    rows = [row for row in csv.reader(lines) if row]
-    column = _path_column(path, rows[0]) if rows else 0
-    headed = bool(rows) and rows[0][column] in _COLUMNS
-    names = [row[column].strip() if column < len(row) else '' for row in rows[headed:]]
+    """Read a list: a table with a column `path` or `video_path`, or one path per line."""
+    lines = [line for line in _lines(path) if line.strip()]
+    if not lines:
+        raise errors.UserError(f'{path}: lists no videos.')
+    folder = path.rpartition('/')[0]
+    separator = text.separator_of(lines[0], lambda heading: bool(set(_COLUMNS) & set(heading)))
+    if separator is not None:
+        names = _column(path, lines, separator)
+    else:
+        names = _without_heading(path, lines, folder)
     if not names:
         raise errors.UserError(f'{path}: lists no videos.')
     if '' in names:
         raise errors.UserError(f'{path}: entry {names.index("") + 1} names no video.')
-    folder = path.rpartition('/')[0]
-    return [name if '://' in name else tf.io.gfile.join(folder, name) for name in names]
+    return [_place(folder, name) for name in names]
 
 
-def _path_column(path: str, heading: list[str]) -> int:
+def _lines(path: str) -> list[str]:
+    try:
+        return text.decode(object_store.read(path), path).splitlines()
+    except tf.errors.OpError as error:
+        raise errors.UserError(f'{path}: {error.message}') from error
+
+
+def _place(folder: str, name: str) -> str:
+    """Return a listed path, which may be relative to the folder of the list."""
+    return name if '://' in name else tf.io.gfile.join(folder, name)
+
+
+def _column(path: str, lines: list[str], separator: str) -> list[str]:
+    """Return the entries in the column of paths."""
+    heading = text.fields(lines[0], separator)
     if {'start', 'end'} & set(heading):
         raise errors.UserError(
             f'{path}: has columns start or end, but videos are prepared whole. Cut them first, or '
             'leave the columns out.'
         )
-    for name in _COLUMNS:
-        if name in heading:
-            return heading.index(name)
-    if len(heading) == 1:
-        return 0
+    column = next(heading.index(name) for name in _COLUMNS if name in heading)
+    rows = [text.fields(line, separator) for line in lines[1:]]
+    return [row[column] if column < len(row) else '' for row in rows]
+
+
+def _without_heading(path: str, lines: list[str], folder: str) -> list[str]:
+    """Return the entries of a list without heading.
+
+    Whole lines are paths, or their first fields, with the separator for which such files exist.
+    """
+    readings = {'line': [text.fields(line, _NO_SEPARATOR)[0] for line in lines]}
+    for separator, name in text.SEPARATORS.items():
+        readings[name] = [(text.fields(line, separator) or [''])[0] for line in lines]
+    for names in readings.values():
+        if any(_exists(_place(folder, name)) for name in names[:_PROBED] if name):
+            return names
+    if all(names == readings['line'] for names in readings.values()):
+        return readings['line']
     raise errors.UserError(
-        f'{path}: no column is called {" or ".join(_COLUMNS)}; its first line is '
-        f'{",".join(heading)}.'
+        f'{path}: no column is called {" or ".join(_COLUMNS)}, and no video is at the beginning of '
+        f'its lines, which may be separated by {", ".join(text.SEPARATORS.values())}; its first '
+        f'line is {lines[0][:200]!r}.'
     )
 
 
-def _name(path: str) -> str:
-    return path.rpartition('/')[2]
+def _exists(path: str) -> bool:
+    # A list may contain anything; what is not a valid path does not exist.
+    with contextlib.suppress(errors.UserError, ValueError, OSError):
+        return folders.exists(path)
+    return False

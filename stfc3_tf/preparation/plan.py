@@ -1,26 +1,29 @@
-"""Which video goes into which task: a pure function of the list of videos and the settings."""
+"""The plan, which assigns videos to tasks; it depends only on the videos and the settings."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from typing_extensions import TypedDict
 
-from stfc3_tf import errors, writing
+from stfc3_tf import errors, wording
 from stfc3_tf.preparation import settings as settings_lib
+from stfc3_tf.storage import files, writing
 
 _MOST_VIDEOS_PER_TASK = 64
-_FEWEST_TASKS = 16  # Of a small set, so that all cores have work.
+_FEWEST_TASKS = 16  # So that all cores have work for a small set, too.
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The work.
+    """All tasks.
 
     Attributes:
       settings: of every task.
@@ -36,22 +39,22 @@ class Plan:
         return sorted(video for task in self.tasks for video in task)
 
     def shard_name(self, task: int, part: int) -> str:
-        """Name of the n-th shard of a task; both count from 0."""
+        """Return the name of a shard; tasks and their parts count from 0."""
         return f'clips-{task:05d}-of-{len(self.tasks):05d}-{part:03d}.tfrecord'
 
     def digest(self, task: int) -> str:
-        """SHA-256 of all that decides what a task writes."""
+        """Return the SHA-256 of everything that determines what a task writes."""
         return hashlib.sha256(
             json.dumps([dataclasses.asdict(self.settings), self.tasks[task]]).encode()
         ).hexdigest()
 
 
 def make_plan(videos: Sequence[str], settings: settings_lib.Settings) -> Plan:
-    """Mixes the videos and deals them out.
+    """Shuffle the videos and assign them to tasks.
 
     Args:
       videos: paths, sorted, at least one.
-      settings: see there.
+      settings: of every task.
     """
     order = np.random.Generator(np.random.Philox(settings.seed)).permutation(len(videos))
     size = settings.videos_per_task or min(
@@ -67,10 +70,10 @@ def make_plan(videos: Sequence[str], settings: settings_lib.Settings) -> Plan:
 
 
 def agree(output: str, plan: Plan) -> None:
-    """Writes the plan into the output folder, unless it is there already.
+    """Write the plan into the output folder, or check that it is the same as there.
 
     Raises:
-      errors.UserError: the folder holds shards made to another plan.
+      errors.UserError: the folder contains another plan.
     """
     path = _path(output)
     if not tf.io.gfile.exists(path):
@@ -81,29 +84,35 @@ def agree(output: str, plan: Plan) -> None:
     found = read_plan(output)
     if found != plan:
         raise errors.UserError(
-            f'{output} was begun with {_difference(found, plan)}. Give what it was begun with to '
-            'go on, or another --output, or delete the folder to begin anew.'
+            f'{output} was made with {_difference(found, plan)}. To continue, give the same '
+            'settings and videos. To start again, give another --output or delete the folder.'
         )
+
+
+class _Contents(TypedDict):
+    """The contents of plan.json."""
+
+    settings: dict[str, Any]
+    tasks: list[list[str]]
 
 
 @functools.lru_cache(maxsize=1)
 def read_plan(output: str) -> Plan:
-    """Reads the plan of an output folder.
+    """Read the plan of an output folder.
 
     Raises:
-      errors.UserError: there is none, or it is of another version of this command.
+      errors.UserError: missing, or written by another version of this command.
     """
+    remedy = 'Choose another --output.'
+    contents = files.read_json(_path(output), _Contents, remedy)
     try:
-        with tf.io.gfile.GFile(_path(output)) as file:
-            contents = json.load(file)
         settings = settings_lib.Settings(**contents['settings'])
-        return Plan(settings, tuple(map(tuple, contents['tasks'])))
-    except tf.errors.OpError as error:
-        raise errors.UserError(f'{_path(output)}: {error.message}') from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, errors.UserError) as error:
         raise errors.UserError(
-            f'{_path(output)} is no plan of this version ({error}). Choose another --output.'
+            f'{_path(output)} is not a plan of this version ({errors.one_line(error)}). Choose '
+            'another --output.'
         ) from error
+    return Plan(settings, tuple(map(tuple, contents['tasks'])))
 
 
 def _difference(found: Plan, wanted: Plan) -> str:
@@ -114,7 +123,8 @@ def _difference(found: Plan, wanted: Plan) -> str:
     if changed:
         return '; '.join(changed)
     odd = sorted(set(found.videos) ^ set(wanted.videos))
-    return f'{len(found.videos)} videos, not {len(wanted.videos)} ({odd[0]} is in one list only)'
+    counts = f'{wording.counted(len(found.videos), "video")}, not {len(wanted.videos)}'
+    return f'{counts} ({odd[0]} is in only one of the lists)'
 
 
 def _path(output: str) -> str:

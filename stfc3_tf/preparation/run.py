@@ -1,16 +1,17 @@
-"""The whole of it: list, plan, tasks, index."""
+"""A run of the preparation: list, plan, tasks, index."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import tensorflow as tf
 
-from stfc3_tf import errors, progress
+from stfc3_tf import errors, progress, wording
 from stfc3_tf.preparation import engines, index, listing, settings, task
 from stfc3_tf.preparation import plan as plan_lib
+from stfc3_tf.storage import writing
 
 LOCAL = 'local'
 
@@ -23,9 +24,9 @@ def prepare(
     workers: int = 1,
     runner: str = LOCAL,
     pipeline_options: Sequence[str] = (),
-    show: Callable[[str], None] = print,
+    quiet: bool = False,
 ) -> dict[str, Any]:
-    """Makes shards of videos, or goes on making them where a run was broken off.
+    """Write videos as shards, or continue an interrupted run.
 
     Args:
       inputs: see `listing.list_videos`.
@@ -34,113 +35,99 @@ def prepare(
       workers: processes, if `runner` is 'local'.
       runner: 'local', or the name of a runner of Apache Beam.
       pipeline_options: for Beam, '--name=value' each.
-      show: told now and then how far it is.
+      quiet: show no progress.
 
     Returns:
       The contents of index.json.
 
     Raises:
-      errors.UserError: no video is found, or none could be read; the output folder belongs to
-        another set of videos or settings, or cannot be written.
+      errors.UserError: no video is found or none can be read, or the output folder belongs to other
+        videos or settings or cannot be written.
     """
     videos = listing.list_videos(inputs)
     plan = plan_lib.make_plan(videos, wanted)
+    writing.clear_remains(output)
     try:
         plan_lib.agree(output, plan)
-        show(f'{len(videos):,} videos in {len(plan.tasks):,} tasks')
+        if not quiet:
+            count = wording.counted(len(plan.tasks), 'task')
+            print(f'{wording.counted(len(videos), "video")} in {count}')
         if runner == LOCAL:
-            meter = Meter(len(plan.tasks), workers)
-            for done in engines.on_this_machine(output, len(plan.tasks), workers):
-                meter.add(done)
-                show(meter.line())
+            _run_here(output, len(plan.tasks), workers, quiet)
         else:
             engines.on_beam(output, len(plan.tasks), runner, pipeline_options)
         contents = index.write_index(output, plan)
     except tf.errors.OpError as error:
         raise errors.UserError(
-            f'{output}: {error.message}. Run the same command again: what is finished is kept.'
+            f'{output}: {error.message}. Run the same command again: finished tasks are kept.'
         ) from error
     if not contents['records']:
         raise errors.UserError(_nothing(output, contents))
     return contents
 
 
+def _run_here(output: str, tasks: int, workers: int, quiet: bool) -> None:
+    """Run the tasks in processes of this machine, and show the progress."""
+    meter = Meter(tasks, quiet)
+    for done in engines.on_this_machine(output, tasks, workers):
+        meter.add(done)
+    meter.finish()
+
+
 class Meter:
-    """How far a run is and how fast it goes.
+    """Shows the progress and the speed of a run.
 
     Args:
-      tasks: of the plan.
-      workers: processes.
+      tasks: number of tasks of the plan.
+      quiet: show nothing.
     """
 
-    def __init__(self, tasks: int, workers: int):
-        self._tasks, self._workers = tasks, workers
+    def __init__(self, tasks: int, quiet: bool = False):
+        self._display = None if quiet else progress.Display('preparation', 'tasks', tasks)
         self._start = time.perf_counter()
         self._done = self._kept = self._videos = self._frames = 0
         self._cpu_seconds = 0.0
 
     def add(self, done: task.Done) -> None:
-        """Counts a finished task; those finished in an earlier run do not count for the speed."""
+        """Count and show a finished task; tasks of an earlier run do not count for the speed."""
         self._done += 1
-        if not done.cpu_seconds:
+        if done.cpu_seconds:
+            self._videos += len(done.report.videos)
+            self._frames += sum(video.frames for video in done.report.videos)
+            self._cpu_seconds += done.cpu_seconds
+        else:
             self._kept += 1
-            return
-        self._videos += len(done.report.videos)
-        self._frames += sum(video.frames for video in done.report.videos)
-        self._cpu_seconds += done.cpu_seconds
+        if self._display:
+            self._display.show(self._done, self._note())
 
-    def line(self) -> str:
-        """Says it."""
-        elapsed = time.perf_counter() - self._start
-        text = f'{self._done:,} of {self._tasks:,} tasks'
+    def finish(self) -> None:
+        """Show the last state."""
+        if self._display:
+            self._display.finish()
+
+    def _note(self) -> str:
+        notes = []
         if self._kept:
-            text += f', {self._kept:,} of them from before'
+            notes.append(f'{self._kept:,} from an earlier run')
         if self._videos:
-            left = elapsed / (self._done - self._kept) * (self._tasks - self._done)
-            text += (
-                f'  {self._videos / elapsed:.1f} videos/s  {self._frames / elapsed:.0f} frames/s, '
-                f'{self._frames / self._cpu_seconds:.0f} per processor second  '
-                f'{progress.duration(left)} left'
-            )
-        return text
-
-
-class Line:
-    """Shows text in one line of a terminal, or as lines now and then elsewhere.
-
-    Args:
-      stream: where to; None for standard output.
-      seconds: between lines where there is no terminal.
-    """
-
-    def __init__(self, stream: TextIO | None = None, seconds: float = 30.0):
-        self._line = progress.Line(stream)
-        self._pause = 0.0 if self._line.terminal else seconds
-        self._shown, self._text = float('-inf'), ''
-
-    def __call__(self, text: str) -> None:
-        self._text = text
-        if time.perf_counter() - self._shown >= self._pause:
-            self._write()
-
-    def close(self) -> None:
-        """Leaves the last line standing."""
-        if self._text:
-            self._write()
-        self._line.leave()
-
-    def _write(self) -> None:
-        self._line.write(self._text)
-        self._shown, self._text = time.perf_counter(), ''
+            elapsed = time.perf_counter() - self._start
+            notes += [
+                f'{self._videos / elapsed:.1f} videos/s',
+                f'{self._frames / elapsed:.0f} frames/s',
+                f'{self._frames / self._cpu_seconds:.0f} frames per processor second',
+            ]
+        return ', '.join(notes)
 
 
 def summary(contents: dict[str, Any], limit: int = 10) -> str:
-    """What index.json holds, for people."""
+    """Return the contents of index.json as text for people."""
+    counted = wording.counted
     used = contents['videos'] - contents['videos_skipped']
     total = (
-        f'{used:,} of {contents["videos"]:,} videos in {contents["records"]:,} records of '
-        f'{contents["frames"]:,} frames, {progress.duration(contents["seconds"])}; '
-        f'{len(contents["shards"]):,} shards, {contents["bytes"] / 1e6:,.1f} MB'
+        f'{used:,} of {counted(contents["videos"], "video")} in '
+        f'{counted(contents["records"], "record")} of {counted(contents["frames"], "frame")}, '
+        f'{progress.duration(contents["seconds"])}; {counted(len(contents["shards"]), "shard")}, '
+        f'{contents["bytes"] / 1e6:,.1f} MB'
     )
     lines = [total]
     for what, found in (
@@ -148,7 +135,8 @@ def summary(contents: dict[str, Any], limit: int = 10) -> str:
         ('not used to their end', contents['used_in_part']),
     ):
         if found:
-            lines.append(f'{len(found):,} videos were {what}:')
+            were = 'was' if len(found) == 1 else 'were'
+            lines.append(f'{counted(len(found), "video")} {were} {what}:')
             lines += [f'  {path}: {problem}' for path, problem in list(found.items())[:limit]]
         if len(found) > limit:
             lines.append(f'  ... and {len(found) - limit:,} more: see videos.csv')
@@ -157,5 +145,6 @@ def summary(contents: dict[str, Any], limit: int = 10) -> str:
 
 def _nothing(output: str, contents: dict[str, Any]) -> str:
     reasons = [f'  {path}: {problem}' for path, problem in list(contents['skipped'].items())[:5]]
-    what = f'None of the {contents["videos"]:,} videos could be read, {output} is of no use:'
+    videos = wording.counted(contents['videos'], 'video')
+    what = f'None of {videos} could be read, so {output} has no records:'
     return '\n'.join([what, *reasons])

@@ -1,46 +1,28 @@
-"""One video into encoded pictures, a segment at a time: memory does not grow with its length."""
+"""The segments of a video as encoded pictures, one at a time, so that memory is bounded."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import functools
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
-import av
-import cv2
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import errors, object_store
-from stfc3_tf.clips import shards, source, video
+from stfc3_tf import errors
+from stfc3_tf.clips import decoder, shard_writer, source, video
+from stfc3_tf.clips.frame import Frame
 from stfc3_tf.preparation import settings as settings_lib
+from stfc3_tf.storage import object_store
 
-# A record is read as a whole, whatever of it is wanted, and a Protocol Buffer ends at 2^31 bytes.
+# Records are always read as a whole, and a protocol buffer holds less than 2^31 bytes.
 MAX_SEGMENT_BYTES = 64_000_000
-# How much earlier than its header says a video may end without being called damaged, in seconds
-# and in frames: sound may be longer than the pictures, and headers round.
-_EARLY_SECONDS, _EARLY_FRAMES = 1.0, 3.0
-
 _FAULTS_OF_A_FILE = (
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
     tf.errors.OutOfRangeError,
 )
 _CLOCK_TICK = 1e-3  # Seconds; containers round time stamps to their clock.
-
-
-class Frame(NamedTuple):
-    """A decoded frame, not yet converted.
-
-    Attributes:
-      seconds: since the first frame.
-      image: makes uint8 RGB [height, width, 3], upright, its shorter side no longer than the
-        argument says; 0 for any length.
-    """
-
-    seconds: float
-    image: Callable[[int], np.ndarray]
 
 
 class SegmentedVideo:
@@ -51,10 +33,7 @@ class SegmentedVideo:
       settings: how it is prepared.
 
     Attributes:
-      problem: what is wrong with the video, once its segments are read; None if nothing is.
-
-    Raises (as it is read):
-      errors.UserError: not the video is at fault but the store it is in.
+      problem: the fault of the video, set when its segments are read; None if there is none.
     """
 
     def __init__(self, path: str, settings: settings_lib.Settings):
@@ -62,70 +41,72 @@ class SegmentedVideo:
         self._settings = settings
         self.problem: str | None = None
 
-    def segments(self) -> Iterator[list[shards.Picture]]:
-        """Reads the video to its end, or to where it is damaged, and cuts it.
+    def segments(self) -> Iterator[list[shard_writer.Picture]]:
+        """Read the video to its end, or to where it is damaged, and cut it.
 
         Yields:
           At least two pictures each, of one size, in the order of their times.
+
+        Raises:
+          errors.UserError: the file system fails, whatever the state of the video.
         """
         for segment in cut(self._pictures(), self._settings.segment_seconds, MAX_SEGMENT_BYTES):
             if len(segment) > 1:
                 yield segment
 
-    def _pictures(self) -> Iterator[shards.Picture]:
+    def _pictures(self) -> Iterator[shard_writer.Picture]:
         try:
             yield from self._checked_pictures()
         except source.UnreadableVideo as error:
             _check_store(self._path, error.__cause__)
             self.problem = error.reason
 
-    def _checked_pictures(self) -> Iterator[shards.Picture]:
+    def _checked_pictures(self) -> Iterator[shard_writer.Picture]:
         settings = self._settings
-        if tf.io.gfile.isdir(self._path):
-            frames = _frames_of_folder(self._path, settings.frame_folder_rate)
-        else:
-            frames = frames_of_file(self._path)
+        frames = _frames_of(self._path, settings.frame_folder_rate)
         size = None
         for frame in sampled(frames, settings.frame_rate):
-            with video.translated_errors(self._path):
-                image = frame.image(settings.short_side)
-                picture = shards.encoded(image, frame.seconds, settings.quality)
+            with decoder.translated_errors(self._path):
+                image = frame.pixels(settings.short_side)
+                picture = shard_writer.encoded(image, frame.time, settings.quality)
             size = size or image.shape
             if image.shape != size:
                 raise source.UnreadableVideo(
-                    self._path, f'its pictures change size at {frame.seconds:.3f} s'
+                    self._path, f'its pictures change size at {frame.time:.3f} s'
                 )
             yield picture
 
 
 def _check_store(path: str, cause: BaseException | None) -> None:
-    """Tells a store that fails from a video that is bad: the one must not be noted as the other."""
+    """Raise UserError if not the video is damaged but its file system fails."""
     if isinstance(cause, tf.errors.NotFoundError):
         object_store.check(path)
     elif isinstance(cause, tf.errors.OpError) and not isinstance(cause, _FAULTS_OF_A_FILE):
         raise errors.UserError(
-            f'{path}: its file system failed: {cause.message}. Run the same command again: what is '
-            'finished is kept.'
+            f'{path}: its file system failed: {cause.message}. Run the same command again: '
+            'finished tasks are kept.'
         ) from cause
 
 
 def cut(
-    pictures: Iterator[shards.Picture], seconds: float, most_bytes: int
-) -> Iterator[list[shards.Picture]]:
-    """Cuts a video into segments, none of them a scrap.
+    pictures: Iterator[shard_writer.Picture], seconds: float, most_bytes: int
+) -> Iterator[list[shard_writer.Picture]]:
+    """Cut a video into segments of similar length.
 
-    A segment ends before the picture that is `seconds` after its first. What is left at the end, if
-    less than half of that, is joined to the segment before it, and both are shared out evenly.
+    A segment ends before the picture that is `seconds` after its first. A last segment of less than
+    half that length is joined to the one before it, and the two are divided evenly.
 
     Args:
       pictures: in the order of their times.
-      seconds: none is longer.
+      seconds: the longest that a segment may be.
       most_bytes: a segment also ends with the picture that brings it to this size.
 
     Yields:
-      The segments; only the last two are ever held at a time.
+      The segments. At most two are in memory at a time.
     """
-    held, current, size = [], [], 0
+    held: list[shard_writer.Picture] = []
+    current: list[shard_writer.Picture] = []
+    size = 0
     for picture in pictures:
         if current and (picture.seconds - current[0].seconds >= seconds or size >= most_bytes):
             if held:
@@ -142,81 +123,48 @@ def cut(
 
 
 def sampled(frames: Iterator[Frame], frame_rate: float) -> Iterator[Frame]:
-    """Chooses the frame nearest to each of the times 0, 1 / rate, 2 / rate, ..., none twice.
+    """Choose the frames nearest to the times 0, 1 / rate, 2 / rate, …, each at most once.
 
     Args:
       frames: in the order of their times.
-      frame_rate: a second; 0 for all frames.
+      frame_rate: frames per second; 0 for all frames.
+
+    Yields:
+      The chosen frames, in order.
     """
     if not frame_rate:
         yield from frames
         return
-    following, previous, chosen = 0, None, None
+    following = 0
+    previous: Frame | None = None
+    chosen: Frame | None = None
     for frame in frames:
-        # The times after `previous`, up to this frame's: the first may be nearer to the one, the
-        # last to the other.
-        last = math.floor((frame.seconds + _CLOCK_TICK) * frame_rate)
+        # Of the times after `previous` and up to this frame's, the first may be nearer to
+        # `previous`, and the last to this frame.
+        last = math.floor((frame.time + _CLOCK_TICK) * frame_rate)
         if last >= following:
             first_time, last_time = following / frame_rate, last / frame_rate
-            near = previous and first_time - previous.seconds <= abs(frame.seconds - first_time)
-            if near and previous is not chosen:
+            near = previous and first_time - previous.time <= abs(frame.time - first_time)
+            if previous is not None and near and previous is not chosen:
                 yield previous
-            if not previous or last_time - previous.seconds > abs(frame.seconds - last_time):
+            if previous is None or last_time - previous.time > abs(frame.time - last_time):
                 chosen = frame
                 yield frame
             following = last + 1
         previous = frame
 
 
-def shrunk_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """Height and width once the shorter is no more than `short_side`; 0 leaves them be."""
-    scale = short_side / min(height, width)
-    if not 0 < scale < 1:
-        return height, width
-    return max(1, round(height * scale)), max(1, round(width * scale))
+def _frames_of(path: str, assumed_rate: float) -> Iterator[Frame]:
+    """Read a folder or a video file; on one core, because each core reads another video."""
+    if tf.io.gfile.isdir(path):
+        return _frames_of_folder(path, assumed_rate)
+    return decoder.read_frames(path, assumed_rate, threads=1)
 
 
 def _frames_of_folder(path: str, frame_rate: float) -> Iterator[Frame]:
     for number, file in enumerate(video.pictures_in(path)):
-        yield Frame(number / frame_rate, functools.partial(_image_of_file, file))
+        yield Frame(number, number / frame_rate, functools.partial(_pixels_of_file, file))
 
 
-def _image_of_file(path: str, short_side: int) -> np.ndarray:
-    image = video.read_picture(path)
-    height, width = shrunk_size(*image.shape[:2], short_side)
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def frames_of_file(path: str) -> Iterator[Frame]:
-    """Decodes a video file on one core: each of them has a video of its own.
-
-    Raises:
-      source.UnreadableVideo: at the first thing that is wrong with it.
-    """
-    with video.translated_errors(path), video.opened(path) as (container, stream):
-        stream.codec_context.thread_count = 1
-        stated, interval = video.stated_seconds(container, stream), video.frame_interval(stream)
-        # One for all frames: setting it up takes as long as using it once.
-        converter = av.video.reformatter.VideoReformatter()
-        first = latest = None
-        for frame in container.decode(stream):
-            now = video.time_of(path, video.intact(path, frame))
-            first = now if first is None else first
-            if latest is not None and now <= latest:
-                raise source.UnreadableVideo(path, f'its time stamps go back after {latest:.3f} s')
-            latest = now
-            yield Frame(now - first, functools.partial(_image_of_frame, frame, converter))
-        end = latest - first if latest is not None else 0.0
-        if end + interval < stated - max(_EARLY_SECONDS, _EARLY_FRAMES * interval):
-            raise source.UnreadableVideo(
-                path, f'ends after {end + interval:.3f} s, its header says {stated:.3f} s'
-            )
-
-
-def _image_of_frame(
-    frame: av.VideoFrame, converter: av.video.reformatter.VideoReformatter, short_side: int
-) -> np.ndarray:
-    """Converts, shrinks and turns a frame."""
-    height, width = shrunk_size(frame.height, frame.width, short_side)
-    small = converter.reformat(frame, width, height, 'rgb24', interpolation='AREA')
-    return np.ascontiguousarray(np.rot90(small.to_ndarray(), round(frame.rotation / 90) % 4))
+def _pixels_of_file(path: str, short_side: int | None) -> np.ndarray:
+    return Frame.of_image(0, 0.0, video.read_picture(path)).pixels(short_side)

@@ -1,4 +1,4 @@
-"""What decides the bytes of the shards, besides the videos."""
+"""The settings that, with the videos, determine the bytes of the shards."""
 
 import dataclasses
 
@@ -7,22 +7,24 @@ from stfc3_tf import checks, errors
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How videos become records.
+    """Settings of the conversion from videos to records.
 
     Attributes:
-      short_side: pixels of the shorter side of the pictures; smaller videos stay as they are, and
-        all of them at 0.
-      frame_rate: pictures a second, the frame nearest in time to each; a slower video keeps its
-        own frames, and all do at 0.
-      quality: of the JPEG pictures, up to 100.
-      segment_seconds: the longest a record may be; longer videos are cut.
+      short_side: pixels of the shorter side of the stored pictures. Smaller videos keep their size;
+        with 0 all videos do.
+      frame_rate: pictures per second, each the frame nearest in time. Slower videos keep their
+        frames; with 0 all videos do.
+      quality: of the JPEG pictures, 1 to 100.
+      segment_seconds: the longest time in a record; longer videos are cut.
       shard_megabytes: a shard ends with the record that brings it to this size (10^6 bytes).
-      videos_per_task: videos that are done, or done again, as a whole; 0 for up to 64.
+      videos_per_task: videos of a task, which is repeated as a whole after an interruption; 0 for
+        up to 64.
       seed: of the order in which the videos are mixed.
-      frame_folder_rate: pictures a second of folders of pictures.
+      frame_folder_rate: pictures per second of folders of pictures, and frames per second of
+        streams without times.
 
     Raises:
-      errors.UserError: one of them is out of its range.
+      errors.UserError: a setting is out of its range.
     """
 
     short_side: int = 256

@@ -1,37 +1,36 @@
-"""One task: its videos into shards. Pure but for the files it writes; done again, the same bytes."""
+"""A task, which writes its videos as shards; doing it again writes the same bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 import dataclasses
 import functools
-import hashlib
 import json
 import time
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from absl import logging
 import tensorflow as tf
 
-from stfc3_tf import object_store, writing
-from stfc3_tf.clips import shards
+from stfc3_tf import errors
+from stfc3_tf.clips import shard_writer
 from stfc3_tf.preparation import plan as plan_lib
 from stfc3_tf.preparation import segments
-
-_PIECE_BYTES = 1 << 22
+from stfc3_tf.storage import files, object_store, writing
 
 
 @dataclasses.dataclass
 class Video:
-    """What became of a video.
+    """The result of preparing a video.
 
     Attributes:
-      path: as it was found.
-      records: it gave, in sequence.
-      frames: in them.
+      path: of the video.
+      records: number of its records, which follow each other.
+      frames: number of frames in the records.
       seconds: from the first frame to the last, summed over the records.
-      shard: name of that with the first of the records.
-      record: number in it of the first.
-      problem: None for a whole video; else why it was skipped, or not used to its end.
+      shard: name of the shard with the first record.
+      record: number of the first record in that shard.
+      problem: why the video was skipped or not used to its end; None for a complete video.
     """
 
     path: str
@@ -49,9 +48,9 @@ class Shard:
 
     Attributes:
       name: of the file.
-      sha256: of the file.
-      bytes: of the file.
-      offsets: in it, of the records.
+      sha256: checksum of the file.
+      bytes: size of the file.
+      offsets: bytes from the start of the file to each record.
     """
 
     name: str
@@ -62,12 +61,12 @@ class Shard:
 
 @dataclasses.dataclass
 class Report:
-    """What a task did.
+    """The result of a task.
 
     Attributes:
       digest: of the task in its plan.
-      shards: it wrote.
-      videos: all of the task's, in its order.
+      shards: those that it wrote.
+      videos: all videos of the task, in its order.
     """
 
     digest: str
@@ -76,14 +75,19 @@ class Report:
 
 
 class Done(NamedTuple):
-    """A finished task and what it cost; `cpu_seconds` is 0 where it was finished before."""
+    """A finished task.
+
+    Attributes:
+      report: of the task.
+      cpu_seconds: its processor time; 0 if it was finished in an earlier run.
+    """
 
     report: Report
     cpu_seconds: float
 
 
 def do(output: str, number: int) -> Done:
-    """Does a task of the plan in the output folder, unless its shards are there and intact."""
+    """Do a task of the plan in the output folder, unless its shards are there and intact."""
     start = time.process_time()
     _make_usable(output)
     plan = plan_lib.read_plan(output)
@@ -94,7 +98,7 @@ def do(output: str, number: int) -> Done:
     writer = _Shards(output, plan, number)
     videos = [_prepare(path, plan.settings, writer) for path in plan.tasks[number]]
     report = Report(plan.digest(number), writer.finish(), videos)
-    # Last, so that a report means that its shards are finished.
+    # Written last: a report means that its shards are finished.
     contents = json.dumps(dataclasses.asdict(report), indent=1)
     writing.write_text(_report_path(output, number), contents + '\n')
     return Done(report, time.process_time() - start)
@@ -102,26 +106,24 @@ def do(output: str, number: int) -> Done:
 
 @functools.cache
 def _make_usable(*paths: str) -> None:
-    """Registers the file systems of paths, once in each process."""
+    """Register the file systems of paths, once per process."""
     object_store.register(*(path for path in paths if '://' in path))
 
 
 def read_report(output: str, number: int) -> Report | None:
-    """Reads what a task reported; None if it is not finished."""
+    """Read the report of a task; None if it is not finished or the report is damaged."""
     path = _report_path(output, number)
     if not tf.io.gfile.exists(path):
         return None
-    with tf.io.gfile.GFile(path) as file:
-        contents = json.load(file)
-    return Report(
-        contents['digest'],
-        [Shard(**shard) for shard in contents['shards']],
-        [Video(**video) for video in contents['videos']],
-    )
+    try:
+        return files.read_json(path, Report, 'The task is done again.')
+    except errors.UserError as error:
+        logging.warning('%s', error)
+        return None
 
 
 def problems(output: str, expected: Iterable[Shard]) -> list[str]:
-    """Reads shards again; says of each that is missing or not as it was written what is wrong."""
+    """Read shards again; return a message for each that is missing or changed."""
     return [problem for shard in expected if (problem := _problem(output, shard))]
 
 
@@ -129,27 +131,21 @@ def _problem(output: str, shard: Shard) -> str | None:
     path = tf.io.gfile.join(output, shard.name)
     try:
         with object_store.reporting(path):
-            if tf.io.gfile.stat(path).length == shard.bytes and sha256(path) == shard.sha256:
+            if (
+                tf.io.gfile.stat(path).length == shard.bytes
+                and files.digest(path).hex() == shard.sha256
+            ):
                 return None
     except tf.errors.OpError as error:
         return f'{path}: {error.message}'
-    return f'{path}: is not what was written: its SHA-256 differs'
-
-
-def sha256(path: str) -> str:
-    """SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with object_store.reporting(path), object_store.File(path) as file:
-        while piece := file.read(_PIECE_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
+    return f'{path}: has changed since it was written: its SHA-256 differs'
 
 
 def _prepare(path: str, settings: Any, writer: _Shards) -> Video:
-    """Writes the records of a video."""
+    """Write the records of a video."""
     source, video = segments.SegmentedVideo(path, settings), Video(path)
     for pictures in source.segments():
-        shard, record = writer.write(shards.record_of(pictures, path))
+        shard, record = writer.write(shard_writer.record_of(pictures, path))
         if not video.records:
             video.shard, video.record = shard, record
         video.records += 1
@@ -157,44 +153,46 @@ def _prepare(path: str, settings: Any, writer: _Shards) -> Video:
         video.seconds = round(video.seconds + pictures[-1].seconds - pictures[0].seconds, 6)
     video.problem = source.problem
     if not video.records and not video.problem:
-        video.problem = 'holds no two frames of one segment'
+        video.problem = 'no segment has two frames'
     return video
 
 
 class _Shards:
-    """The shards of a task, one after the other, each up to the wanted size."""
+    """Writes the shards of a task one after the other, each up to the wanted size."""
 
     def __init__(self, output: str, plan: plan_lib.Plan, task: int):
         self._output, self._plan, self._task = output, plan, task
         self._limit = plan.settings.shard_megabytes * 1e6
         self._finished: list[Shard] = []
-        self._writer: shards.ShardWriter | None = None
+        self._writer: shard_writer.ShardWriter | None = None
 
     def write(self, record: bytes) -> tuple[str, int]:
-        """Appends a record; returns the name of its shard and its number there."""
-        if self._writer is None:
-            self._writer = shards.ShardWriter(tf.io.gfile.join(self._output, self._name()))
-        place = self._name(), len(self._writer.offsets)
-        self._writer.write(record)
-        if self._writer.bytes >= self._limit:
-            self._close()
+        """Append a record; return the name of its shard and its number there."""
+        writer = self._writer
+        if writer is None:
+            writer = shard_writer.ShardWriter(tf.io.gfile.join(self._output, self._name()))
+            self._writer = writer
+        place = self._name(), len(writer.offsets)
+        writer.write(record)
+        if writer.bytes >= self._limit:
+            self._close(writer)
         return place
 
     def finish(self) -> list[Shard]:
-        """Finishes the last shard; returns all."""
+        """Finish the last shard; return all shards."""
         if self._writer is not None:
-            self._close()
+            self._close(self._writer)
         return self._finished
 
     def _name(self) -> str:
         return self._plan.shard_name(self._task, len(self._finished))
 
-    def _close(self) -> None:
+    def _close(self, writer: shard_writer.ShardWriter) -> None:
         name = self._name()
-        self._writer.finish()
-        # Read back: what counts is what the store holds.
-        digest = sha256(tf.io.gfile.join(self._output, name))
-        self._finished.append(Shard(name, digest, self._writer.bytes, self._writer.offsets))
+        writer.finish()
+        # Computed from the stored file, so that errors in writing show.
+        digest = files.digest(tf.io.gfile.join(self._output, name)).hex()
+        self._finished.append(Shard(name, digest, writer.bytes, writer.offsets))
         self._writer = None
 
 

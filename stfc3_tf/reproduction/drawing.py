@@ -1,9 +1,10 @@
-"""Figures of a reproduction, from what its training runs logged and learnt.
+"""Figures of a reproduction, from the logs and the encoders of its training runs.
 
-curves.csv                 the figures that are watched, of every run at every step
+curves.csv                 loss, return probability, held-out score, collapse ratio of every run
 curves.png                 the same of each row's first seed
 loss_and_quality.png       training loss against propagation quality (figure 1 of the paper)
-affinity_<view size>.png   (and temperature, where a size has several) what the walk sees of related and unrelated frames (figure 3)
+affinity_<view size>.png   affinities of related and of unrelated frames for the walk (figure 3);
+                           the name also has the temperature if a view size has several
 features.png               three principal components of exported features (figure 7)
 """
 
@@ -11,22 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import csv
+import functools
 import io
 import pathlib
 
 import gin
 import numpy as np
-import tensorflow as tf
 
-from stfc3_tf import clips, encoder as encoders, figures, monitor, scorecard, serving, training
-from stfc3_tf import writing
+from stfc3_tf import clips, figures
 from stfc3_tf.figures import events
+from stfc3_tf.model.learner import WalkLearner
+from stfc3_tf.propagation.extractor import FunctionExtractor
 from stfc3_tf.reproduction import parts as parts_lib
 from stfc3_tf.reproduction.parts import Part
 from stfc3_tf.reproduction.running import FINISHED, Outcome
+from stfc3_tf.serving import saved_model
+from stfc3_tf.storage import writing
+from stfc3_tf.training import probe_clips, reload
+from stfc3_tf.training.run_folder import RunFolder
 
 LOSS, QUALITY = 'train/loss', 'probe/held_out_score'
-# Pixels; enough for encoders without padding.
+# Pixels; large enough for encoders without padding.
 _FEATURE_SIDE = 256
 _WATCHED = (LOSS, 'train/return_probability', QUALITY, 'probe/collapse_ratio')
 
@@ -37,13 +43,13 @@ def draw(
     data: str | None,
     output_dir: pathlib.Path,
 ) -> None:
-    """Draws the finished training runs; without any, nothing.
+    """Draw the figures of the finished training runs, if there are any.
 
     Args:
       parts: of the reproduction.
-      outcomes: by the parts' names.
+      outcomes: of the parts, by name.
       data: videos to take frames from, see `clips.open_source`.
-      output_dir: where to.
+      output_dir: folder to write to.
     """
     runs = [
         part
@@ -59,16 +65,18 @@ def draw(
     points = {row: path for row, path in points.items() if path}
     if points:
         figures.loss_against_quality(points, str(output_dir / 'loss_and_quality.png'))
-    shown = monitor.unrelated_clips(clips.open_source(data), 2)
+    shown = probe_clips.unrelated_clips(clips.open_source(data), 2)
     _draw_affinities(folders, shown, output_dir)
-    models = {row: serving.load(f'{folder}/saved_model') for row, folder in folders.items()}
-    frames = monitor.centre_view(shown[0], _FEATURE_SIDE)
+    models = {
+        row: saved_model.load(RunFolder(folder).saved_model) for row, folder in folders.items()
+    }
+    frames = probe_clips.centre_view(shown[0], _FEATURE_SIDE)
     figures.features(models, frames, str(output_dir / 'features.png'))
 
 
 def first_seeds(runs: Sequence[Part]) -> dict[str, str]:
-    """Row -> folder of its first run, in the order of the runs."""
-    folders = {}
+    """Return row -> folder of its first run, in the order of the runs."""
+    folders: dict[str, str] = {}
     for run in runs:
         folders.setdefault(run.row, str(run.folder))
     return folders
@@ -87,36 +95,31 @@ def _curves_as_csv(runs: Sequence[Part]) -> str:
 
 
 def _loss_and_quality(folder: str) -> list[tuple[int, float, float]]:
-    """(step, loss, quality) where both were logged."""
+    """Return (step, loss, quality) at the steps where both were logged."""
     scalars = events.read_scalars(folder)
     loss, quality = (dict(zip(*scalars.get(tag, ((), ())))) for tag in (LOSS, QUALITY))
     return [(step, loss[step], value) for step, value in quality.items() if step in loss]
 
 
-class _Walked:
-    """The features that a run's walk is on, which is where it takes its shortcut."""
-
-    def __init__(self, encoder: encoders.Encoder):
-        self.cell_grid = encoder.cell_grid['head']
-        self._encoder = encoder
-
-    def features(self, frames: np.ndarray) -> tf.Tensor:
-        return scorecard.walked_features(self._encoder, frames)
+def _walked(learner: WalkLearner) -> FunctionExtractor:
+    """Return the features that the walk of training uses; shortcuts show there."""
+    features = functools.partial(learner.objective.features, training=False)
+    return FunctionExtractor(features, learner.objective.cell_grid)
 
 
 def _draw_affinities(
     folders: Mapping[str, str], shown: Sequence[np.ndarray], output_dir: pathlib.Path
 ) -> None:
-    """A figure for each size of views, because a shortcut is learnt for one size, and each temperature."""
-    groups = {}
+    """Draw a figure per view size and temperature; a shortcut is learnt for one view size."""
+    groups: dict[tuple[int, float], dict[str, FunctionExtractor]] = {}
     for row, folder in folders.items():
-        learner, _ = training.learner_of_run(folder)
+        learner, _ = reload.learner_of_run(RunFolder(folder))
         size = gin.get_bindings('train')['view_sampler'].view_size
-        groups.setdefault((size, learner.temperature), {})[row] = _Walked(learner.encoder)
+        groups.setdefault((size, learner.temperature), {})[row] = _walked(learner)
         gin.clear_config()
     names = affinity_names(list(groups))
     for (size, temperature), models in groups.items():
-        one, other = (monitor.centre_view(clip, size) for clip in shown[:2])
+        one, other = (probe_clips.centre_view(clip, size) for clip in shown[:2])
         figures.affinities(
             models,
             (one[0], one[-1]),
@@ -127,7 +130,7 @@ def _draw_affinities(
 
 
 def affinity_names(groups: Sequence[tuple[int, float]]) -> dict[tuple[int, float], str]:
-    """File names of view sizes and temperatures; the temperature is named where a size has several."""
+    """Return (view size, temperature) -> file name; see the top of this file."""
     sizes = [size for size, _ in groups]
     return {
         (size, temperature): f'affinity_{size}.png'

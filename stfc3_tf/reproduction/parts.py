@@ -1,10 +1,10 @@
-"""The parts of a reproduction: which command makes each number, and where it is put.
+"""The parts of a reproduction: training runs and evaluations, with the paths of their results.
 
     OUT/rows/<row>/[seed-<n>/]train/          the training run: checkpoints, logs, saved_model
     OUT/rows/<row>/[seed-<n>/]<benchmark>/    results.json and predictions
 
-Beside the folder of every part stand `<part>.log`, what its command printed, and `<part>.json`,
-what it was made with and how it ended.
+Beside the folder of each part are `<part>.log`, its output, and `<part>.json`, its settings and how
+it ended.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ import pathlib
 from typing import Any, NamedTuple
 
 from stfc3_tf import errors
+from stfc3_tf.benchmarks import records, tasks
 
-# The settings of trainings, baselines and protocols are checked before anything is run.
-from stfc3_tf import baselines, training  # noqa: F401
-from stfc3_tf.benchmarks import models, runner, tasks
+# Importing the child also registers all settings of training, baselines and protocols with gin.
+from stfc3_tf.reproduction import child
 from stfc3_tf.reproduction import plan as plans
+from stfc3_tf.serving import saved_model
+from stfc3_tf.training.run_folder import RunFolder
 
 TRAIN = 'train'
 
 
 class Places(NamedTuple):
-    """Where things are.
+    """The folders of data and results.
 
     Attributes:
-      data: videos to train on, None for built-in scenes.
+      data: videos to train on; None for built-in scenes.
       benchmarks_dir: folder of the data sets to evaluate on.
-      output_dir: folder of everything that is written, on this machine.
-      protocols: folder of the tasks' own protocols.
+      output_dir: folder on this machine for everything that is written.
+      protocols: folder of the tasks' default protocols.
     """
 
     data: str | None
@@ -45,19 +47,19 @@ class Places(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one command does.
+    """One training, or one evaluation.
 
     Attributes:
-      row: of the table.
-      seed: of the row; None where nothing is drawn.
+      row: row of the table.
+      seed: of the row; None if nothing is random.
       kind: 'train', or the name of a benchmark.
-      arguments: of the Python interpreter.
-      folder: what the command fills.
-      made_with: what the outcome follows from, apart from the model that is evaluated.
-      model: SavedModel that is evaluated; None where there is none.
-      needs: name of the part that makes the model; None where nothing has to be made first.
-      minutes: how long it is expected to take.
-      recipe: digest of the settings alone: the same on every machine, wherever things lie there.
+      arguments: of the Python interpreter that does the work.
+      folder: of the results.
+      made_with: everything that determines the outcome, except the model that is evaluated.
+      model: path of the SavedModel to evaluate; None if there is none.
+      needs: name of the part that trains the model; None if no part has to be finished first.
+      minutes: expected time.
+      recipe: digest of the settings without paths, so that it is the same on every machine.
     """
 
     row: str
@@ -73,27 +75,32 @@ class Part:
 
     @property
     def name(self) -> str:
+        """The name in messages and tables, unique."""
         seed = '' if self.seed is None else f', seed {self.seed}'
         return f'{self.row}{seed}: {self.kind}'
 
     @property
     def log(self) -> pathlib.Path:
+        """The file with the output of the part."""
         return self.folder.with_name(f'{self.kind}.log')
 
     @property
     def record(self) -> pathlib.Path:
+        """The file with the part's settings and how it ended."""
         return self.folder.with_name(f'{self.kind}.json')
 
     @property
     def result(self) -> pathlib.Path:
-        """What is there when the command has done its work."""
-        return self.folder / ('saved_model' if self.kind == TRAIN else 'results.json')
+        """The file or folder that exists once the part is finished."""
+        if self.kind == TRAIN:
+            return pathlib.Path(RunFolder(str(self.folder)).saved_model)
+        return self.folder / 'results.json'
 
     def settings(self) -> dict[str, Any]:
-        """Everything the outcome follows from, as of now; JSON-ready. The model must exist."""
+        """Return everything that determines the outcome, ready for JSON; the model must exist."""
         if self.model is None:
             return dict(self.made_with)
-        return {**self.made_with, 'model': models.saved_model_digest(self.model)}
+        return {**self.made_with, 'model': saved_model.digest(self.model)}
 
 
 def all_parts(
@@ -102,17 +109,20 @@ def all_parts(
     bindings: Sequence[str] = (),
     saved_models: Mapping[str, str] | None = None,
 ) -> list[Part]:
-    """The parts of a plan as they are run: first seeds first, so that every row is soon there.
+    """Return the parts of a plan, first seeds first, so that each row soon has a result.
 
     Args:
-      plan: what to do.
-      places: where.
-      bindings: settings of every training run, over its configuration.
-      saved_models: further rows -> SavedModels made elsewhere.
+      plan: rows and benchmarks.
+      places: folders of data and results.
+      bindings: settings that override the configuration of every training run.
+      saved_models: SavedModels by row, for further rows of encoders that were trained elsewhere.
+
+    Returns:
+      Parts; each comes after the part that it needs.
 
     Raises:
-      errors.UserError: a configuration, a protocol, a data set's folder or a SavedModel is not
-        usable.
+      errors.UserError: a configuration, a protocol, the folder of a data set or a SavedModel cannot
+        be used.
     """
     _check_folders(plan, places)
     _check_saved_models(plan, saved_models or {})
@@ -130,7 +140,17 @@ def all_parts(
 
 
 class _Evaluated(NamedTuple):
-    """What is evaluated: a SavedModel, or a baseline with its settings."""
+    """The encoder of an evaluation: a SavedModel, or a baseline with its settings.
+
+    Attributes:
+      row: row of the table.
+      seed: of the row; None if nothing is random.
+      saved_model: its path; None for a baseline.
+      made_by: name of the part that trains it, if any.
+      recipe: of that part.
+      baseline: its name; None for a SavedModel.
+      bindings: settings of the baseline.
+    """
 
     row: str
     seed: int | None
@@ -140,28 +160,27 @@ class _Evaluated(NamedTuple):
     baseline: str | None = None
     bindings: tuple[str, ...] = ()
 
-    def argument(self) -> str:
-        if self.baseline is None:
-            return f'--saved_model={self.saved_model}'
-        return f'--baseline={self.baseline}'
-
 
 def _trained_parts(
     plan: plans.Plan, places: Places, file: str, seed: int, bindings: Sequence[str]
 ) -> list[Part]:
-    """Training, then the evaluations."""
+    """Return the training, then the evaluations."""
     row = plans.row_name(file)
     folder = _folder(places, row, seed) / TRAIN
     bindings = (f'SEED = {seed}', *bindings)
-    data = [] if places.data is None else [f'--data={places.data}']
     configuration = plans.configuration_text([file], bindings)
     train = Part(
         row=row,
         seed=seed,
         kind=TRAIN,
-        arguments=(
-            *('-m', 'stfc3_tf.train', f'--gin_file={file}', *data, f'--model_dir={folder}'),
-            *(f'--gin_bindings={binding}' for binding in bindings),
+        arguments=child.arguments_of(
+            child.train,
+            {
+                'gin_file': file,
+                'gin_bindings': bindings,
+                'data': places.data,
+                'model_dir': str(folder),
+            },
         ),
         folder=folder,
         made_with={'data': places.data, 'configuration': configuration},
@@ -186,7 +205,7 @@ def _baseline_parts(
 
 
 def _evaluations(plan: plans.Plan, places: Places, evaluated: _Evaluated) -> list[Part]:
-    """One part a benchmark."""
+    """Return one part per benchmark."""
     return [
         _evaluation(name, benchmark, places, evaluated)
         for name, benchmark in plan.benchmarks.items()
@@ -201,26 +220,28 @@ def _evaluation(
     bindings = [*benchmark.bindings, *_folder_bindings(benchmark, places), *evaluated.bindings]
     default = str(places.protocols / tasks.TASKS[benchmark.task].protocol)
     protocol = benchmark.gin_files or [default]
-    arguments = [f'--task={benchmark.task}']
-    if benchmark.data_dir is not None:
-        arguments.append(f'--data_dir={os.path.join(places.benchmarks_dir, benchmark.data_dir)}')
-    if benchmark.sequences:
-        arguments.append(f'--sequences={",".join(benchmark.sequences)}')
-    arguments += [f'--gin_file={file}' for file in benchmark.gin_files]
-    arguments += [f'--gin_bindings={binding}' for binding in bindings]
+    data_dir = benchmark.data_dir
+    if data_dir is not None:
+        data_dir = os.path.join(places.benchmarks_dir, data_dir)
+    arguments = {
+        'task': benchmark.task,
+        'data_dir': data_dir,
+        'sequences': list(benchmark.sequences),
+        'gin_files': list(protocol),
+        'gin_bindings': bindings,
+        'baseline': evaluated.baseline,
+    }
+    places_of_part = {'saved_model': evaluated.saved_model, 'output_dir': str(folder)}
     return Part(
         row=evaluated.row,
         seed=evaluated.seed,
         kind=name,
-        arguments=(
-            *('-m', 'tools.evaluate', evaluated.argument(), *arguments, f'--output_dir={folder}'),
-        ),
+        arguments=child.arguments_of(child.evaluate, {**arguments, **places_of_part}),
         folder=folder,
         made_with={
-            'baseline': evaluated.baseline,
             'arguments': arguments,
             'protocol': plans.configuration_text(protocol, bindings),
-            'code': runner.code_digest(),
+            'code': records.code_digest(),
         },
         model=evaluated.saved_model,
         needs=evaluated.made_by,
@@ -254,19 +275,19 @@ def _check_saved_models(plan: plans.Plan, saved_models: Mapping[str, str]) -> No
     known = {*map(plans.row_name, plan.configurations), *plan.baselines}
     for row, path in saved_models.items():
         if row in known:
-            raise errors.UserError(f'--saved_model={row}={path}: the plan has a row {row} already.')
+            raise errors.UserError(f'--saved_model={row}={path}: the plan already has a row {row}.')
         if not os.path.isfile(os.path.join(path, 'saved_model.pb')):
-            raise errors.UserError(f'--saved_model={row}={path}: that folder is no SavedModel.')
+            raise errors.UserError(f'--saved_model={row}={path}: this folder is not a SavedModel.')
 
 
 def _check_folders(plan: plans.Plan, places: Places) -> None:
-    """Says before the first training run that a data set is not there."""
+    """Raise UserError before the first training run if a data set is missing."""
     for name, benchmark in plan.benchmarks.items():
         wanted = [benchmark.data_dir] if benchmark.data_dir is not None else []
         for folder in [*wanted, *benchmark.folders.values()]:
             path = os.path.join(places.benchmarks_dir, folder)
             if not os.path.isdir(path):
                 raise errors.UserError(
-                    f'{path}, the data of the benchmark {name}, is not a folder: put it there, or '
-                    'leave the benchmark out by --benchmarks.'
+                    f'{path}, the data of the benchmark {name}, is not a folder: put the data '
+                    'there, or choose other benchmarks with --benchmarks.'
                 )

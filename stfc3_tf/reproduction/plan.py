@@ -1,4 +1,4 @@
-"""What a reproduction consists of, read from a gin file: rows, seeds and benchmarks."""
+"""The plan of a reproduction, read from a gin file: rows, seeds and benchmarks."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ import posixpath
 
 import gin
 
-from stfc3_tf import command, errors
+from stfc3_tf import errors
 from stfc3_tf.benchmarks import tasks
+from stfc3_tf.commands import configuration
 
-# Which setting draws the weights of a baseline; the others draw nothing.
+# The setting that seeds a baseline's weights; the other baselines are not random.
 SEED_SETTINGS = {'random': 'RandomFeatures.seed'}
 
 
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """A benchmark that every encoder is evaluated on.
+    """A benchmark on which every encoder is evaluated.
 
     Attributes:
-      task: as `tools.evaluate --task` takes it.
-      figures: which figures of results.json the table shows, the most important first.
-      data_dir: folder of the data set, below the folder of all benchmarks; None where nothing is
-        read.
-      gin_files: the protocol, relative to the plan; the task's own if empty.
+      task: a name of `tasks.TASKS`.
+      figures: the figures of results.json that the table shows, the most important first.
+      data_dir: folder of the data set, below the folder of all benchmarks; None for built-in
+        scenes.
+      gin_files: the protocol, relative to the plan; the task's default if empty.
       bindings: settings that override the protocol.
-      folders: setting of the protocol -> a further folder below the folder of all benchmarks.
+      folders: further folders below the folder of all benchmarks, by the setting of the protocol
+        that takes them.
       sequences: only these, by name; all if empty.
-      scale: what the figures are multiplied with in the table; 100 shows shares as percentages.
-      minutes: how long an evaluation takes, until one has been measured.
+      scale: factor of the figures in the table; 100 shows shares as percentages.
+      minutes: expected time of an evaluation, used until one has been measured.
     """
 
     task: str
@@ -47,12 +49,12 @@ class Benchmark:
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """What trained encoders are compared with.
+    """A baseline to compare trained encoders with.
 
     Attributes:
-      baseline: as `tools.evaluate --baseline` takes it.
+      baseline: one of `evaluation.BASELINES`.
       bindings: its settings.
-      seeds: of its weights; only 'random' has any.
+      seeds: of its weights; only for 'random'.
     """
 
     baseline: str
@@ -63,36 +65,38 @@ class Baseline:
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Rows and columns of a table.
+    """The rows and columns of a table.
 
     Attributes:
-      configurations: gin file of a training run, relative to the plan -> its seeds. The file's name
-        without its ending is the row's.
-      baselines: row -> baseline.
-      benchmarks: name -> benchmark.
-      published: row -> figures to show beside it, as text.
-      published_heading: what they are.
-      train_minutes: how long a training run takes, until one has been measured.
+      configurations: seeds of each training run, by its gin file, relative to the plan. The row
+        has the name of the file without its ending.
+      benchmarks: by name.
+      baselines: by row.
+      reference: row to which the others are compared sequence by sequence; '' for none.
+      published: published figures to show beside a row, as text, by row.
+      published_heading: heading of their column.
+      train_minutes: expected time of a training run, used until one has been measured.
     """
 
     configurations: Mapping[str, Sequence[int]]
     benchmarks: Mapping[str, Benchmark]
     baselines: Mapping[str, Baseline] = dataclasses.field(default_factory=dict)
+    reference: str = ''
     published: Mapping[str, str] = dataclasses.field(default_factory=dict)
     published_heading: str = 'published'
     train_minutes: float = 60.0
 
 
 def read_plan(path: str) -> Plan:
-    """Reads a plan; gin files it names become relative to where it is read from.
+    """Read a plan; paths of gin files are made relative to the working folder.
 
     Raises:
-      errors.UserError: it is not a plan, or not one that can be carried out.
+      errors.UserError: the file is not a plan, or has a mistake that would only show later.
     """
     gin.clear_config()
-    command.parse_gin([path], [])
+    configuration.parse_gin([path], [])
     try:
-        plan = Plan()
+        plan = Plan()  # type: ignore[call-arg]  # gin gives the arguments.
     except (TypeError, ValueError) as error:
         raise errors.UserError(f'{path} is not a plan: {error}') from error
     finally:
@@ -116,45 +120,51 @@ def read_plan(path: str) -> Plan:
 
 
 def with_benchmarks(plan: Plan, names: Sequence[str]) -> Plan:
-    """The plan with only these of its benchmarks; with all if none is named.
+    """Return the plan with only the named benchmarks; with all if none is named.
 
     Raises:
-      errors.UserError: it has no benchmark of that name.
+      errors.UserError: the plan has no benchmark of that name.
     """
     unknown = [name for name in names if name not in plan.benchmarks]
     if unknown:
         raise errors.UserError(
-            f'--benchmarks: the plan has no {unknown[0]}, only {", ".join(plan.benchmarks)}.'
+            f'--benchmarks: the plan has no benchmark {unknown[0]}; '
+            f'it has {", ".join(plan.benchmarks)}.'
         )
     chosen = {name: plan.benchmarks[name] for name in names or plan.benchmarks}
     return dataclasses.replace(plan, benchmarks=chosen)
 
 
 def row_name(gin_file: str) -> str:
-    """The row of a configuration: its file's name without the ending."""
+    """Return the row of a configuration: the name of its file without the ending."""
     return posixpath.splitext(posixpath.basename(gin_file))[0]
 
 
 def configuration_text(files: Sequence[str], bindings: Sequence[str]) -> str:
-    """The settings of gin files as gin writes them, whatever their comments, order and includes.
+    """Return all settings as gin writes them, independent of comments, order and includes.
 
     Raises:
-      errors.UserError: a file or binding is not valid.
+      errors.UserError: a file or a binding is not valid.
     """
     gin.clear_config()
     try:
-        command.parse_gin(files, bindings)
+        configuration.parse_gin(files, bindings)
         return gin.config_str()
     finally:
         gin.clear_config()
 
 
 def _check(plan: Plan, path: str) -> None:
-    """Finds what would fail later, after hours."""
+    """Raise UserError for mistakes that would otherwise only show after hours."""
     rows = [row_name(file) for file in plan.configurations] + list(plan.baselines)
     twice = sorted({row for row in rows if rows.count(row) > 1})
     if twice:
-        raise errors.UserError(f'{path}: two rows are called {", ".join(twice)}: rename a file.')
+        raise errors.UserError(f'{path}: two rows are called {", ".join(twice)}: rename one.')
+    if plan.reference and plan.reference not in rows:
+        raise errors.UserError(
+            f"{path}: Plan.reference = '{plan.reference}' is not a row: choose one of "
+            f'{", ".join(rows)}.'
+        )
     if not plan.benchmarks:
         raise errors.UserError(f'{path}: Plan.benchmarks is empty: name at least one.')
     for file, seeds in plan.configurations.items():
@@ -169,5 +179,6 @@ def _check(plan: Plan, path: str) -> None:
     for name, baseline in plan.baselines.items():
         if baseline.seeds and baseline.baseline not in SEED_SETTINGS:
             raise errors.UserError(
-                f'{path}: {name}/Baseline.seeds: the baseline {baseline.baseline} draws nothing.'
+                f'{path}: {name}/Baseline.seeds: the baseline {baseline.baseline} is not '
+                'random: remove the seeds.'
             )

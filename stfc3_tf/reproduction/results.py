@@ -1,8 +1,9 @@
-"""The table of a reproduction: a row a configuration, mean and spread over its seeds.
+"""The table of a reproduction: one row per configuration, mean and spread over its seeds.
 
-results.json    everything, the figure of each seed included, as its own results.json has it
+results.json    everything, with the unrounded figure of each seed and sequence
 results.csv     mean, spread and number of seeds
-results.md      the same for people, with what failed
+paired.csv      differences to the row of reference, per sequence
+results.md      the same as tables to read, and the parts that failed
 """
 
 from __future__ import annotations
@@ -15,28 +16,32 @@ import json
 import os
 import pathlib
 import platform
-import statistics
 from typing import Any, NamedTuple
 
 import numpy as np
+import pydantic
 import tensorflow as tf
+from typing_extensions import NotRequired, TypedDict
 
-import stfc3_tf
-from stfc3_tf import errors, writing
+from stfc3_tf import errors
 from stfc3_tf.figures import events
-from stfc3_tf.reproduction import parts as parts_lib, plan as plans
+from stfc3_tf.reproduction import pairing
+from stfc3_tf.reproduction import parts as parts_lib
+from stfc3_tf.reproduction import plan as plans
 from stfc3_tf.reproduction.parts import Part
 from stfc3_tf.reproduction.running import FAILED, FINISHED, Outcome
+from stfc3_tf.storage import files, writing
+from stfc3_tf.version import __version__
 
 
 class Column(NamedTuple):
     """A figure of the table.
 
     Attributes:
-      kind: of the parts that give it.
-      figure: its name there.
-      scale: factor for people.
-      decimals: for people.
+      kind: kind of the parts that yield it.
+      figure: its name in the results of these parts.
+      scale: factor in results.md.
+      decimals: decimal places in results.md.
     """
 
     kind: str
@@ -46,6 +51,7 @@ class Column(NamedTuple):
 
     @property
     def name(self) -> str:
+        """The heading of the column."""
         return self.figure if self.kind == parts_lib.TRAIN else f'{self.kind} {self.figure}'
 
 
@@ -57,19 +63,21 @@ TRAINING_COLUMNS = [LOSS, RETURN_PROBABILITY, COLLAPSE, HOURS]
 
 
 class Joined(NamedTuple):
-    """What another run of the plan found of a part.
+    """Results of a part from another run of the plan.
 
     Attributes:
-      figures: of the part's row and seed, by the columns' names.
-      machine: it was run on.
+      figures: of the part's row and seed, by the names of the columns.
+      machine: the machine it ran on.
+      sequences: the same per sequence; results of older versions have none.
     """
 
     figures: Mapping[str, float]
     machine: str
+    sequences: Mapping[str, Mapping[str, float]] = {}
 
 
 def columns_of(plan: plans.Plan) -> list[Column]:
-    """The columns: the benchmarks' figures, then those of training."""
+    """Return the columns: the figures of the benchmarks, then those of training."""
     found = [
         Column(name, figure, benchmark.scale, 1 if benchmark.scale >= 10 else 3)
         for name, benchmark in plan.benchmarks.items()
@@ -85,48 +93,60 @@ def write_table(
     output_dir: pathlib.Path,
     joined: Mapping[str, Joined] | None = None,
 ) -> None:
-    """Writes results.json, results.csv and results.md of what is finished.
+    """Write results.json, results.csv, paired.csv and results.md of the finished parts.
 
     Args:
-      plan: what was to be done.
+      plan: the plan.
       parts: of the plan.
       outcomes: of the parts, by name.
-      output_dir: where to.
-      joined: figures found elsewhere, see `read_joined`; those found here go before.
+      output_dir: folder to write to.
+      joined: results from other runs, see `read_joined`; results of this run have priority.
 
     Raises:
-      errors.UserError: a benchmark has no such figure as the plan names.
+      errors.UserError: the plan names a figure that a benchmark does not have.
     """
     columns = columns_of(plan)
     table = _table(plan, parts, outcomes, columns, joined or {})
     text = json.dumps(table, indent=1) + '\n'
     writing.write_text(str(output_dir / 'results.json'), text)
     writing.write_text(str(output_dir / 'results.csv'), _as_csv(table, columns))
+    writing.write_text(str(output_dir / 'paired.csv'), pairing.as_csv(table))
     writing.write_text(str(output_dir / 'results.md'), _as_markdown(plan, table, columns))
 
 
+@pydantic.with_config(pydantic.ConfigDict(extra='allow'))
+class _Table(TypedDict):
+    """The parts of results.json of another run that are used here."""
+
+    recipes: dict[str, str]
+    machines: dict[str, Any]
+    rows: dict[str, Any]
+
+
 def read_joined(paths: Sequence[str], parts: Sequence[Part]) -> dict[str, Joined]:
-    """What other runs of the plan found, by the parts' names.
+    """Return the results of other runs of the plan, by the names of the parts.
 
     Args:
-      paths: results.json of other runs of the plan; of two that have a part, the first decides.
+      paths: results.json of other runs of the plan. If two have a part, the first counts.
       parts: of the plan.
 
     Raises:
-      errors.UserError: a file is no such results.json, or was made with other settings.
+      errors.UserError: a file is not a results.json of a run, or was made with other settings.
     """
-    found = {}
+    found: dict[str, Joined] = {}
     for path in paths:
         try:
-            table = json.loads(pathlib.Path(path).read_text())
-            recipes, machines = table['recipes'], table['machines']
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise errors.UserError(f'--join={path} is not the results.json of a run.') from error
+            table = files.read_json(path, _Table, 'It is not the results.json of a run.')
+        except errors.UserError as error:
+            raise errors.UserError(f'--join: {error}') from error
+        recipes, machines = table['recipes'], table['machines']
         for part in parts:
             if part.name in recipes and part.name not in found:
                 _check_recipe(path, part, recipes[part.name])
-                figures = _figures_of(table['rows'][part.row], str(part.seed))
-                found[part.name] = Joined(figures, machines[part.name])
+                row, seed = table['rows'][part.row], str(part.seed)
+                found[part.name] = Joined(
+                    _figures_of(row, seed), machines[part.name], _sequences_of(row, seed)
+                )
     return found
 
 
@@ -138,7 +158,7 @@ def _check_recipe(path: str, part: Part, recipe: str) -> None:
 
 
 def _figures_of(row: Mapping[str, Any], seed: str) -> dict[str, float]:
-    """A seed's figures in a row of a table, by the columns' names."""
+    """Return the figures of a seed in a row of a table, by the names of the columns."""
     return {
         name: figure['by_seed'][seed]
         for name, figure in row['figures'].items()
@@ -146,24 +166,41 @@ def _figures_of(row: Mapping[str, Any], seed: str) -> dict[str, float]:
     }
 
 
+def _sequences_of(row: Mapping[str, Any], seed: str) -> dict[str, dict[str, float]]:
+    """Return the figures per sequence of a seed in a row of a table, by column."""
+    return {
+        name: by_seed[seed] for name, by_seed in row.get('sequences', {}).items() if seed in by_seed
+    }
+
+
 def left_to_run(parts: Sequence[Part], joined: Collection[str]) -> list[Part]:
-    """Those that are not joined, and what makes their models."""
+    """Return the parts without joined results, and the parts that train their models."""
     waiting = [part for part in parts if part.name not in joined]
     needed = {part.needs for part in waiting}
     return [part for part in parts if part.name not in joined or part.name in needed]
 
 
-def _table(plan, parts, outcomes, columns, joined) -> dict[str, Any]:
+def _table(
+    plan: plans.Plan,
+    parts: Sequence[Part],
+    outcomes: Mapping[str, Outcome],
+    columns: Sequence[Column],
+    joined: Mapping[str, Joined],
+) -> dict[str, Any]:
+    """Return the contents of results.json."""
     finished = [part.name for part in parts if outcomes[part.name].state == FINISHED]
     here = f'{os.cpu_count()} processors, {platform.machine()}, {platform.platform()}'
     rows = dict.fromkeys(part.row for part in sorted(parts, key=lambda p: _plan_order(plan, p.row)))
     machines = {name: other.machine for name, other in joined.items()}
     machines.update(dict.fromkeys(finished, here))
+    found = {
+        row: _row([part for part in parts if part.row == row], outcomes, columns, joined)
+        for row in rows
+    }
     return {
-        'rows': {
-            row: _row([part for part in parts if part.row == row], outcomes, columns, joined)
-            for row in rows
-        },
+        'rows': found,
+        'reference': plan.reference,
+        'paired': pairing.of_rows(found, plan.reference),
         'failed': {
             part.name: outcomes[part.name].why
             for part in parts
@@ -174,7 +211,7 @@ def _table(plan, parts, outcomes, columns, joined) -> dict[str, Any]:
             for part in parts
             if outcomes[part.name].state not in (FINISHED, FAILED) and part.name not in joined
         ],
-        'versions': {'stfc3_tf': stfc3_tf.__version__, 'tensorflow': tf.__version__},
+        'versions': {'stfc3_tf': __version__, 'tensorflow': tf.__version__},
         'machines': machines,
         'recipes': {part.name: part.recipe for part in parts if part.name in machines},
     }
@@ -191,19 +228,16 @@ def _row(
     columns: Sequence[Column],
     joined: Mapping[str, Joined],
 ) -> dict[str, Any]:
-    """Seeds and figures of a row; where a figure is missing, why."""
-    figures, missing = {}, {}
+    """Return the seeds and figures of a row, with reasons for missing figures."""
+    figures, missing, sequences = {}, {}, {}
     for column in columns:
         sources = [part for part in parts if part.kind == column.kind]
-        found = {}
-        for part in sources:
-            if outcomes[part.name].state == FINISHED:
-                found[str(part.seed)] = _value(part, outcomes[part.name], column.figure)
-            elif part.name in joined and column.name in joined[part.name].figures:
-                found[str(part.seed)] = joined[part.name].figures[column.name]
+        found, each = _by_seed(sources, outcomes, column, joined)
+        if each:
+            sequences[column.name] = each
         defined = {seed: value for seed, value in found.items() if np.isfinite(value)}
         if defined:
-            figures[column.name] = _summary(defined)
+            figures[column.name] = pairing.spread_of(defined)
         elif found:
             missing[column.name] = 'undefined'
         elif sources:
@@ -213,31 +247,69 @@ def _row(
         'seeds': list(dict.fromkeys(part.seed for part in parts)),
         'figures': figures,
         'missing': missing,
+        'sequences': sequences,
     }
 
 
-def _summary(values: Mapping[str, float]) -> dict[str, Any]:
-    """Mean and sample standard deviation (of one value there is none)."""
-    numbers = list(values.values())
-    spread = statistics.stdev(numbers) if len(numbers) > 1 else None
-    return {'mean': statistics.fmean(numbers), 'spread': spread, 'by_seed': dict(values)}
+def _by_seed(
+    parts: Sequence[Part],
+    outcomes: Mapping[str, Outcome],
+    column: Column,
+    joined: Mapping[str, Joined],
+) -> tuple[dict[str, float], dict[str, Mapping[str, float]]]:
+    """Return a figure of finished and joined parts, and the same per sequence, by seed."""
+    found: dict[str, float] = {}
+    sequences: dict[str, Mapping[str, float]] = {}
+    for part in parts:
+        seed = str(part.seed)
+        if outcomes[part.name].state == FINISHED:
+            found[seed] = _value(part, outcomes[part.name], column.figure)
+            sequences[seed] = _sequence_values(part, column.figure)
+        elif part.name in joined and column.name in joined[part.name].figures:
+            found[seed] = joined[part.name].figures[column.name]
+            sequences[seed] = joined[part.name].sequences.get(column.name, {})
+    return found, {seed: values for seed, values in sequences.items() if values}
+
+
+@pydantic.with_config(pydantic.ConfigDict(extra='allow'))
+class _Metrics(TypedDict):
+    """The part of an evaluation's results.json that is used here."""
+
+    metrics: dict[str, float | None]
+    sequences: NotRequired[dict[str, Any]]
+
+
+def _metrics(part: Part) -> _Metrics:
+    return files.read_json(str(part.result), _Metrics, 'Remove it, and run the plan again.')
+
+
+def _sequence_values(part: Part, figure: str) -> dict[str, float]:
+    """Return a figure of a finished evaluation per sequence, where it is defined."""
+    if part.kind == parts_lib.TRAIN:
+        return {}
+    records = _metrics(part).get('sequences', {})
+    values = {name: record['metrics'].get(figure) for name, record in records.items()}
+    return {
+        name: value for name, value in values.items() if value is not None and np.isfinite(value)
+    }
 
 
 def _value(part: Part, outcome: Outcome, figure: str) -> float:
-    """A figure of a finished part, NaN where it is not defined."""
+    """Return a figure of a finished part; NaN if it is not defined."""
     if part.kind == parts_lib.TRAIN:
         return _training_figures(part.folder, outcome.seconds)[figure]
-    metrics = json.loads(part.result.read_text())['metrics']
+    metrics = _metrics(part)['metrics']
     if figure not in metrics:
         raise errors.UserError(
             f"{part.kind}/Benchmark.figures: there is no '{figure}', only {', '.join(metrics)}."
         )
-    return float('nan') if metrics[figure] is None else metrics[figure]
+    value = metrics[figure]
+    return float('nan') if value is None else value
 
 
 @functools.cache
 def _training_figures(model_dir: pathlib.Path, seconds: float) -> dict[str, float]:
-    """The training columns of a finished run, which took `seconds`."""
+    """Return the training columns of a finished run, which took `seconds`."""
     scalars = events.read_scalars(str(model_dir))
     _, collapse = scalars.get('probe/collapse_ratio', (0, [float('nan')]))
     return {
@@ -249,7 +321,7 @@ def _training_figures(model_dir: pathlib.Path, seconds: float) -> dict[str, floa
 
 
 def _last_tenth(steps: np.ndarray, values: np.ndarray) -> float:
-    """The mean of a figure over the last tenth of a run."""
+    """Return the mean of a figure over the last tenth of a run."""
     return float(np.mean(values[steps > 0.9 * steps[-1]]))
 
 
@@ -286,6 +358,7 @@ def _as_markdown(plan: plans.Plan, table: Mapping[str, Any], columns: Sequence[C
             cells.append(plan.published.get(row, ''))
         lines.append(_line(cells))
     lines += ['', 'Mean ± sample standard deviation over the seeds.']
+    lines += pairing.as_markdown(table, columns)
     if table['failed']:
         lines += ['', 'Failed:', '']
         lines += [f'* {name}: {why}' for name, why in table['failed'].items()]
@@ -293,7 +366,7 @@ def _as_markdown(plan: plans.Plan, table: Mapping[str, Any], columns: Sequence[C
 
 
 def _cell(row: Mapping[str, Any], column: Column, most: int) -> str:
-    """Mean and spread of a figure; of how many seeds, where others in the row have `most`."""
+    """Return mean and spread of a figure as text, with the number of seeds if below `most`."""
     figure = row['figures'].get(column.name)
     if figure is None:
         return row['missing'].get(column.name, '')

@@ -1,14 +1,14 @@
-"""Runs parts one after another; what is finished stays finished, whenever the program is killed.
+"""The running of parts one after another; finished parts are kept, even if the program is killed.
 
-A part is finished if its record says that its command ended well with the settings of today. An
-evaluation made with other settings is made again (its own command keeps the sequences that did not
-change). A training run is not: hours of work are never thrown away unasked, so it is refused with
-what has changed.
+A part is finished if its record says that it ended with status 0 under the current settings. An
+evaluation with other settings is run again (it keeps the sequences that did not change). A training
+run with other settings is refused, with a list of the changes, so that hours of work are never
+thrown away silently.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import contextlib
 import difflib
 import fcntl
@@ -24,22 +24,23 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from stfc3_tf import errors, progress, writing
+from stfc3_tf import errors, progress, wording
 from stfc3_tf.reproduction import parts as parts_lib
 from stfc3_tf.reproduction.parts import Part
+from stfc3_tf.storage import files, writing
 
 FINISHED, FAILED, WAITING = 'finished', 'failed', 'not run'
-# How often it is noted what a part has cost so far, so that a killed one counts.
+# Seconds between records of the time spent on a part, so that the time of a killed part counts.
 _NOTE_SECONDS = 60.0
 
 
 class Outcome(NamedTuple):
-    """How a part stands.
+    """The state of a part.
 
     Attributes:
       state: FINISHED, FAILED or WAITING.
-      seconds: its command took, over all attempts.
-      why: what went wrong, if anything did.
+      seconds: time spent, over all attempts.
+      why: what went wrong; empty if nothing did.
     """
 
     state: str
@@ -48,8 +49,8 @@ class Outcome(NamedTuple):
 
 
 def outcomes_on_disk(parts: Sequence[Part]) -> dict[str, Outcome]:
-    """How the parts stand, by name, after earlier runs of this program."""
-    outcomes = {}
+    """Return the outcomes of earlier runs, by the parts' names."""
+    outcomes: dict[str, Outcome] = {}
     for part in parts:
         outcomes[part.name] = _outcome_on_disk(part, outcomes)
     return outcomes
@@ -67,10 +68,10 @@ def _outcome_on_disk(part: Part, outcomes: Mapping[str, Outcome]) -> Outcome:
 
 
 def check_trained_alike(parts: Sequence[Part]) -> None:
-    """Makes sure that training runs which were begun are of the settings that are asked for now.
+    """Check that existing training runs have the current settings.
 
     Raises:
-      errors.UserError: naming those that are not, and what has changed.
+      errors.UserError: some have others; the message names them and the changes.
     """
     others = []
     for part in parts:
@@ -79,8 +80,8 @@ def check_trained_alike(parts: Sequence[Part]) -> None:
             others += [f'{part.folder}: {changed}'] if changed else []
     if others:
         raise errors.UserError(
-            'Training runs were begun with other settings; remove their folders to train them '
-            'again, take another --output_dir to keep them, or leave them out by --only:\n'
+            'Training runs were started with other settings. Remove their folders to train them '
+            'again, use another --output_dir to keep them, or leave them out with --only:\n'
             + '\n'.join(others)
         )
 
@@ -89,23 +90,21 @@ def run_all(
     parts: Sequence[Part],
     names: Collection[str],
     output_dir: pathlib.Path,
-    import_path: str,
     after: Callable[[Mapping[str, Outcome]], None],
 ) -> tuple[dict[str, Outcome], int]:
-    """Runs every part that is not finished; one that fails does not stop the others.
+    """Run every part that is not finished; a part that fails does not stop the others.
 
     Args:
-      parts: all there are, in order; an evaluation comes after the training run of its model.
-      names: of those that are run.
-      output_dir: of all of them; one program at a time works in it, others wait.
-      import_path: where the commands are imported from.
+      parts: all parts, in order; an evaluation comes after the training run of its model.
+      names: of the parts to run.
+      output_dir: of all parts; one program at a time works in it, others wait.
       after: called with all outcomes, by name, after every part that was run.
 
     Returns:
       All outcomes by name, and the signal that stopped the program early, or 0.
 
     Raises:
-      errors.UserError: see `check_trained_alike`; nothing is run then.
+      errors.UserError: see `check_trained_alike`; then nothing is run.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     chosen = [part for part in parts if part.name in names]
@@ -115,13 +114,13 @@ def run_all(
         for number, part in enumerate(chosen, 1):
             if stop.signal:
                 break
-            # Anew, because its encoder may have been trained since.
+            # Read again, because its encoder may have been trained in the meantime.
             outcomes[part.name] = _outcome_on_disk(part, outcomes)
             if outcomes[part.name].state == FINISHED or not _ready(part, outcomes):
                 continue
             left = progress.duration(seconds_left(chosen, outcomes))
             print(f'[{number} of {len(chosen)}] {part.name}; about {left} left', flush=True)
-            outcomes[part.name] = outcome = _run(part, lock, import_path, stop)
+            outcomes[part.name] = outcome = _run(part, lock, stop)
             if outcome.state == FAILED:
                 print(f'    FAILED: {outcome.why}', flush=True)
             after(outcomes)
@@ -133,13 +132,25 @@ def _ready(part: Part, outcomes: Mapping[str, Outcome]) -> bool:
 
 
 def seconds_left(parts: Sequence[Part], outcomes: Mapping[str, Outcome]) -> float:
-    """What the parts that are not finished are expected to take."""
+    """Return the expected time of all parts that are not finished."""
     waiting = [part for part in parts if outcomes[part.name].state != FINISHED]
     return sum(expected_seconds(part, parts, outcomes) for part in waiting)
 
 
 def expected_seconds(part: Part, parts: Sequence[Part], outcomes: Mapping[str, Outcome]) -> float:
-    """What such parts took, those of the same row if there are any; else what the plan says."""
+    """Return the expected time of a part.
+
+    It is the mean time of finished parts of this kind, of the same row if possible. Without any,
+    it is the time in the plan.
+
+    Args:
+      part: the part.
+      parts: all parts.
+      outcomes: of the parts, by name.
+
+    Returns:
+      Seconds.
+    """
     alike = [
         other
         for other in parts
@@ -152,12 +163,12 @@ def expected_seconds(part: Part, parts: Sequence[Part], outcomes: Mapping[str, O
 
 
 def shell_command(part: Part) -> str:
-    """The part's command as one would type it."""
+    """Return the command line of a part."""
     return shlex.join(['python', *part.arguments])
 
 
-def _run(part: Part, lock: int, import_path: str, stop: _Stop) -> Outcome:
-    """Runs a part's command to its end; leaves a record and a log."""
+def _run(part: Part, lock: int, stop: _Stop) -> Outcome:
+    """Run the command of a part to its end; write its record and its log."""
     settings = _as_json(part.settings())
     before = _read_record(part)
     seconds = before['seconds'] if before and before['settings'] == settings else 0.0
@@ -169,7 +180,7 @@ def _run(part: Part, lock: int, import_path: str, stop: _Stop) -> Outcome:
         return Outcome({None: WAITING, 0: FINISHED}.get(status, FAILED), spent, why)
 
     note(None)
-    status = _call(part, lock, import_path, stop, lambda: note(None))
+    status = _call(part, lock, stop, lambda: note(None))
     if not status:
         return note(0)
     if stop.signal:
@@ -177,14 +188,17 @@ def _run(part: Part, lock: int, import_path: str, stop: _Stop) -> Outcome:
     return note(status, f'{_ended(status)}, see {part.log}: {_last_line(part.log)}')
 
 
-def _call(
-    part: Part, lock: int, import_path: str, stop: _Stop, meanwhile: Callable[[], Any]
-) -> int:
-    """Runs the command, calling `meanwhile` now and then; returns its status.
+def _call(part: Part, lock: int, stop: _Stop, meanwhile: Callable[[], Any]) -> int:
+    """Run the command and append what it prints to the log; return its status.
 
-    What it prints is appended to the log.
+    Args:
+      part: the part.
+      lock: file descriptor of the lock on the output folder.
+      stop: passes signals on.
+      meanwhile: called every `_NOTE_SECONDS`.
     """
-    path = os.pathsep.join(filter(None, [import_path, os.environ.get('PYTHONPATH')]))
+    package = str(pathlib.Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [package, os.environ.get('PYTHONPATH')]))
     with open(part.log, 'ab') as log:
         log.write(f'$ {shell_command(part)}\n'.encode())
         log.flush()
@@ -193,9 +207,9 @@ def _call(
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, 'PYTHONPATH': path},
-            # A terminal's Ctrl-C must reach it once, through us.
+            # In a session of its own, Ctrl-C in the terminal reaches it only once, passed on by us.
             start_new_session=True,
-            # Should we be killed, the folder stays locked until it has ended too.
+            # If this program is killed, the folder stays locked until the command ends too.
             pass_fds=[lock],
         )
         with stop.passed_on_to(process):
@@ -207,15 +221,15 @@ def _call(
 
 
 class _Stop:
-    """Notes SIGTERM and SIGINT and passes them on to the command at work.
+    """Catches SIGTERM and SIGINT and passes them on to the running command.
 
     Attributes:
-      signal: the first that came, or 0.
+      signal: the first that was caught, or 0.
     """
 
     def __init__(self):
         self.signal = 0
-        self._process = None
+        self._process: subprocess.Popen | None = None
 
     def __enter__(self) -> _Stop:
         self._before = {
@@ -228,8 +242,8 @@ class _Stop:
             signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def passed_on_to(self, process: subprocess.Popen):
-        """Signals go to `process` meanwhile, one that came just before too."""
+    def passed_on_to(self, process: subprocess.Popen) -> Iterator[None]:
+        """Pass signals on to `process` in the block, also one caught just before."""
         self._process = process
         try:
             if self.signal:
@@ -238,22 +252,24 @@ class _Stop:
         finally:
             self._process = None
 
-    def _note(self, number, _):
+    def _note(self, number: int, _: Any) -> None:
         self.signal = self.signal or number
         if self._process is not None:
             self._process.send_signal(number)
 
 
 @contextlib.contextmanager
-def _alone_in(output_dir: pathlib.Path):
-    """Waits until no other program, nor a command that a killed one left, works in the folder."""
+def _alone_in(output_dir: pathlib.Path) -> Iterator[int]:
+    """Lock the folder and yield the lock; wait until no other program works in the folder.
+
+    A command that outlives its killed program also counts.
+    """
     with open(output_dir / 'lock', 'w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             logging.warning(
-                'Another run, or a command that a killed one started, is at work in %s: waiting '
-                'for its end.',
+                'Another run, or a command of a killed run, is working in %s; waiting for its end.',
                 output_dir,
             )
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -261,12 +277,9 @@ def _alone_in(output_dir: pathlib.Path):
 
 
 def _read_record(part: Part) -> dict[str, Any] | None:
-    try:
-        return json.loads(part.record.read_text())
-    except FileNotFoundError:
+    if not part.record.exists():
         return None
-    except ValueError as error:
-        raise errors.UserError(f'{part.record} is not JSON: remove it. {error}') from error
+    return files.read_json(str(part.record), dict[str, Any], 'Remove it.')
 
 
 def _write_record(
@@ -288,7 +301,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _changes(record: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
-    """What differs from the record's settings, in a line; nothing if there is no record."""
+    """Return the differences from the record's settings in one line; empty without a record."""
     if record is None or record['settings'] == settings:
         return ''
     before, now = (
@@ -300,7 +313,7 @@ def _changes(record: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> s
         for line in difflib.unified_diff(before, now, lineterm='', n=0)
         if line[0] in '+-' and line[:3] not in ('+++', '---')
     ]
-    more = f' and {len(lines) - 6} lines more' if len(lines) > 6 else ''
+    more = f' and {wording.counted(len(lines) - 6, "more line")}' if len(lines) > 6 else ''
     return '; '.join(lines[:6]) + more
 
 
@@ -311,6 +324,6 @@ def _ended(status: int) -> str:
 
 
 def _last_line(log: pathlib.Path) -> str:
-    """The last line with text of a log: as a rule the error."""
+    """Return the last line of a log that has text: usually the error."""
     lines = log.read_bytes()[-4000:].decode(errors='replace').split('\n')
     return next((line.strip() for line in reversed(lines) if line.strip()), '')

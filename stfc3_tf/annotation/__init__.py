@@ -1,0 +1,1 @@
+"""Users' own videos: marks in, labels of all frames out."""

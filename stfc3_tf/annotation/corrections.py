@@ -1,0 +1,186 @@
+"""What corrections are worth: a simulated person corrects the worst frame, again and again.
+
+The first frame of a sequence of DAVIS has its true mask. After each propagation, the frame that has
+the lowest J among those without a label gets its true mask. Beside it stands what the same labels
+give when each frame is propagated from the nearest labelled frame alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from stfc3_tf import errors
+from stfc3_tf.annotation import kept_features, propagate
+from stfc3_tf.benchmarks import davis, metrics
+from stfc3_tf.propagation.extractor import FeatureExtractor
+from stfc3_tf.serving import loading
+from stfc3_tf.storage import images
+
+COUNTS = (0, 1, 2, 3, 5)
+_VOID = 255
+
+
+class Scores(NamedTuple):
+    """J and F of every frame, float [frames], the mean over its objects."""
+
+    region: np.ndarray
+    boundary: np.ndarray
+
+    def mean(self) -> float:
+        """Return J&F over the frames that DAVIS scores: all but the first and the last."""
+        scored = metrics.scored_frames(len(self.region))
+        return float(np.mean([self.region[scored], self.boundary[scored]]))
+
+
+def measure(
+    data_dir: str, saved_model: str, year: int, names: Sequence[str], short_side: int | None
+) -> dict[str, float]:
+    """Return the mean J&F over sequences, by the number of corrections.
+
+    Args:
+      data_dir: of DAVIS, see `davis.Davis`.
+      saved_model: see `loading.load`.
+      year: 2016 or 2017.
+      names: of the sequences; all if empty.
+      short_side: see `propagate.propagate_masks`.
+
+    Raises:
+      errors.UserError: there is no such sequence, or no DAVIS.
+    """
+    benchmark = davis.Davis(data_dir, year=year)
+    sequences = {sequence.name: sequence for sequence in benchmark.sequences()}
+    if unknown := [name for name in names if name not in sequences]:
+        raise errors.UserError(f'{data_dir} has no sequence {unknown[0]}.')
+    encoder = loading.load(saved_model)
+    curves = []
+    for name in names or sequences:
+        paths = sequences[name].files()
+        half = len(paths) // 2
+        frames = [images.read_frame(path) for path in paths[:half]]
+        truth = [benchmark.read_mask(path) for path in paths[half:]]
+        with kept_features.kept_for_now(encoder) as kept:
+            curves.append(curve(kept, frames, truth, COUNTS, short_side))
+        print(name, *(f'{key}={value:.4f}' for key, value in curves[-1].items()), flush=True)
+    return {key: float(np.mean([each[key] for each in curves])) for key in curves[0]}
+
+
+def curve(
+    encoder: FeatureExtractor,
+    frames: Sequence[np.ndarray],
+    truth: Sequence[np.ndarray],
+    counts: Sequence[int],
+    short_side: int | None = None,
+) -> dict[str, float]:
+    """Return J&F of one sequence: 'corrections n', and 'nearest n' from the nearest label alone.
+
+    Args:
+      encoder: see `propagate.propagate_masks`.
+      frames: uint8 [height, width, 3] RGB.
+      truth: uint8 [height, width] of object numbers; 255 is not scored.
+      counts: numbers of corrections, ascending.
+      short_side: see `propagate.propagate_masks`.
+    """
+    clip = _Clip(encoder, frames, short_side)
+    labels = {0: _without_void(truth[0])}
+    both_ways, nearest = _BothWays(clip), _Nearest(clip, labels)
+    figures: dict[str, float] = {}
+    for count in range(max(counts) + 1):
+        scores = _scores(both_ways.masks(labels), truth)
+        if count in counts:
+            figures[f'corrections {count}'] = scores.mean()
+            figures[f'nearest {count}'] = _scores(nearest.masks(), truth).mean()
+        open_frames = [frame for frame in range(len(frames)) if frame not in labels]
+        if not open_frames:
+            break
+        worst = min(open_frames, key=lambda frame: scores.region[frame])
+        labels[worst] = _without_void(truth[worst])
+        nearest.add(worst, labels[worst])
+    return figures
+
+
+class _Clip(NamedTuple):
+    """The frames of a sequence, and how labels are propagated to them."""
+
+    encoder: FeatureExtractor
+    frames: Sequence[np.ndarray]
+    short_side: int | None
+
+    def masks(
+        self, places: Sequence[int], labels: Mapping[int, np.ndarray]
+    ) -> dict[int, np.ndarray]:
+        """Return the masks of the frames at some places, from those of some of them."""
+        if not any(mask.any() for mask in labels.values()):
+            return dict.fromkeys(places, np.zeros_like(next(iter(labels.values()))))
+        chosen = [self.frames[place] for place in places]
+        known = {places.index(place): mask for place, mask in labels.items()}
+        found = propagate.propagate_masks(
+            self.encoder, chosen, labels=known, short_side=self.short_side
+        )
+        return {place: label.mask for place, label in zip(places, found)}
+
+
+class _BothWays:
+    """Masks from all labelled frames; stretches between them are computed once."""
+
+    def __init__(self, clip: _Clip):
+        self._clip = clip
+        self._stretches: dict[tuple[int, ...], dict[int, np.ndarray]] = {}
+
+    def masks(self, labels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        """Return the masks of all frames; frame 0 has a label."""
+        numbers = sorted(labels)
+        found: dict[int, np.ndarray] = {}
+        for first, last in zip(numbers, [*numbers[1:], None]):
+            ends = [first] if last is None else [first, last]
+            count = len(self._clip.frames) if last is None else last + 1
+            if tuple(ends) not in self._stretches:
+                known = {number: labels[number] for number in ends}
+                self._stretches[tuple(ends)] = self._clip.masks(range(first, count), known)
+            found.update(self._stretches[tuple(ends)])
+        return [found[number] for number in range(len(self._clip.frames))]
+
+
+class _Nearest:
+    """Masks of every frame from the nearest labelled frame alone, the earlier one of two."""
+
+    def __init__(self, clip: _Clip, labels: Mapping[int, np.ndarray]):
+        self._clip = clip
+        self._found: dict[int, dict[int, np.ndarray]] = {}
+        for number, mask in labels.items():
+            self.add(number, mask)
+
+    def add(self, number: int, mask: np.ndarray) -> None:
+        """Propagate one more label, to all frames that it is the nearest of."""
+        numbers = sorted([*self._found, number])
+        near = [place for place in range(len(self._clip.frames)) if _near(numbers, place) == number]
+        onwards, back = range(number, near[-1] + 1), range(number, near[0] - 1, -1)
+        label = {number: mask}
+        self._found[number] = {**self._clip.masks(onwards, label), **self._clip.masks(back, label)}
+
+    def masks(self) -> list[np.ndarray]:
+        """Return the masks of all frames."""
+        numbers = sorted(self._found)
+        places = range(len(self._clip.frames))
+        return [self._found[_near(numbers, place)][place] for place in places]
+
+
+def _near(numbers: Sequence[int], place: int) -> int:
+    return min(numbers, key=lambda number: abs(number - place))
+
+
+def _without_void(mask: np.ndarray) -> np.ndarray:
+    return np.where(mask == _VOID, 0, mask).astype(np.uint8)
+
+
+def _scores(found: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> Scores:
+    numbers = [int(number) for number in np.unique(_without_void(truth[0])) if number]
+    pairs = [
+        [(true == number, np.where(true == _VOID, 0, mask) == number) for number in numbers]
+        for mask, true in zip(found, truth)
+    ]
+    region = [np.mean([metrics.region_similarity(*pair) for pair in each]) for each in pairs]
+    boundary = [np.mean([metrics.boundary_accuracy(*pair) for pair in each]) for each in pairs]
+    return Scores(np.array(region), np.array(boundary))

@@ -1,0 +1,57 @@
+"""Which results of a propagation replace those that are there."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Optional
+
+import pydantic
+
+from stfc3_tf import errors
+from stfc3_tf.annotation.session_results import Results, Stretch
+
+_Number = Annotated[int, pydantic.Field(ge=0, lt=10**9)]
+_Last = Optional[_Number]
+
+
+@dataclasses.dataclass(frozen=True)
+class Merge:
+    """What a propagation may write.
+
+    Attributes:
+      frame: the frame around which it begins.
+      first: the first frame that may change.
+      last: the last frame that may change; None for the last one of the video.
+      missing: whether frames that have results already keep them.
+    """
+
+    frame: _Number = 0
+    first: _Number = 0
+    last: _Last = None
+    missing: bool = False
+
+    def check(self) -> None:
+        """Raise UserError if there is no frame from `first` to `last`."""
+        if self.last is not None and self.last < self.first:
+            raise errors.UserError(f'Frames {self.first} to {self.last} are none: swap the two.')
+
+    def touches(self, stretch: Stretch, results: Results, count: int | None) -> bool:
+        """Return whether a stretch has frames that may change.
+
+        Args:
+          stretch: its frames.
+          results: what is there.
+          count: of the frames of the video, None if it is not known.
+        """
+        last = stretch.last if stretch.last is not None else None if count is None else count - 1
+        if last is None:
+            return self.last is None or self.last >= stretch.first
+        return any(
+            self.takes(number, stretch, results) for number in range(stretch.first, last + 1)
+        )
+
+    def takes(self, number: int, stretch: Stretch, results: Results) -> bool:
+        """Return whether a frame of a stretch may change."""
+        if number < self.first or (self.last is not None and number > self.last):
+            return False
+        return not (self.missing and results.has(number, stretch.things))

@@ -1,0 +1,160 @@
+"""Labels of some frames from files of other tools: LabelMe, COCO, CVAT, DeepLabCut, SLEAP.
+
+`formats` reads them. Here their names become numbers of objects, and their pictures numbers of
+frames.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+import re
+from typing import NamedTuple
+
+from absl import logging
+import numpy as np
+
+from stfc3_tf import errors, wording
+from stfc3_tf.formats import labels, reading
+from stfc3_tf.storage import files
+
+_NUMBER = re.compile('(?:object )?([1-9][0-9]{0,2})')
+_MOST_NUMBER = 255
+
+
+class Frames(NamedTuple):
+    """How the frames of a video are numbered.
+
+    Attributes:
+      size: (height, width) of a frame.
+      pictures: name -> number of the frames of a folder of pictures.
+      default: number of the frame of a file that does not say it.
+    """
+
+    size: tuple[int, int]
+    pictures: Mapping[str, int]
+    default: int
+
+
+class Masks(NamedTuple):
+    """The objects of some frames.
+
+    Attributes:
+      masks: frame -> uint8 [height, width] of object numbers.
+      names: object number -> name.
+      about: frame -> the objects that its mask is about; frames that are about all are left out.
+    """
+
+    masks: dict[int, np.ndarray]
+    names: dict[int, str]
+    about: dict[int, list[int]]
+
+
+def recognised(path: str) -> bool:
+    """Return whether a file is of another tool; raise UserError if it cannot be read."""
+    return reading.reader_of(path, files.read_bytes(path)) is not None
+
+
+def read_points(
+    path: str, contents: bytes, frames: Frames, number: int | None
+) -> dict[int, dict[str, np.ndarray | None]] | None:
+    """Return frame -> name -> position of the points of a file; None if it is of no other tool.
+
+    Args:
+      path: of the file.
+      contents: of the file.
+      frames: of the video.
+      number: of the frame that the file is about; None if the file says it.
+
+    Raises:
+      errors.UserError: the file is damaged, holds no points, or does not fit the video.
+    """
+    found = _found(path, contents, frames)
+    if found is None:
+        return None
+    if not found.points:
+        also = f'; its {wording.counted(len(found.objects), "object")} can be given with --mask'
+        raise errors.UserError(f'{path} holds no points{also if found.objects else ""}.')
+    return _by_frame(path, found.points, frames, number)
+
+
+def read_masks(entries: Sequence[tuple[int | None, str]], frames: Frames) -> Masks:
+    """Return the objects of files.
+
+    Args:
+      entries: pairs of the frame that a file is about, None if the file says it, and its path.
+      frames: of the video.
+
+    Raises:
+      errors.UserError: a file is damaged, of no other tool, or does not fit the video; or a frame
+        is in two files.
+    """
+    named: dict[int, dict[str, np.ndarray | None]] = {}
+    alone: set[int] = set()
+    for number, path in entries:
+        found = _found(path, files.read_bytes(path), frames)
+        if found is None:
+            raise errors.UserError(
+                f'{path} is not like {entries[0][1]}: give either pictures or files of other tools.'
+            )
+        if not found.objects:
+            also = f'; its {wording.counted(len(found.points), "point")} can be given with --points'
+            raise errors.UserError(f'{path} holds no objects{also if found.points else ""}.')
+        each = _by_frame(path, found.objects, frames, number)
+        twice = sorted(set(each) & set(named))
+        if twice:
+            raise errors.UserError(f'Frame {twice[0]} is in {path} and in another file, too.')
+        named.update(each)
+        alone |= set(each) if found.each_alone else set()
+    return _numbered({frame: named[frame] for frame in sorted(named)}, alone, frames.size)
+
+
+def _found(path: str, contents: bytes, frames: Frames) -> labels.Found | None:
+    read = reading.reader_of(path, contents)
+    if read is None:
+        return None
+    found = read(frames.size)
+    if found.others:
+        counts = collections.Counter(found.others)
+        logging.warning(
+            '%s: left out: %s. Polygons, masks and points are read.',
+            path,
+            ', '.join(f'{kind} ({count})' for kind, count in counts.items()),
+        )
+    return found
+
+
+def _by_frame(
+    path: str, things: Sequence[labels.Thing], frames: Frames, number: int | None
+) -> dict[int, dict[str, np.ndarray | None]]:
+    places = {thing.place for thing in things}
+    if number is None:
+        number_of = labels.numbering(path, places, frames.pictures, frames.default)
+        return labels.by_frame(path, things, number_of)
+    if len(places) > 1:
+        raise errors.UserError(
+            f'{path} is about {len(places)} frames: give it without the number {number}.'
+        )
+    return labels.by_frame(path, things, lambda place: number)
+
+
+def _numbered(
+    named: Mapping[int, Mapping[str, np.ndarray | None]], alone: set[int], size: tuple[int, int]
+) -> Masks:
+    """Return masks of numbers; where objects overlap, the later one counts."""
+    names = list(dict.fromkeys(name for each in named.values() for name in each))
+    stated = [_NUMBER.fullmatch(name) for name in names]
+    numbers = [int(match[1]) for match in stated if match]
+    if len(set(numbers)) < len(names) or max(numbers) > _MOST_NUMBER:
+        numbers = list(range(1, len(names) + 1))
+    if len(names) > _MOST_NUMBER:
+        raise errors.UserError(f'There are {len(names)} objects; a mask holds {_MOST_NUMBER}.')
+    number_of = dict(zip(names, numbers))
+    masks = {}
+    for frame, objects in named.items():
+        masks[frame] = np.zeros(size, np.uint8)
+        for name, mask in objects.items():
+            if mask is not None:
+                masks[frame][mask] = number_of[name]
+    about = {frame: sorted(number_of[name] for name in named[frame]) for frame in alone}
+    return Masks(masks, {number: name for name, number in number_of.items()}, about)

@@ -1,0 +1,1 @@
+"""The page on which people mark, propagate, look and correct."""

@@ -1,0 +1,96 @@
+"""The videos that the page may open, and those that are open.
+
+Videos are read below one folder, or one video is, and everything is written below another folder,
+that of the sessions. No other file is touched, whatever is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import os
+import threading
+
+from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
+from stfc3_tf.annotation.page.opened import Missing, Opened, Options
+from stfc3_tf.clips import opening, video
+from stfc3_tf.storage import folders, names
+
+_MOST_VIDEOS = 1000
+_MOST_OPEN = 3
+
+
+class Desk:
+    """The videos that may be opened, and those that are."""
+
+    def __init__(self, options: Options):
+        """Begin to load the encoder."""
+        self._options = options
+        self._encoder = LoadingEncoder(options.load)
+        self._lock = threading.Lock()
+        self._opened: dict[str, Opened] = {}
+
+    def videos(self) -> list[str]:
+        """Return the videos and folders of pictures that may be opened, relative to the root."""
+        if self._options.video is not None:
+            return [self._options.video]
+        return list(_listed(self._options.root, self._options.output_dir))
+
+    def open(self, name: str) -> Opened:
+        """Open a video and its session.
+
+        Args:
+          name: one of `videos()`.
+
+        Raises:
+          errors.UserError: it may not be opened, or cannot be read.
+        """
+        path = self._path(name)
+        identifier = names.file_name(name)
+        with self._lock:
+            if identifier not in self._opened:
+                self._close_oldest()
+                self._opened[identifier] = Opened(identifier, path, self._options, self._encoder)
+            return self._opened[identifier]
+
+    def get(self, identifier: str) -> Opened:
+        """Return a video that is open; raise `Missing` if it is not."""
+        with self._lock:
+            if identifier not in self._opened:
+                raise Missing('This video is not open any more: open it again.')
+            return self._opened[identifier]
+
+    def _close_oldest(self) -> None:
+        idle = [n for n, each in self._opened.items() if not (each.job and each.job.is_running)]
+        for name in idle[: max(0, len(self._opened) + 1 - _MOST_OPEN)]:
+            self._opened.pop(name).close()
+
+    def _path(self, name: str) -> str:
+        """Return the path of a video, whatever was asked for: of none outside the root."""
+        root = os.path.realpath(self._options.root)
+        path = os.path.join(root, name.replace('\x00', ''))
+        if self._options.video is None:
+            allowed = os.path.realpath(path).startswith(os.path.join(root, ''))
+        else:
+            allowed = name == self._options.video
+        if '\x00' in name or not allowed or not os.path.exists(path):
+            raise Missing(f'There is no video {name[:200]!r} in the folder of the videos.')
+        return path
+
+
+def _listed(root: str, sessions: str) -> Iterator[str]:
+    """Yield videos and folders of pictures in a folder and those below it, without sessions."""
+    count, left_out = 0, os.path.realpath(sessions)
+    for folder, below, files in os.walk(root):
+        if os.path.realpath(folder) == left_out:
+            below.clear()
+            continue
+        below[:] = sorted(name for name in below if not folders.is_added(name))
+        found = [name for name in sorted(files) if name.lower().endswith(opening.VIDEO_SUFFIXES)]
+        paths = [os.path.join(folder, name) for name in found if not folders.is_added(name)]
+        if folder != root and any(map(video.is_picture, files)):
+            paths.append(folder)
+        for path in paths:
+            yield os.path.relpath(path, root)
+            count += 1
+            if count == _MOST_VIDEOS:
+                return

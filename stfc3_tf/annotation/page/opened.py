@@ -1,0 +1,370 @@
+"""A video that is open on the page, with its session: labels kept, propagated, exported."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import os
+import threading
+from typing import Any
+
+from absl import logging
+import numpy as np
+
+from stfc3_tf import errors
+from stfc3_tf.annotation import outputs, session_export, stretches
+from stfc3_tf.annotation import propagate as annotate
+from stfc3_tf.annotation import session as session_lib
+from stfc3_tf.annotation.kept_features import KeptFeatures
+from stfc3_tf.annotation.merging import Merge
+from stfc3_tf.annotation.page.frame_store import FrameStore
+from stfc3_tf.annotation.page.job import Advance, Job
+from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
+from stfc3_tf.annotation.session import Session
+from stfc3_tf.annotation.session_results import Results
+from stfc3_tf.clips import footage
+from stfc3_tf.propagation.extractor import FeatureExtractor
+from stfc3_tf.propagation.settings import PropagationSettings
+from stfc3_tf.storage import images
+
+_PNG_MODES = ('L', 'P')
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How the page works.
+
+    Attributes:
+      root: folder from which videos may be opened.
+      video: the one video that may be opened, relative to `root`; None for all in it.
+      output_dir: where sessions are kept.
+      load: loads the encoder.
+      settings: of the propagation.
+      short_side: see `propagate.propagate_masks`.
+      frame_rate: of folders of pictures and of streams without times.
+      formats: of other tools, in which exports are written, too.
+      features_bytes: of the features that are kept on disk for each video, at most.
+    """
+
+    root: str
+    video: str | None
+    output_dir: str
+    load: Callable[[], FeatureExtractor]
+    settings: PropagationSettings
+    short_side: int | None
+    frame_rate: float
+    formats: Sequence[str] = ()
+    features_bytes: int = 2 << 30
+
+
+class Missing(errors.UserError):
+    """What is asked for is not there."""
+
+
+class Opened:
+    """A video that is open, with its session."""
+
+    def __init__(self, identifier: str, path: str, options: Options, encoder: LoadingEncoder):
+        self.identifier = identifier
+        self._options, self._encoder = options, encoder
+        self.frames = FrameStore(lambda: footage.open_footage(path, options.frame_rate))
+        try:
+            self._video = self.frames.footage
+            folder = os.path.join(options.output_dir, identifier)
+            self.session = Session(folder, session_lib.identity_of(self._video))
+            annotate.input_size(self._video.size, options.short_side)
+        except BaseException:
+            self.frames.close()
+            raise
+        self.results = {
+            kind: Results(os.path.join(folder, 'results', kind)) for kind in ('masks', 'points')
+        }
+        self._forget_what_is_gone()
+        self.job: Job | None = None
+        threading.Thread(target=self._warm_up, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop the work and the reading."""
+        self.stop()
+        self.frames.close()
+
+    def state(self) -> dict[str, Any]:
+        """Return all but results and frames, ready for JSON."""
+        session, frames = self.session, self.frames
+        return {
+            'id': self.identifier,
+            'name': os.path.basename(self._video.name.rstrip('/')),
+            'folder': os.path.abspath(session.folder),
+            'height': session.video.height,
+            'width': session.video.width,
+            'frame_rate': self._video.frame_rate,
+            'pixel_aspect': float(self._video.pixel_aspect),
+            'frames': frames.count,
+            'seen': frames.seen,
+            'trouble': frames.trouble,
+            'small': sorted(frames.small),
+            'things': dataclasses.asdict(session.things),
+            'colours': session_lib.COLOURS,
+            'masks': {frame: given.objects for frame, given in session.masks.items()},
+            'points': session.points,
+            'encoder': {'state': self._encoder.state, 'message': self._encoder.message},
+            'stretches': self._stretches(),
+            'job': self.job.progress() if self.job else None,
+        }
+
+    def records(self) -> dict[str, Any]:
+        """Return what is known of frames, ready for JSON."""
+        return {
+            kind: [dataclasses.asdict(record) for record in results.records]
+            for kind, results in self.results.items()
+        }
+
+    def set_things(self, things: session_lib.Things) -> None:
+        """Replace objects and points; what is gone loses its labels and results.
+
+        Raises:
+          errors.UserError: see `Session.set_things`; or something is removed while it is carried.
+        """
+        is_less = not _numbers(self.session.things) <= _numbers(things)
+        if is_less and self.job is not None and self.job.is_running:
+            raise errors.UserError('Labels are being carried: stop that before you remove any.')
+        self.session.set_things(things)
+        if is_less:
+            self._forget_what_is_gone()
+
+    def _forget_what_is_gone(self) -> None:
+        things = self.session.things
+        self.results['masks'].keep_only({thing.number for thing in things.objects})
+        self.results['points'].keep_only({thing.number for thing in things.points})
+
+    def put_mask(self, frame: int, png: bytes, objects: list[int]) -> None:
+        """Keep a mask that comes as PNG; see `Session.put_mask`."""
+        self._check_frame(frame)
+        size = self.session.video.height, self.session.video.width
+        self.session.put_mask(frame, _mask_of(png, size), objects)
+
+    def remove_mask(self, frame: int) -> None:
+        """Remove the mask given in a frame."""
+        size = self.session.video.height, self.session.video.width
+        self.session.put_mask(frame, np.zeros(size, np.uint8), [])
+
+    def put_points(self, frame: int, points: Mapping[int, session_lib.Position]) -> None:
+        """Keep points; see `Session.put_points`."""
+        self._check_frame(frame)
+        self.session.put_points(frame, points)
+
+    def mask(self, frame: int) -> np.ndarray:
+        """Return the mask of a frame: what was given in it, over what was propagated.
+
+        Raises:
+          Missing: there is neither.
+        """
+        given, propagated = self.session.masks.get(frame), self.results['masks'].mask(frame)
+        if given is not None:
+            return given.over(propagated)
+        if propagated is None:
+            raise Missing(f'Frame {frame} has no mask yet.')
+        return propagated
+
+    def mask_before(self, frame: int) -> np.ndarray:
+        """Return what the mask of a frame was before the last propagation.
+
+        Raises:
+          Missing: there was none.
+        """
+        mask = self.results['masks'].mask_before(frame)
+        if mask is None:
+            raise Missing(f'Frame {frame} had no other mask before.')
+        return mask
+
+    def propagate(self, merge: Merge) -> None:
+        """Begin to propagate what has changed.
+
+        Stretches of which frames are left out are not complete: they are due at the next time.
+
+        Args:
+          merge: which frames it begins with, and which ones may change.
+
+        Raises:
+          errors.UserError: something is running, nothing is marked, or no frame may change.
+        """
+        merge.check()
+        if not self.session.masks and not self.session.points:
+            raise errors.UserError('Nothing is marked yet: mark an object or a point first.')
+        self._start('propagate', lambda advance: self._propagate(merge, advance))
+
+    def export(self) -> str:
+        """Begin an export; return the name of its folder.
+
+        Raises:
+          errors.UserError: something is running, or there is nothing to export.
+        """
+        if not self.session.masks and not self.session.points:
+            raise errors.UserError('There is nothing to export yet: mark something first.')
+        place = os.path.join(self.session.folder, 'exports')
+        numbers = [int(n) for n in _names(place) if n.isdigit()]
+        name = f'{max(numbers, default=0) + 1:03d}'
+        self._start('export', lambda advance: self._export(os.path.join(place, name), advance))
+        return name
+
+    def stop(self) -> None:
+        """Stop what is running, if anything is."""
+        if self.job is not None:
+            self.job.stop()
+
+    def progress(self, since: int) -> dict[str, Any]:
+        """Return how far the work is; see `Job.progress`."""
+        return self.job.progress(since) if self.job else {'state': 'none', 'seen': 0}
+
+    def export_folder(self, name: str) -> str:
+        """Return the folder of an export; raise `Missing` if there is none."""
+        place = os.path.join(self.session.folder, 'exports')
+        if name not in _names(place):
+            raise Missing(f'There is no export {name}.')
+        return os.path.join(place, name)
+
+    def _start(self, task: str, work: Callable[[Advance], None]) -> None:
+        if self.job is not None and self.job.is_running:
+            raise errors.UserError(f'The work on "{self.job.task}" is not done: stop it first.')
+        self.job = Job(task, work, self.job)
+
+    def _warm_up(self) -> None:
+        """Propagate something once, so that the first propagated frame comes soon."""
+        height, width = self._video.size
+        frames = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
+        mask = np.zeros((height, width), np.uint8)
+        mask[height // 4 : -(height // 4), width // 4 : -(width // 4)] = 1
+        options = self._options
+        try:
+            encoder = self._encoder.get()
+            labels = annotate.propagate_masks(
+                encoder, frames, mask, options.settings, options.short_side
+            )
+            collections.deque(labels, maxlen=0)
+        except Exception as error:  # noqa: BLE001 It will come again, and be shown then.
+            logging.debug('The encoder does not work yet: %s', error)
+
+    def _check_frame(self, frame: int) -> None:
+        count = self.frames.count
+        if count is not None and frame >= count:
+            raise errors.UserError(f'There is no frame {frame}: the last is {count - 1}.')
+
+    def _method(self) -> str:
+        """Return a text that changes with everything that changes results, but the labels."""
+        return repr((self._encoder.identity, self._options.settings, self._options.short_side))
+
+    def _plans(self) -> dict[str, list[stretches.Planned]]:
+        method = self._method()
+        return {
+            'masks': stretches.plan_masks(self.session.masks, method),
+            'points': stretches.plan_points(self.session.points, method),
+        }
+
+    def _stretches(self) -> list[dict[str, Any]]:
+        """Return which stretches are there, and whether their results are those of the labels."""
+        return [
+            {
+                'kind': kind,
+                'first': each.stretch.first,
+                'last': each.stretch.last,
+                'done': each.stretch in self.results[kind].done,
+            }
+            for kind, planned in self._plans().items()
+            for each in planned
+        ]
+
+    def _propagate(self, merge: Merge, advance: Advance) -> None:
+        """Carry labels through the stretches that are not done."""
+        options = self._options
+        folder = os.path.join(self.session.folder, 'features')
+        encoder = KeptFeatures(self._encoder.get(), folder, options.features_bytes)
+        masks, points = self.session.masks, self.session.points
+        work = [
+            (kind, batch)
+            for kind, plan in self._plans().items()
+            for batch in self._due(kind, plan, merge)
+        ]
+        count = self._count(advance, [batch[0] for _, batch in work])
+        step = lambda: count(None)
+        method = stretches.Method(encoder, options.settings, options.short_side, step)
+        for kind, batch in work:
+            results, video = self.results[kind], self.frames.to_read()
+            planned = stretches.joined(batch)
+            results.begin(planned.stretch)
+            carried = (
+                stretches.carry_masks(method, video, planned, masks)
+                if kind == 'masks'
+                else stretches.carry_points(method, video, planned, points)
+            )
+            is_whole = True
+            for record, mask in carried:
+                if merge.takes(record.frame, planned.stretch, results):
+                    results.put(record, mask)
+                    count({'kind': kind, **dataclasses.asdict(record)})
+                elif record.frame not in planned.labelled:
+                    is_whole = False
+            for each in batch if is_whole else ():
+                results.finish(each.stretch)
+
+    def _due(
+        self, kind: str, plan: Sequence[stretches.Planned], merge: Merge
+    ) -> list[list[stretches.Planned]]:
+        """Return the stretches to compute, in batches, those around a frame first."""
+        results, count = self.results[kind], self.frames.count
+        due = [
+            planned
+            for planned in plan
+            if planned.stretch not in results.done
+            and merge.touches(planned.stretch, results, count)
+        ]
+        return stretches.batches(stretches.nearest_first(due, merge.frame))
+
+    def _count(
+        self, advance: Advance, work: Sequence[stretches.Planned]
+    ) -> Callable[[dict[str, Any] | None], None]:
+        """Return what is called with None for each step, and with each change."""
+        frames = self.frames.count or self._video.stated_count
+        total = sum(planned.steps(frames) for planned in work) if frames else None
+        done = 0
+
+        def count(change: dict[str, Any] | None) -> None:
+            nonlocal done
+            done += change is None
+            advance(done, total and max(total, done), change)
+
+        return count
+
+    def _export(self, folder: str, advance: Advance) -> None:
+        self._encoder.get()
+        export = session_export.Export(
+            self.session,
+            self.results['masks'],
+            self.results['points'],
+            self.frames.to_read(),
+            self._encoder.identity,
+            outputs.Options(self._options.formats),
+        )
+        export.write(folder, lambda done, total: advance(done, total, None))
+        advance(1, 1, {'folder': os.path.abspath(folder), 'name': os.path.basename(folder)})
+
+
+def _numbers(things: session_lib.Things) -> set[tuple[str, int]]:
+    kinds = {'object': things.objects, 'point': things.points}
+    return {(kind, thing.number) for kind, each in kinds.items() for thing in each}
+
+
+def _names(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _mask_of(png: bytes, size: tuple[int, int]) -> np.ndarray:
+    """Return a mask that came as a grey or palette PNG, uint8 [height, width]."""
+    # Pillow reads the size before it unpacks anything.
+    opened = images.header(png, 'The mask')
+    if opened.format != 'PNG' or opened.mode not in _PNG_MODES or opened.size != size[::-1]:
+        raise errors.UserError(
+            f'The mask must be a grey or palette PNG of {size[1]}x{size[0]} pixels, not '
+            f'{opened.format} {opened.mode} of {opened.size[0]}x{opened.size[1]}.'
+        )
+    return np.array(images.decode(png, 'The mask'))

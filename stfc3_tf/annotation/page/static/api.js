@@ -1,0 +1,53 @@
+// What the page asks its server for. Addresses are relative: the page's own holds the secret.
+
+export class Refused extends Error {}
+
+async function asked(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Refused('The server does not answer: is the command still running?');
+  }
+  if (!response.ok) {
+    const found = await response.json().catch(() => ({}));
+    throw new Refused(found.error || `The server answers with ${response.status}.`);
+  }
+  return response;
+}
+
+const json = async (path, options) => (await asked(path, options)).json();
+const sent = (method, value) => ({ method, body: JSON.stringify(value) });
+
+export const videos = () => json('videos');
+export const open = (name) => json('open', sent('POST', { name }));
+
+/** The requests about one video. */
+export class Video {
+  constructor(id) { this.base = `v/${encodeURIComponent(id)}/`; }
+  state() { return json(`${this.base}state`); }
+  results() { return json(`${this.base}results`); }
+  progress(since) { return json(`${this.base}progress?since=${since}`); }
+  putThings(things) { return json(`${this.base}things`, sent('PUT', things)); }
+  putPoints(frame, points) { return json(`${this.base}points/${frame}`, sent('PUT', points)); }
+  deleteMask(frame) { return json(`${this.base}masks/${frame}`, { method: 'DELETE' }); }
+  propagate(merge) { return json(`${this.base}propagate`, sent('POST', merge)); }
+  export() { return json(`${this.base}export`, { method: 'POST' }); }
+  stop() { return json(`${this.base}stop`, { method: 'POST' }); }
+  smallAddress(frame) { return `${this.base}small/${frame}`; }
+  exportAddress(name) { return `${this.base}exports/${name}.zip`; }
+
+  putMask(frame, png, objects) {
+    const path = `${this.base}masks/${frame}?objects=${objects.join(',')}`;
+    return json(path, { method: 'PUT', body: png });
+  }
+
+  async frame(number) {
+    return createImageBitmap(await (await asked(`${this.base}frames/${number}`)).blob());
+  }
+
+  async mask(number, before = false) {
+    const path = `${this.base}masks/${number}${before ? '?before=1' : ''}`;
+    return new Uint8Array(await (await asked(path)).arrayBuffer());
+  }
+}

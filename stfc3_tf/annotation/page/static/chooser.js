@@ -1,0 +1,36 @@
+// The sheet on which a video is chosen.
+
+const $ = (id) => document.getElementById(id);
+
+export class Chooser {
+  /** open: called with the name of a video. */
+  constructor(open) {
+    this.open = open;
+    this.names = [];
+    $('videos-filter').addEventListener('input', () => this.list());
+  }
+
+  show() {
+    $('videos-filter').value = '';
+    this.list();
+    $('videos-sheet').showModal();
+  }
+
+  list() {
+    const part = $('videos-filter').value.toLowerCase();
+    const rows = this.names.filter((name) => name.toLowerCase().includes(part)).map((name) => this.row(name));
+    if (!rows.length) {
+      rows.push(Object.assign(document.createElement('li'), { textContent: 'No videos there.', className: 'empty' }));
+    }
+    $('videos').replaceChildren(...rows);
+  }
+
+  row(name) {
+    const row = document.createElement('li');
+    const choice = document.createElement('button');
+    choice.textContent = name;
+    choice.addEventListener('click', () => { $('videos-sheet').close(); this.open(name); });
+    row.append(choice);
+    return row;
+  }
+}

@@ -1,0 +1,170 @@
+// Pointer tools on the stage: points, brush, eraser, polygon, box, hand.
+
+import { fillBox, fillPolygon, joined, stroke } from './mask.js';
+
+const REACH = 14; // Pixels on the screen within which a point is caught.
+
+/**
+ * What the tools need of the page: view, store, `tool`, `radius`, the selected object, and
+ * beginPaint(), painted(box), endPaint(), placePoint(at), grabPoint(number), movePoint(number, at),
+ * dropPoint(number, at), draw().
+ */
+export class Tools {
+  constructor(page) {
+    this.page = page;
+    this.draft = [];
+    this.cursor = null;
+    const { stage } = page.view;
+    stage.addEventListener('pointerdown', (event) => this.down(event));
+    stage.addEventListener('pointermove', (event) => this.move(event));
+    stage.addEventListener('pointerup', (event) => this.up(event));
+    stage.addEventListener('pointercancel', () => this.cancel());
+    stage.addEventListener('pointerleave', () => { this.cursor = null; page.drawMarks(); });
+    stage.addEventListener('dblclick', () => this.finish());
+    stage.addEventListener('wheel', (event) => {
+      event.preventDefault();
+      const box = stage.getBoundingClientRect();
+      page.view.zoom(Math.exp(-event.deltaY / 500), { x: event.clientX - box.left, y: event.clientY - box.top });
+    }, { passive: false });
+  }
+
+  async down(event) {
+    const { page } = this;
+    if (!page.store || event.button > 1) return;
+    page.view.stage.setPointerCapture(event.pointerId);
+    page.view.stage.focus({ preventScroll: true });
+    const at = page.view.position(event);
+    if (page.tool === 'hand' || event.button === 1) {
+      this.action = { kind: 'pan', x: event.clientX, y: event.clientY };
+    } else if (page.tool === 'point') {
+      this.downPoint(at);
+    } else if (page.tool === 'polygon') {
+      this.draft.push(at);
+      this.erases = event.altKey;
+      page.drawMarks();
+    } else {
+      await this.downPaint(at, event.altKey || page.tool === 'eraser');
+    }
+  }
+
+  downPoint(at) {
+    const { page } = this;
+    const [x, y] = page.view.onStage([at.x, at.y]);
+    let nearest = null;
+    for (const point of page.shownPoints()) {
+      if (!point.at) continue;
+      const [px, py] = page.view.onStage(point.at);
+      const distance = Math.hypot(px - x, py - y);
+      if (distance < REACH && (!nearest || distance < nearest.distance)) nearest = { number: point.number, distance };
+    }
+    if (nearest) {
+      page.select('points', nearest.number);
+      this.action = { kind: 'drag', number: nearest.number, moved: false, from: at };
+    } else if (page.isInside(at)) {
+      page.placePoint(at);
+    }
+  }
+
+  async downPaint(at, erases) {
+    const { page } = this;
+    const action = { kind: page.tool === 'box' ? 'box' : 'stroke', last: at, first: at, waiting: [] };
+    this.action = action;
+    const paint = await page.beginPaint(erases);
+    if (!paint) {
+      if (this.action === action) this.action = null;
+      return;
+    }
+    action.paint = paint;
+    if (action.kind === 'stroke') {
+      this.strokeTo(action, at);
+      for (const place of action.waiting) this.strokeTo(action, place);
+    }
+    if (action.ended) this.endPaint(action);
+  }
+
+  strokeTo(action, at) {
+    const { store, radius } = this.page;
+    const box = stroke(action.paint.mask, store.width, store.height, action.last, at, radius, action.paint.value);
+    action.box = joined(action.box, box);
+    action.last = at;
+    this.page.painted(action.paint.mask, box);
+  }
+
+  move(event) {
+    const { page, action } = this;
+    if (!page.store) return;
+    const at = page.view.position(event);
+    this.cursor = at;
+    if (!action) {
+      page.drawMarks();
+      return;
+    }
+    if (action.kind === 'pan') {
+      page.view.pan(event.clientX - action.x, event.clientY - action.y);
+      Object.assign(action, { x: event.clientX, y: event.clientY });
+    } else if (action.kind === 'drag') {
+      action.moved = action.moved || Math.hypot(at.x - action.from.x, at.y - action.from.y) * page.view.scale > 2;
+      if (action.moved) page.movePoint(action.number, page.clamped(at));
+    } else if (action.kind === 'box') {
+      action.last = at;
+      this.draft = corners(action.first, at);
+    } else {
+      const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
+      const places = events.length ? events.map((each) => page.view.position(each)) : [at];
+      if (action.paint) for (const place of places) this.strokeTo(action, place);
+      else action.waiting.push(...places);
+    }
+    page.drawMarks();
+  }
+
+  up(event) {
+    const { page, action } = this;
+    if (!action) return;
+    const at = page.view.position(event);
+    if (action.kind === 'drag' && action.moved) page.dropPoint(action.number, page.clamped(at));
+    if (action.kind === 'stroke' || action.kind === 'box') {
+      action.ended = true;
+      if (action.paint) this.endPaint(action);
+    }
+    this.action = null;
+    page.drawMarks();
+  }
+
+  endPaint(action) {
+    const { page } = this;
+    const { mask, value } = action.paint;
+    if (action.kind === 'box') {
+      this.draft = [];
+      action.box = fillBox(mask, page.store.width, page.store.height, action.first, action.last, value);
+      page.painted(mask, action.box);
+    }
+    page.endPaint(action.paint);
+  }
+
+  /** Close the polygon and fill it. */
+  async finish() {
+    const corners = this.draft.filter((at, k, all) => !k || Math.hypot(at.x - all[k - 1].x, at.y - all[k - 1].y) > 0.5);
+    if (this.page.tool !== 'polygon' || corners.length < 3) return;
+    this.draft = [];
+    const paint = await this.page.beginPaint(this.erases);
+    if (!paint) return;
+    const { width, height } = this.page.store;
+    this.page.painted(paint.mask, fillPolygon(paint.mask, width, height, corners, paint.value));
+    this.page.endPaint(paint);
+    this.page.drawMarks();
+  }
+
+  /** Drop what is being drawn; return whether anything was. */
+  cancel() {
+    const had = this.draft.length > 0 || Boolean(this.action);
+    this.draft = [];
+    if (this.action && this.action.paint) this.page.dropPaint();
+    this.action = null;
+    this.page.drawMarks();
+    return had;
+  }
+}
+
+function corners(from, to) {
+  return [from, { x: to.x, y: from.y }, to, { x: from.x, y: to.y }];
+}

@@ -1,0 +1,168 @@
+// The stage: the frame, the mask over it, points, zoom. Positions are pixels of the frame, pixel
+// centres at integers.
+
+import { draw } from './mask.js';
+
+const SVG = 'http://www.w3.org/2000/svg';
+const MOST_ZOOM = 40;
+
+function rgb(colour) {
+  const value = parseInt(colour.slice(1), 16);
+  return [(value >> 16) & 255, (value >> 8) & 255, value & 255];
+}
+
+/** A colour as a word of ImageData, mixed with a share of white. */
+function packed(colour, alpha, white = 0) {
+  const [r, g, b] = rgb(colour).map((value) => Math.round(value + (255 - value) * white));
+  return ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
+}
+
+function element(name, attributes, parent) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  parent.append(made);
+  return made;
+}
+
+export class View {
+  constructor(stage) {
+    this.stage = stage;
+    this.holder = stage.querySelector('#picture');
+    this.frame = stage.querySelector('#frame');
+    this.overlay = stage.querySelector('#overlay');
+    this.marks = stage.querySelector('#marks');
+    this.fitted = true;
+    this.width = this.height = 1;
+    this.aspect = 1;
+    new ResizeObserver(() => { if (this.fitted) this.fit(); else this.place(); }).observe(stage);
+  }
+
+  setSize(width, height, aspect) {
+    Object.assign(this, { width, height, aspect });
+    for (const canvas of [this.frame, this.overlay]) {
+      canvas.width = width;
+      canvas.height = height;
+    }
+    this.pixels = new ImageData(width, height);
+    this.words = new Uint32Array(this.pixels.data.buffer);
+    this.fit();
+  }
+
+  setColours(objects) {
+    const tint = new Uint32Array(256).fill(0x80ffffff);
+    const line = new Uint32Array(256).fill(0xffffffff);
+    for (const { number, colour } of objects) {
+      tint[number] = packed(colour, 95);
+      line[number] = packed(colour, 255, 0.35);
+    }
+    this.colours = { tint, line };
+  }
+
+  showPicture(bitmap) { this.frame.getContext('2d').drawImage(bitmap, 0, 0, this.width, this.height); }
+
+  /** Draw a mask, or the part of it within a box; null: none. */
+  showMask(mask, box = null) {
+    const context = this.overlay.getContext('2d');
+    if (!mask) {
+      context.clearRect(0, 0, this.width, this.height);
+      return;
+    }
+    const reach = this.thickness();
+    const part = box
+      ? { x0: Math.max(0, box.x0 - reach), y0: Math.max(0, box.y0 - reach), x1: Math.min(this.width, box.x1 + reach), y1: Math.min(this.height, box.y1 + reach) }
+      : { x0: 0, y0: 0, x1: this.width, y1: this.height };
+    if (part.x1 <= part.x0 || part.y1 <= part.y0) return;
+    draw(mask, this.width, this.height, this.colours, this.words, part, reach);
+    context.putImageData(this.pixels, 0, 0, part.x0, part.y0, part.x1 - part.x0, part.y1 - part.y0);
+  }
+
+  thickness() { return Math.max(1, Math.min(5, Math.round(2 / this.scale))); }
+
+  fit() {
+    const { clientWidth, clientHeight } = this.stage;
+    const scale = Math.min((clientWidth - 16) / (this.width * this.aspect), (clientHeight - 16) / this.height);
+    this.scale = Math.max(0.02, scale);
+    this.x = (clientWidth - this.width * this.aspect * this.scale) / 2;
+    this.y = (clientHeight - this.height * this.scale) / 2;
+    this.fitted = true;
+    this.place();
+  }
+
+  zoom(factor, at = { x: this.stage.clientWidth / 2, y: this.stage.clientHeight / 2 }) {
+    const scale = Math.min(MOST_ZOOM, Math.max(0.05, this.scale * factor));
+    this.x = at.x - ((at.x - this.x) * scale) / this.scale;
+    this.y = at.y - ((at.y - this.y) * scale) / this.scale;
+    this.scale = scale;
+    this.fitted = false;
+    this.place();
+  }
+
+  pan(dx, dy) {
+    this.x += dx;
+    this.y += dy;
+    this.fitted = false;
+    this.place();
+  }
+
+  place() {
+    const across = this.scale * this.aspect;
+    this.holder.style.transform = `translate(${this.x}px, ${this.y}px) scale(${across}, ${this.scale})`;
+    this.holder.classList.toggle('near', this.scale >= 3);
+    if (this.redraw) this.redraw();
+  }
+
+  /** Where in the frame an event is. */
+  position(event) {
+    const box = this.stage.getBoundingClientRect();
+    return {
+      x: (event.clientX - box.left - this.x) / (this.scale * this.aspect) - 0.5,
+      y: (event.clientY - box.top - this.y) / this.scale - 0.5,
+    };
+  }
+
+  /** Where on the stage a position in the frame is. */
+  onStage([x, y]) {
+    return [(x + 0.5) * this.scale * this.aspect + this.x, (y + 0.5) * this.scale + this.y];
+  }
+
+  /**
+   * Draw points and what a tool shows.
+   * points: [{number, name, colour, at, given, sure}]; draft: corners of a polygon or box that is
+   * being drawn; cursor: {at, radius} of the brush.
+   */
+  showMarks({ points, selected, draft, cursor }) {
+    this.marks.replaceChildren();
+    for (const point of points) if (point.at) this.drawPoint(point, point.number === selected);
+    if (draft && draft.length) this.drawDraft(draft);
+    if (cursor) this.drawCursor(cursor);
+  }
+
+  drawPoint(point, isSelected) {
+    const [cx, cy] = this.onStage(point.at);
+    const group = element('g', { 'data-point': point.number, opacity: point.sure < 0.2 ? 0.6 : 1 }, this.marks);
+    const r = isSelected ? 8 : 6;
+    const fill = point.given ? point.colour : 'none';
+    element('circle', { cx, cy, r, fill: 'none', stroke: '#000c', 'stroke-width': 5 }, group);
+    element('circle', { cx, cy, r, fill, 'fill-opacity': 0.55, stroke: point.colour, 'stroke-width': 2.2, 'stroke-dasharray': point.sure < 0.2 ? '3 3' : 'none' }, group);
+    element('circle', { cx, cy, r: 1.4, fill: '#fff' }, group);
+    if (isSelected) element('circle', { cx, cy, r: r + 4, fill: 'none', stroke: '#fff', 'stroke-width': 1.4 }, group);
+    element('text', { x: cx + r + 5, y: cy - r }, group).textContent = point.name;
+  }
+
+  drawDraft(corners) {
+    const points = corners.map((corner) => this.onStage([corner.x, corner.y]).join(',')).join(' ');
+    element('polygon', { points, fill: '#fff2', stroke: '#000c', 'stroke-width': 4 }, this.marks);
+    element('polygon', { points, fill: 'none', stroke: '#fff', 'stroke-width': 1.5, 'stroke-dasharray': '5 4' }, this.marks);
+    for (const corner of corners) {
+      const [cx, cy] = this.onStage([corner.x, corner.y]);
+      element('circle', { cx, cy, r: 3.5, fill: '#fff', stroke: '#000c', 'stroke-width': 1.5 }, this.marks);
+    }
+  }
+
+  drawCursor({ at, radius }) {
+    const [cx, cy] = this.onStage([at.x, at.y]);
+    const size = { cx, cy, rx: radius * this.scale * this.aspect, ry: radius * this.scale, fill: 'none' };
+    element('ellipse', { ...size, stroke: '#000c', 'stroke-width': 3.5 }, this.marks);
+    element('ellipse', { ...size, stroke: '#fff', 'stroke-width': 1.4 }, this.marks);
+  }
+}

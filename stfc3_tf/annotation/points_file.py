@@ -1,0 +1,206 @@
+"""Points that a user marked, read from a file.
+
+JSON, `{"points": [{"name": "nose", "x": 310.5, "y": 120}, ...]}` or, shorter,
+`{"nose": [310.5, 120], ...}`; or a table with the columns name, x and y, separated by commas,
+semicolons, tabs or spaces. Pixels, pixel centres at integers.
+
+Points of several frames: each has a field or a column `frame`; or, shorter,
+`{"0": {"nose": [310.5, 120]}, "40": {...}}`; or the files `tracks.json` and `tracks.csv` that a
+propagation wrote. A point without a position (null, or empty) is not there in its frame.
+
+Files of LabelMe, COCO, CVAT, DeepLabCut and SLEAP are read, too, see `other_tools`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import csv
+import json
+import math
+import re
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+
+from stfc3_tf import errors
+from stfc3_tf.annotation import other_tools
+from stfc3_tf.storage import files, state, text
+
+_REMEDY = (
+    'Expected JSON {"points": [{"name": "nose", "x": 310.5, "y": 120}, ...]} or '
+    '{"nose": [310.5, 120], ...}, or CSV with the columns name,x,y; and frame, for several frames.'
+)
+_LONGEST_REASON = 300
+_COLUMNS = ('name', 'x', 'y')
+
+
+class NamedPoint(NamedTuple):
+    """A point as a file gives it.
+
+    Attributes:
+      name: of the point.
+      x: in pixels; NaN where it is not there.
+      y: likewise.
+      frame: number of its frame; None where the file does not say it.
+    """
+
+    name: str
+    x: float
+    y: float
+    frame: int | None = None
+
+
+def read(path: str, frames: other_tools.Frames, number: int | None = None) -> list[NamedPoint]:
+    """Read named points.
+
+    Args:
+      path: JSON or a table, or a file of another tool; the contents decide.
+      frames: of the video.
+      number: of the frame that a file of another tool is about; None if it says it.
+
+    Raises:
+      errors.UserError: it cannot be read, holds no point, a name twice, or a point outside the
+        frame.
+    """
+    stored = files.read_bytes(path)
+    others = other_tools.read_points(path, stored, frames, number)
+    if others is not None:
+        points = _of_other_tool(others)
+        _check(path, points, frames.size)
+        return points
+    contents = text.decode(stored, path)
+    is_json = contents.lstrip()[:1] in ('{', '[')
+    try:
+        points = _json_points(contents, path) if is_json else _table_points(contents)
+    except (ValueError, RecursionError, csv.Error) as error:
+        reason = ' '.join(str(error).split())[:_LONGEST_REASON]
+        raise errors.UserError(f'{path} cannot be read as points ({reason}). {_REMEDY}') from error
+    if not points:
+        raise errors.UserError(f'{path} holds no points. {_REMEDY}')
+    _check(path, points, frames.size)
+    return points
+
+
+def _of_other_tool(frames: Mapping[int, Mapping[str, np.ndarray | None]]) -> list[NamedPoint]:
+    return [
+        NamedPoint(name, math.nan, math.nan, frame)
+        if at is None
+        else NamedPoint(name, float(at[0]), float(at[1]), frame)
+        for frame, named in frames.items()
+        for name, at in named.items()
+    ]
+
+
+def _json_points(contents: str, path: str) -> list[NamedPoint]:
+    found = state.parse_json(contents, Union[dict, list], path, _REMEDY)
+    if isinstance(found, list):
+        return _entries(found)
+    frames = found.get('frames')
+    if isinstance(frames, list) and all(isinstance(frame, dict) for frame in frames):
+        return [
+            point._replace(frame=_number(frame.get('frame')))
+            for frame in frames
+            for point in _entries(frame.get('points', []))
+        ]
+    if found and all(name.isdecimal() and isinstance(p, dict) for name, p in found.items()):
+        return [
+            _named(name, position)._replace(frame=int(frame))
+            for frame, named in found.items()
+            for name, position in named.items()
+        ]
+    listed = found.get('points')
+    # A point may be called "points".
+    if isinstance(listed, list) and all(isinstance(entry, dict) for entry in listed):
+        return _entries(listed)
+    return [_named(name, position) for name, position in found.items()]
+
+
+def _entries(entries: list[Any]) -> list[NamedPoint]:
+    """Return points of the form {"name": ..., "x": ..., "y": ...}."""
+    points = []
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, dict) or not set(_COLUMNS) <= set(entry):
+            raise ValueError(
+                f'point {number} is {_shown(entry)}, not an object with "name", "x" and "y"'
+            )
+        point = _point(entry['name'], entry['x'], entry['y'])
+        points.append(point._replace(frame=_number(entry['frame'])) if 'frame' in entry else point)
+    return points
+
+
+def _number(value: Any) -> int:
+    """Return the number of a frame."""
+    text_of_it = str(value).strip()
+    if isinstance(value, bool) or not re.fullmatch('[0-9]{1,9}', text_of_it):
+        raise ValueError(f'the frame {_shown(value)} is not a whole number')
+    return int(text_of_it)
+
+
+def _named(name: str, position: Any) -> NamedPoint:
+    """Return a point of the form "name": [x, y]."""
+    if position is None:
+        return _point(name, None, None)
+    if not isinstance(position, list) or len(position) != 2:
+        raise ValueError(f'the point {name!r} is {_shown(position)}, not [x, y]')
+    return _point(name, *position)
+
+
+def _point(name: Any, x: Any, y: Any) -> NamedPoint:
+    if isinstance(name, bool) or not isinstance(name, (str, int)):
+        raise ValueError(f'the name {_shown(name)} is not a text')
+    if x is None and y is None:
+        return NamedPoint(str(name).strip(), math.nan, math.nan)
+    for value in (x, y):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f'the point {name!r} has {_shown(value)} where a number is needed')
+    try:
+        return NamedPoint(str(name).strip(), float(x), float(y))
+    except OverflowError:
+        raise ValueError(f'the point {name!r} has a number that is too large') from None
+
+
+def _shown(value: Any) -> str:
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= 60 else f'{shown[:57]}...'
+
+
+def _table_points(contents: str) -> list[NamedPoint]:
+    lines = [line for line in contents.splitlines() if line.strip()]
+    if not lines:
+        return []
+    separator = text.separator_of(lines[0], lambda names: set(_COLUMNS) <= set(names))
+    if separator is None:
+        names = text.fields(lines[0], ',')
+        missing = [column for column in _COLUMNS if column not in names]
+        raise ValueError(f'its first line has no column {", ".join(missing)}')
+    heading = text.fields(lines[0], separator)
+    places = [heading.index(column) for column in _COLUMNS]
+    points = []
+    for number, line in enumerate(lines[1:], 2):
+        found = text.fields(line, separator)
+        # This also finds decimal commas.
+        if len(found) != len(heading):
+            raise ValueError(f'line {number} has another number of fields than the first')
+        name, *position = (found[place] for place in places)
+        x, y = (float(value) for value in position) if any(position) else (math.nan, math.nan)
+        frame = _number(found[heading.index('frame')]) if 'frame' in heading else None
+        points.append(NamedPoint(name, x, y, frame))
+    return points
+
+
+def _check(path: str, points: list[NamedPoint], size: tuple[int, int]) -> None:
+    height, width = size
+    seen: set[tuple[int | None, str]] = set()
+    for name, x, y, frame in points:
+        if not name or (frame, name) in seen:
+            raise errors.UserError(
+                f'{path}: the name {name!r} is empty or given twice: every point needs its own.'
+            )
+        seen.add((frame, name))
+        if not (math.isnan(x) and math.isnan(y)) and not (
+            -0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5
+        ):
+            raise errors.UserError(
+                f'{path}: the point {name!r} at ({x:g}, {y:g}) lies outside the frame of '
+                f'{width}x{height} pixels (x from 0 to {width - 1}, y from 0 to {height - 1}).'
+            )

@@ -1,0 +1,160 @@
+"""What a user asks for: a video, a part of it, and files with labels of some frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import posixpath
+import re
+
+from stfc3_tf import checks, errors
+from stfc3_tf.annotation import inputs, mix_ups, other_tools
+from stfc3_tf.clips import part, video
+from stfc3_tf.storage import files, folders, frame_names
+
+_NUMBERED = re.compile(r'(\d{1,9}):(.+)', re.DOTALL)
+# Of files of other tools that stand in a folder of labels, a file for each picture.
+_ENDINGS = ('.json', '.xml')
+_OBJECTS = re.compile(r'(\d{1,9}):(\d+(?:,\d+)*)')
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A video and its labels; masks or points, not both.
+
+    Attributes:
+      video: a file, or a folder of pictures.
+      masks: each PATH or FRAME:PATH; a path may be a folder of masks with the numbers of their
+        frames in their names.
+      points: each PATH or FRAME:PATH, see `points_file`.
+      objects: each FRAME:NUMBER,NUMBER,...: the objects that the mask of a frame is about.
+      frame: of labels without a number; by default the first of the part.
+      start: see `part.open_part`.
+      end: see `part.open_part`.
+      every: see `part.open_part`.
+      frame_rate: see `footage.open_footage`.
+    """
+
+    video: str
+    masks: Sequence[str] = ()
+    points: Sequence[str] = ()
+    objects: Sequence[str] = ()
+    frame: int | None = None
+    start: int | None = None
+    end: int | None = None
+    every: int = 1
+    frame_rate: float = 24.0
+
+    def opened(self) -> tuple[part.Part, inputs.MaskAnnotation | inputs.PointAnnotation]:
+        """Open the video and read the labels.
+
+        Raises:
+          errors.UserError: the video cannot be opened, or the labels cannot be read or do not fit.
+        """
+        if bool(self.masks) == bool(self.points):
+            raise errors.UserError('Give either --mask or --points.')
+        if self.objects and self.points:
+            raise errors.UserError('--objects belongs to --mask: points name what they are about.')
+        for name in ('frame', 'start', 'end'):
+            if getattr(self, name) is not None:
+                checks.whole_number(f'--{name}', getattr(self, name), least=0)
+        checks.whole_number('--every', self.every)
+        paths = [[numbered(entry)[1] for entry in each] for each in (self.masks, self.points)]
+        mix_ups.check(self.video, *paths)
+        opened = part.open_part(self.video, self.frame_rate, self.start, self.end, self.every)
+        frame = opened.first if self.frame is None else self.frame
+        frames = other_tools.Frames(opened.size, opened.pictures, frame)
+        annotation = self._masks(opened, frames) if self.masks else self._points(frames)
+        opened.keep(annotation.frames)
+        return opened, annotation
+
+    def _masks(self, opened: part.Part, frames: other_tools.Frames) -> inputs.MaskAnnotation:
+        objects = objects_of_frames(self.objects)
+        others = self._of_other_tools(self.masks)
+        if others:
+            return inputs.read_masks_of_other_tools(others, frames, objects)
+        paths = mask_paths(self.masks, frames.default)
+        mix_ups.check_pictures(list(paths.values()))
+        return inputs.read_masks(paths, opened.size, opened.pixel_aspect, objects)
+
+    def _points(self, frames: other_tools.Frames) -> inputs.PointAnnotation:
+        listed = self._of_other_tools(self.points) or [numbered(each) for each in self.points]
+        return inputs.read_point_files(listed, frames)
+
+    def _of_other_tools(self, entries: Sequence[str]) -> list[tuple[int | None, str]]:
+        """Return frames and paths of all files of labels, if the first is of another tool."""
+        listed = [each for entry in entries for each in _files_in(*numbered(entry))]
+        number = self.frame if len(listed) == 1 else None
+        if not listed or not other_tools.recognised(listed[0][1]):
+            return []
+        return [(number if given is None else given, path) for given, path in listed]
+
+
+def _files_in(number: int | None, path: str) -> list[tuple[int | None, str]]:
+    """Return a file, or those files in a folder that may be of other tools."""
+    if number is not None or not folders.is_folder(path):
+        return [(number, path)]
+    names = [name for name in folders.names_in(path) if name.lower().endswith(_ENDINGS)]
+    return [(None, posixpath.join(path, name)) for name in names]
+
+
+def numbered(entry: str) -> tuple[int | None, str]:
+    """Return frame and path of FRAME:PATH; None and the path of a path, or of a file so named."""
+    match = _NUMBERED.fullmatch(entry)
+    if match is None or ('://' not in entry and files.exists(entry)):
+        return None, entry
+    return int(match[1]), match[2]
+
+
+def mask_paths(entries: Sequence[str], frame: int) -> dict[int, str]:
+    """Return frame -> path of its mask.
+
+    Args:
+      entries: see `Request.masks`.
+      frame: of a mask without a number.
+
+    Raises:
+      errors.UserError: a frame has two masks, or the numbers of a folder's masks are not clear.
+    """
+    found: dict[int, str] = {}
+    for number, path in map(numbered, entries):
+        is_folder = number is None and folders.is_folder(path)
+        each = masks_in(path) if is_folder else {frame if number is None else number: path}
+        twice = sorted(set(each) & set(found))
+        if twice:
+            raise errors.UserError(
+                f'Frame {twice[0]} has two masks, {found[twice[0]]} and {each[twice[0]]}: give '
+                'one mask for each frame, as FRAME:PATH.'
+            )
+        found.update(each)
+    return found
+
+
+def masks_in(folder: str) -> dict[int, str]:
+    """Return frame -> path of its mask, by the numbers in the names of the pictures of a folder.
+
+    Raises:
+      errors.UserError: there are none, or their numbers are not clear.
+    """
+    suffixes = tuple(video.PICTURE_SUFFIXES)
+    paths = files.list_files(folder, suffixes, 'masks with the numbers of their frames')
+    numbers = frame_names.numbers(paths)
+    if numbers is None:
+        raise errors.UserError(
+            f'{folder}: which frames do its masks belong to? Their names, such as '
+            f'{posixpath.basename(paths[0])}, must differ in one number alone, that of the frame.'
+        )
+    return dict(zip(numbers, paths))
+
+
+def objects_of_frames(entries: Sequence[str]) -> Mapping[int, list[int]]:
+    """Return frame -> the objects that its mask is about; see `Request.objects`."""
+    found: dict[int, list[int]] = {}
+    for entry in entries:
+        match = _OBJECTS.fullmatch(entry.replace(' ', ''))
+        if match is None:
+            raise errors.UserError(
+                f'--objects={entry}: write the frame and the numbers of objects, as 40:2,3.'
+            )
+        found.setdefault(int(match[1]), []).extend(map(int, match[2].split(',')))
+    return found

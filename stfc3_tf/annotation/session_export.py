@@ -1,0 +1,188 @@
+"""The results of a session as the files that `tools.propagate` writes.
+
+    EXPORT/masks/000000.png, EXPORT/confidence.csv    objects
+    EXPORT/tracks.csv, EXPORT/tracks.json             points
+    EXPORT/overlay.mp4
+    EXPORT/result.json
+
+Where labels were given, they are exported as given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from stfc3_tf import errors
+from stfc3_tf.annotation import outputs
+from stfc3_tf.annotation.label_codecs import MaskLabel, PointLabel
+from stfc3_tf.annotation.session import Position, Session
+from stfc3_tf.annotation.session_results import Results
+from stfc3_tf.clips import video_writer
+from stfc3_tf.clips.footage import Footage
+from stfc3_tf.clips.frame import Frame
+from stfc3_tf.formats import results
+from stfc3_tf.storage import writing
+from stfc3_tf.version import __version__
+
+
+class MaskSource:
+    """The masks of a session, given or propagated."""
+
+    def __init__(self, session: Session, results: Results):
+        self._given, self._results = session.masks, results
+        self.numbers = sorted({n for given in self._given.values() for n in given.objects})
+        self._names = {thing.number: thing.name for thing in session.things.objects}
+        propagated = [r.frame for r in results.records if results.has_mask(r.frame)]
+        self.frames = sorted({*self._given, *propagated})
+
+    def files(self, folder: str, options: outputs.Options) -> outputs.MaskFiles:
+        """Return the files that keep them."""
+        return outputs.MaskFiles(folder, self.numbers, self._names, options)
+
+    def label(self, frame: int) -> MaskLabel:
+        """Return the mask of a frame; what was given in it, over what was propagated."""
+        mask, record = self._results.mask(frame), self._results.get(frame)
+        given = self._given.get(frame)
+        confidence = {**dict.fromkeys(self.numbers, 0.0), **(record.confidence if record else {})}
+        if given is None:
+            assert mask is not None
+            return MaskLabel(mask, confidence)
+        confidence.update(dict.fromkeys(given.objects, 1.0))
+        return MaskLabel(given.over(mask), confidence)
+
+
+class PointSource:
+    """The points of a session, given or propagated."""
+
+    def __init__(self, session: Session, results: Results):
+        self._given, self._results = session.points, results
+        marked = {number for points in self._given.values() for number in points}
+        self._things = [thing for thing in session.things.points if thing.number in marked]
+        self.numbers = [thing.number for thing in self._things]
+        self.frames = sorted({*self._given, *(record.frame for record in results.records)})
+
+    def files(self, folder: str, options: outputs.Options) -> outputs.TrackFiles:
+        """Return the files that keep them."""
+        return outputs.TrackFiles(folder, [thing.name for thing in self._things], options)
+
+    def label(self, frame: int) -> PointLabel:
+        """Return the points of a frame; what was given in it, over what was propagated."""
+        record, given = self._results.get(frame), self._given.get(frame, {})
+        points: dict[int, Position] = {**(record.points if record else {}), **given}
+        sure = {**(record.confidence if record else {}), **dict.fromkeys(given, 1.0)}
+        nowhere = (float('nan'), float('nan'))
+        positions = [points.get(number) or nowhere for number in self.numbers]
+        return PointLabel(
+            np.array(positions, np.float64).reshape(-1, 2),
+            np.array([sure.get(number, 0.0) for number in self.numbers]),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What to export.
+
+    Attributes:
+      session: the session.
+      masks: its propagated masks.
+      points: its propagated points.
+      footage: the video.
+      model: what tells the encoder from others, for result.json.
+      options: what is written beside the usual files.
+    """
+
+    session: Session
+    masks: Results
+    points: Results
+    footage: Footage
+    model: dict[str, Any]
+    options: outputs.Options = outputs.Options()
+
+    def write(self, folder: str, advance: Callable[[int, int], None]) -> None:
+        """Write a new folder, whole or not at all.
+
+        Args:
+          folder: where; nothing is there yet.
+          advance: called with the frames done and the frames in all.
+
+        Raises:
+          errors.UserError: there are no labels, or the folder cannot be written.
+        """
+        video_writer.check_encoder()
+        sources = [
+            source
+            for source in (
+                MaskSource(self.session, self.masks),
+                PointSource(self.session, self.points),
+            )
+            if source.numbers
+        ]
+        if not sources:
+            raise errors.UserError('There is nothing to export yet: mark something first.')
+        writing.write_whole(folder, lambda partial: self._fill(partial, sources, advance))
+
+    def _fill(
+        self,
+        folder: str,
+        sources: Sequence[MaskSource | PointSource],
+        advance: Callable[[int, int], None],
+    ) -> None:
+        files = [source.files(folder, self.options) for source in sources]
+        frames = sorted({frame for source in sources for frame in source.frames})
+
+        def drawn() -> Iterator[tuple[float, np.ndarray]]:
+            for done, frame in enumerate(self._read(frames), 1):
+                yield frame.time, _kept_and_drawn(frame, sources, files)
+                advance(done, len(frames))
+
+        os.makedirs(folder, exist_ok=True)
+        rate, aspect = self.footage.frame_rate, self.footage.pixel_aspect
+        video_writer.write_timed_video(os.path.join(folder, 'overlay.mp4'), drawn(), rate, aspect)
+        for source, each in zip(sources, files):
+            each.finish(source.frames, self._video())
+        outputs.write_json(os.path.join(folder, 'result.json'), self._record(frames))
+
+    def _read(self, frames: Sequence[int]) -> Iterator[Frame]:
+        wanted = set(frames)
+        for frame in self.footage.frames(frames[0]):
+            if frame.number in wanted:
+                yield frame
+            if frame.number >= frames[-1]:
+                return
+
+    def _video(self) -> results.Video:
+        size = self.session.video.height, self.session.video.width
+        return results.Video(self.footage.name, size, self.footage.frame_rate)
+
+    def _record(self, frames: Sequence[int]) -> dict[str, Any]:
+        """Return the contents of result.json."""
+        return {
+            'video': self.footage.name,
+            'height': self.session.video.height,
+            'width': self.session.video.width,
+            'frame_rate': self.footage.frame_rate,
+            'first_frame': frames[0],
+            'last_frame': frames[-1],
+            'frames': len(frames),
+            'labelled_frames': sorted({*self.session.masks, *self.session.points}),
+            **dataclasses.asdict(self.session.things),
+            'model': self.model,
+            'version': __version__,
+        }
+
+
+def _kept_and_drawn(
+    frame: Frame, sources: Sequence[MaskSource | PointSource], files: Sequence[Any]
+) -> np.ndarray:
+    """Keep the labels of a frame, and return it with them drawn on it."""
+    image = frame.image
+    for source, each in zip(sources, files):
+        if frame.number in source.frames:
+            each.put(frame, source.label(frame.number))
+            image = each.draw(Frame.of_image(frame.number, frame.time, image))
+    return image

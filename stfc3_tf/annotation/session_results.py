@@ -1,0 +1,231 @@
+"""What was propagated in a session: masks or points of frames, and from which labels they come.
+
+    SESSION/results/masks/000041.png    propagated masks
+    SESSION/results/masks/before/       what they were before they were last computed
+    SESSION/results/masks/frames.jsonl  per line a frame: time, confidences, points
+    SESSION/results/masks/done.json     stretches that are complete, and the labels they come from
+
+and the same below results/points, without pictures. Everything here can be computed again: what is
+damaged is dropped with a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+import dataclasses
+import json
+import os
+import shutil
+import threading
+
+from absl import logging
+import numpy as np
+
+from stfc3_tf import errors
+from stfc3_tf.storage import files, images, state, writing
+
+_REMEDY = 'It is dropped; propagate again.'
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What is known of a frame besides its mask.
+
+    Attributes:
+      frame: its number.
+      time: seconds since the first frame.
+      confidence: object or point -> 0 ... 1.
+      points: point -> (x, y) in pixels, or None where it is lost.
+    """
+
+    frame: int
+    time: float
+    confidence: dict[int, float]
+    points: dict[int, tuple[float, float] | None] = dataclasses.field(default_factory=dict)
+
+    def updated(self, other: Record) -> Record:
+        """Return this record with what another one knows."""
+        return dataclasses.replace(
+            other,
+            confidence={**self.confidence, **other.confidence},
+            points={**self.points, **other.points},
+        )
+
+    def of(self, things: Collection[int]) -> Record:
+        """Return what this record knows of some objects or points."""
+        return dataclasses.replace(
+            self,
+            confidence={n: sure for n, sure in self.confidence.items() if n in things},
+            points={n: at for n, at in self.points.items() if n in things},
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+    """Frames whose labels were carried from the same given labels.
+
+    Attributes:
+      first: number of the first frame.
+      last: number of the last frame; None for the last one of the video.
+      things: the objects or points.
+      key: changes with the labels and settings that the results come from.
+    """
+
+    first: int
+    last: int | None
+    things: tuple[int, ...]
+    key: str
+
+    def overlaps(self, other: Stretch) -> bool:
+        """Return whether both are about the same things in more than a frame at their ends."""
+        ends = [float('inf') if each.last is None else each.last for each in (self, other)]
+        return max(self.first, other.first) < min(ends) and not set(self.things).isdisjoint(
+            other.things
+        )
+
+
+class Results:
+    """The results of masks, or of points, in one folder. Several threads may use it."""
+
+    def __init__(self, folder: str):
+        self._folder = folder
+        self._lock = threading.RLock()
+        self._records: dict[int, Record] = {}
+        self.done: list[Stretch] = []
+        try:
+            self._read()
+        except errors.UserError as error:
+            logging.warning('%s', error)
+            self.clear()
+
+    @property
+    def records(self) -> list[Record]:
+        """What is known of frames, in their order."""
+        with self._lock:
+            return [self._records[frame] for frame in sorted(self._records)]
+
+    def get(self, frame: int) -> Record | None:
+        """Return what is known of a frame, if anything."""
+        with self._lock:
+            return self._records.get(frame)
+
+    def has(self, frame: int, things: Collection[int]) -> bool:
+        """Return whether a frame has a mask, or all of these points."""
+        record = self.get(frame)
+        return self.has_mask(frame) or (record is not None and set(things) <= set(record.points))
+
+    def has_mask(self, frame: int) -> bool:
+        """Return whether a frame has a mask."""
+        return os.path.exists(self._mask_path(frame))
+
+    def mask(self, frame: int) -> np.ndarray | None:
+        """Return the mask of a frame, uint8 [height, width], if there is one."""
+        return images.read_index_mask(self._mask_path(frame)) if self.has_mask(frame) else None
+
+    def mask_before(self, frame: int) -> np.ndarray | None:
+        """Return what the mask of a frame was before it was last computed, if it was anything."""
+        path = self._before_path(frame)
+        return images.read_index_mask(path) if os.path.exists(path) else None
+
+    def put(self, record: Record, mask: np.ndarray | None = None) -> None:
+        """Keep the results of a frame.
+
+        Args:
+          record: what is known. Points that it does not name stay as they are.
+          mask: uint8 [height, width]; None with points.
+
+        Raises:
+          errors.UserError: they cannot be written.
+        """
+        if mask is not None:
+            self._set_aside(record.frame)
+            images.write_palette_mask(self._mask_path(record.frame), mask)
+        with self._lock:
+            if mask is None and record.frame in self._records:
+                record = self._records[record.frame].updated(record)
+            self._records[record.frame] = record
+            _append(self._path('frames.jsonl'), json.dumps(dataclasses.asdict(record)) + '\n')
+
+    def begin(self, stretch: Stretch) -> None:
+        """Forget that stretches are complete that share frames with one that is computed now."""
+        with self._lock:
+            self._set_done([each for each in self.done if not each.overlaps(stretch)])
+
+    def finish(self, stretch: Stretch) -> None:
+        """Note that a stretch is complete."""
+        with self._lock:
+            self._set_done([*(e for e in self.done if not e.overlaps(stretch)), stretch])
+
+    def keep_only(self, things: Collection[int]) -> None:
+        """Forget the results of objects, or points, that are not among those that are there.
+
+        Raises:
+          errors.UserError: that cannot be written.
+        """
+        with self._lock:
+            kept = {frame: record.of(things) for frame, record in self._records.items()}
+            if kept == self._records:
+                return
+            shutil.rmtree(self._path('before'), ignore_errors=True)
+            for frame in kept:
+                if kept[frame] != self._records[frame] and self.has_mask(frame):
+                    mask = images.read_index_mask(self._mask_path(frame))
+                    mask = np.where(np.isin(mask, list(things)), mask, 0)
+                    images.write_palette_mask(self._mask_path(frame), mask)
+            lines = [json.dumps(dataclasses.asdict(record)) + '\n' for record in kept.values()]
+            writing.write_text(self._path('frames.jsonl'), ''.join(lines))
+            self._records = kept
+
+    def clear(self) -> None:
+        """Remove all results."""
+        with self._lock:
+            self._records, self.done = {}, []
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _set_done(self, done: list[Stretch]) -> None:
+        if done != self.done:
+            contents = [dataclasses.asdict(each) for each in done]
+            writing.write_text(self._path('done.json'), json.dumps(contents) + '\n')
+            self.done = done
+
+    def _read(self) -> None:
+        if not os.path.exists(self._path('frames.jsonl')):
+            return
+        self._records = {record.frame: record for record in self._lines()}
+        if os.path.exists(self._path('done.json')):
+            self.done = files.read_json(self._path('done.json'), list[Stretch], _REMEDY)
+
+    def _lines(self) -> Iterator[Record]:
+        """Yield the records of the file. The last line may be cut off by a killed process."""
+        path = self._path('frames.jsonl')
+        *lines, rest = files.read_bytes(path).split(b'\n')
+        for line in lines:
+            yield state.parse_json(line, Record, path, _REMEDY)
+        if rest:
+            writing.write_bytes(path, b''.join(line + b'\n' for line in lines))
+
+    def _set_aside(self, frame: int) -> None:
+        if os.path.exists(self._mask_path(frame)):
+            os.makedirs(os.path.dirname(self._before_path(frame)), exist_ok=True)
+            os.replace(self._mask_path(frame), self._before_path(frame))
+
+    def _before_path(self, frame: int) -> str:
+        return self._path(os.path.join('before', f'{frame:06d}.png'))
+
+    def _mask_path(self, frame: int) -> str:
+        return self._path(f'{frame:06d}.png')
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder, name)
+
+
+def _append(path: str, line: str) -> None:
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'a', encoding='utf-8') as file:
+            file.write(line)
+    except OSError as error:
+        raise errors.UserError(
+            f'{path} cannot be written: {errors.one_line(error)}. Make room, or choose another '
+            '--output_dir.'
+        ) from error

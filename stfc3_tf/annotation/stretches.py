@@ -1,0 +1,284 @@
+"""Labels of some frames carried through a video, stretch by stretch.
+
+A stretch lies between two frames in which everything is labelled, or before the first or after the
+last of them. Its labels depend on those given within it alone: after a correction, the stretches
+on its two sides are computed again and no other. Points do not depend on each other, so each has
+stretches of its own; those of the same frames are computed together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import dataclasses
+import hashlib
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stfc3_tf.annotation import both_ways, given_labels, propagate
+from stfc3_tf.annotation.both_ways import Frame
+from stfc3_tf.annotation.label_codecs import MaskLabel, PointLabel
+from stfc3_tf.annotation.session import GivenMask, Position
+from stfc3_tf.annotation.session_results import Record, Stretch
+from stfc3_tf.propagation.extractor import FeatureExtractor
+from stfc3_tf.propagation.settings import PropagationSettings
+
+Masks = Mapping[int, GivenMask]
+Points = Mapping[int, Mapping[int, Position]]
+_NOWHERE = (float('nan'), float('nan'))
+
+
+class Planned(NamedTuple):
+    """A stretch to compute.
+
+    Attributes:
+      stretch: its frames.
+      labelled: frames in it, or at its ends, that have labels.
+    """
+
+    stretch: Stretch
+    labelled: tuple[int, ...]
+
+    def steps(self, count: int) -> int:
+        """Return how many frames are looked at in a video of `count` frames, about."""
+        first, last = self.stretch.first, self.stretch.last
+        frames = (count if last is None else last + 1) - first
+        between = self.labelled[-1] - self.labelled[0]
+        return max(1, frames + between)
+
+
+class Carried(NamedTuple):
+    """The labels that were carried to a frame.
+
+    Attributes:
+      record: what is known of the frame.
+      mask: uint8 [height, width]; None for points.
+    """
+
+    record: Record
+    mask: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """How labels are carried.
+
+    Attributes:
+      encoder: of the frames.
+      settings: of the propagation.
+      short_side: see `propagate.propagate_masks`.
+      advance: called for every frame that is looked at.
+    """
+
+    encoder: FeatureExtractor
+    settings: PropagationSettings
+    short_side: int | None
+    advance: Callable[[], None]
+
+    def carrier(self, clip: both_ways.Clip, given: given_labels.Given) -> both_ways.Carrier:
+        """Return what carries labels of several frames."""
+        size = propagate.input_size(clip.size, self.short_side)
+        return both_ways.Carrier(self.encoder, clip, given, self.settings, size, self.advance)
+
+
+def plan_masks(given: Masks, method: str) -> list[Planned]:
+    """Return the stretches of masks.
+
+    Args:
+      given: frame -> its mask.
+      method: a text that changes with everything else that changes results.
+    """
+    about = {frame: each.objects for frame, each in given.items()}
+    return _plan(about, {frame: each.digest for frame, each in given.items()}, method)
+
+
+def plan_points(given: Points, method: str) -> list[Planned]:
+    """Return the stretches of points, of each on its own; see `plan_masks`."""
+    found = []
+    for number in sorted({number for points in given.values() for number in points}):
+        digests = {n: repr(points[number]) for n, points in given.items() if number in points}
+        found += _plan(dict.fromkeys(digests, (number,)), digests, method)
+    return found
+
+
+def batches(planned: Sequence[Planned]) -> list[list[Planned]]:
+    """Return stretches of the same frames and labelled frames together, in the order given."""
+    found: dict[Any, list[Planned]] = {}
+    for each in planned:
+        place = each.stretch.first, each.stretch.last, each.labelled
+        found.setdefault(place, []).append(each)
+    return [*found.values()]
+
+
+def joined(batch: Sequence[Planned]) -> Planned:
+    """Return one of `batches` as one stretch."""
+    things = sorted({thing for each in batch for thing in each.stretch.things})
+    first = batch[0]
+    return first._replace(stretch=dataclasses.replace(first.stretch, things=tuple(things)))
+
+
+def _plan(
+    about: Mapping[int, Collection[int]], digests: Mapping[int, str], method: str
+) -> list[Planned]:
+    """Return stretches, in the order of time.
+
+    Args:
+      about: frame -> the objects, or points, that its labels are about.
+      digests: frame -> a text that changes with its labels.
+      method: see `plan_masks`.
+    """
+    things = tuple(sorted(set().union(*about.values())))
+    whole = [frame for frame in sorted(about) if set(things) <= set(about[frame])]
+    ends: list[tuple[int, int | None]] = [*zip([0, *whole], [*whole, None])]
+    found = []
+    for first, last in ends:
+        labelled = [n for n in sorted(about) if n >= first and (last is None or n <= last)]
+        text = repr([method, things, [(n, digests[n]) for n in labelled]])
+        key = hashlib.sha256(text.encode()).hexdigest()
+        if labelled and first != last:
+            found.append(Planned(Stretch(first, last, things, key), tuple(labelled)))
+    return found
+
+
+def nearest_first(planned: list[Planned], frame: int) -> list[Planned]:
+    """Return stretches in the order in which a person at a frame wants them; onwards first."""
+
+    def distance(each: Planned) -> tuple[float, int]:
+        first, last = each.stretch.first, each.stretch.last
+        before = 0 if last is None else max(0, frame - last)
+        return max(before, first - frame), -first
+
+    return sorted(planned, key=distance)
+
+
+def carry_masks(
+    method: Method, footage: both_ways.Clip, planned: Planned, given: Masks
+) -> Iterator[Carried]:
+    """Yield the masks of the frames of a stretch, each as soon as it is known.
+
+    Args:
+      method: how.
+      footage: the video.
+      planned: the stretch.
+      given: the masks of its labelled frames, and any others.
+
+    Raises:
+      errors.UserError: a frame cannot be read, or an object is too small for the encoder.
+    """
+    ours = {frame: given[frame].over(None) for frame in planned.labelled}
+    numbers = {int(n) for mask in ours.values() for n in np.unique(mask)} - {0}
+    if not numbers:
+        for frame in _frames(footage, planned.stretch, planned.labelled[0]):
+            method.advance()
+            mask = np.zeros_like(ours[planned.labelled[0]])
+            yield Carried(Record(frame.number, frame.time, {}), mask)
+    elif len(ours) == 1:
+        (start, mask), *_ = ours.items()
+        frames = _frames(footage, planned.stretch, start)
+        for number, time, label in _one_way(method, frames, propagate.propagate_masks, mask):
+            yield _mask_carried(number, time, label)
+    else:
+        objects = {frame: [n for n in given[frame].objects if n in numbers] for frame in ours}
+        several = given_labels.GivenMasks(ours, objects)
+        for number, time, label in _several(method, footage, planned, several):
+            yield _mask_carried(number, time, label)
+
+
+def carry_points(
+    method: Method, footage: both_ways.Clip, planned: Planned, given: Points
+) -> Iterator[Carried]:
+    """Yield the points of the frames of a stretch, see `carry_masks`."""
+    ours = {
+        frame: {number: given[frame][number] for number in planned.stretch.things}
+        for frame in planned.labelled
+    }
+    there = [n for n in planned.stretch.things if any(points[n] for points in ours.values())]
+    placed = {frame: [points[n] or _NOWHERE for n in there] for frame, points in ours.items()}
+    if not there:
+        for frame in _frames(footage, planned.stretch, planned.labelled[0]):
+            method.advance()
+            yield _points_carried(planned, [], frame.number, frame.time, None)
+    elif len(ours) == 1:
+        (start, points), *_ = placed.items()
+        frames = _frames(footage, planned.stretch, start)
+        carried = _one_way(method, frames, propagate.propagate_points, np.array(points))
+        for number, time, label in carried:
+            yield _points_carried(planned, there, number, time, label)
+    else:
+        several = given_labels.GivenPoints(
+            len(there),
+            {frame: dict(enumerate(np.array(points))) for frame, points in placed.items()},
+        )
+        for number, time, label in _several(method, footage, planned, several):
+            yield _points_carried(planned, there, number, time, label)
+
+
+def _mask_carried(number: int, time: float, label: MaskLabel) -> Carried:
+    confidence = {int(each): float(sure) for each, sure in label.confidence.items()}
+    return Carried(Record(number, time, confidence), label.mask.astype(np.uint8))
+
+
+def _points_carried(
+    planned: Planned, there: Sequence[int], number: int, time: float, label: PointLabel | None
+) -> Carried:
+    """Return the points of a frame; those that are nowhere have no place and no confidence."""
+    points: dict[int, Position] = dict.fromkeys(planned.stretch.things)
+    confidence = dict.fromkeys(planned.stretch.things, 0.0)
+    if label is not None:
+        for each, at, sure in zip(there, label.points.tolist(), label.confidence.tolist()):
+            points[each] = (at[0], at[1]) if np.isfinite(at).all() else None
+            confidence[each] = sure
+    return Carried(Record(number, time, confidence, points), None)
+
+
+def _one_way(
+    method: Method, frames: Iterator[Frame], carry: Callable[..., Iterator[Any]], label: np.ndarray
+) -> Iterator[tuple[int, float, Any]]:
+    """Yield numbers, times and labels of frames, the first of which has a label."""
+    latest: list[Frame] = []
+
+    def images() -> Iterator[np.ndarray]:
+        for frame in frames:
+            latest[:] = [frame]
+            yield frame.image
+
+    for found in carry(method.encoder, images(), label, method.settings, method.short_side):
+        method.advance()
+        yield latest[0].number, latest[0].time, found
+
+
+def _several(
+    method: Method, footage: both_ways.Clip, planned: Planned, given: given_labels.Given
+) -> Iterator[tuple[int, float, Any]]:
+    """Yield numbers, times and labels of frames, from labels of several frames."""
+    return iter(method.carrier(_Part(footage, planned.stretch), given).labels())
+
+
+def _frames(footage: both_ways.Clip, stretch: Stretch, start: int) -> Iterator[Frame]:
+    """Yield the frames of a stretch from the labelled one to the other end."""
+    part = _Part(footage, stretch)
+    onwards = part.frames(start)
+    if start != stretch.last:
+        return onwards
+    return itertools.chain([next(onwards)], part.backwards(start))
+
+
+class _Part:
+    """A stretch as a clip of its own; frames keep their numbers."""
+
+    def __init__(self, footage: both_ways.Clip, stretch: Stretch):
+        self.name, self.size = footage.name, footage.size
+        self._footage, self._stretch = footage, stretch
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """See `Footage.frames`."""
+        last = self._stretch.last
+        frames = self._footage.frames(max(start, self._stretch.first))
+        return itertools.takewhile(lambda frame: last is None or frame.number <= last, frames)
+
+    def backwards(self, stop: int) -> Iterator[Frame]:
+        """See `Footage.backwards`."""
+        first = self._stretch.first
+        frames = self._footage.backwards(stop)
+        return itertools.takewhile(lambda frame: frame.number >= first, frames)

@@ -1,0 +1,129 @@
+"""Which videos a folder, a glob or a table stands for, and where their labels are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import os
+import posixpath
+
+import tensorflow as tf
+
+from stfc3_tf import errors
+from stfc3_tf.annotation.request import Request
+from stfc3_tf.clips import video
+from stfc3_tf.formats import reading
+from stfc3_tf.preparation import listing
+from stfc3_tf.storage import files, folders, text
+
+_TABLES = ('.csv', '.tsv')
+_POINTS = ('.json', '.csv', '.tsv', '.txt', '.xml', '.h5', '.slp')
+_ADDITIONS = ('', '_mask', '_masks', '_points')
+
+
+def requests(videos: str, labels: str | None, plain: Request) -> dict[str, Request]:
+    """Return name -> what is asked for each video; the name is that of its folder of results.
+
+    Args:
+      videos: a folder or a glob of videos; or a table with the columns `video` and `labels`, and
+        perhaps `frame`, a line for each file of labels.
+      labels: folder of the labels, which have the names of the videos; by default they are beside
+        the videos. A table names its labels itself.
+      plain: settings of all videos.
+
+    Raises:
+      errors.UserError: there are no videos, or the table cannot be read.
+    """
+    if videos.lower().endswith(_TABLES):
+        if labels is not None:
+            raise errors.UserError(f'{videos} names the labels of each video: leave out --labels.')
+        return _of_table(videos, plain)
+    found = listing.list_videos([videos])
+    names = _names(found)
+    base = _base(found)
+    return {
+        names[path]: _with_labels(path, _label_of(path, base, labels or base), plain)
+        for path in found
+    }
+
+
+def _base(videos: Sequence[str]) -> str:
+    """Return the folder that holds all videos."""
+    parents = [posixpath.dirname(path) for path in videos]
+    return posixpath.commonpath(parents) if all(parents) else ''
+
+
+def _names(videos: Sequence[str]) -> dict[str, str]:
+    """Return video -> its path in the common folder, without its ending where that is enough."""
+    base = _base(videos)
+    whole = {path: os.path.relpath(path, base or '.') for path in videos}
+    short = {path: _stem(path, name) for path, name in whole.items()}
+    often = [name for name in short.values() if list(short.values()).count(name) > 1]
+    return {path: whole[path] if short[path] in often else short[path] for path in videos}
+
+
+def _stem(path: str, name: str) -> str:
+    return name if folders.is_folder(path) else posixpath.splitext(name)[0]
+
+
+def _label_of(path: str, base: str, labels: str) -> list[str]:
+    """Return the labels of a video that lie in a folder, by its name."""
+    stem = posixpath.join(labels, _stem(path, os.path.relpath(path, base or '.')))
+    endings = ('', *video.PICTURE_SUFFIXES, *_POINTS)
+    candidates = [f'{stem}{addition}{ending}' for addition in _ADDITIONS for ending in endings]
+    found = [each for each in candidates if each != path and files.exists(each)]
+    return [each for each in found if folders.is_folder(each) or each != stem]
+
+
+def _with_labels(path: str, labels: Sequence[str], plain: Request) -> Request:
+    """Return the request for a video; without labels where there are none or several."""
+    points = [label for label in labels if _is_of_points(label)]
+    masks = [label for label in labels if label not in points]
+    return dataclasses.replace(plain, video=path, masks=masks, points=points)
+
+
+def _is_of_points(label: str) -> bool:
+    """Return whether a file, or FRAME:PATH, holds points rather than masks."""
+    path = label if files.exists(label) else label.partition(':')[2]
+    if not label.lower().endswith(_POINTS) or not files.exists(path):
+        return label.lower().endswith(_POINTS)
+    return not reading.holds_objects(files.read_bytes(path))
+
+
+def _of_table(path: str, plain: Request) -> dict[str, Request]:
+    rows = _rows(path)
+    folder = posixpath.dirname(path)
+    labels: dict[str, list[str]] = {}
+    for row in rows:
+        if not row['video'] or not row['labels']:
+            raise errors.UserError(f'{path}: a line names no video or no labels.')
+        frame = row.get('frame', '')
+        if frame and not frame.isdecimal():
+            raise errors.UserError(f'{path}: the frame {frame!r} is not a whole number.')
+        label = _place(folder, row['labels'])
+        labels.setdefault(_place(folder, row['video']), []).append(
+            f'{int(frame)}:{label}' if frame else label
+        )
+    names = _names(list(labels))
+    return {names[each]: _with_labels(each, given, plain) for each, given in labels.items()}
+
+
+def _place(folder: str, name: str) -> str:
+    return name if '://' in name else tf.io.gfile.join(folder, name)
+
+
+def _rows(path: str) -> list[Mapping[str, str]]:
+    lines = [
+        line for line in text.decode(files.read_bytes(path), path).splitlines() if line.strip()
+    ]
+    wanted = {'video', 'labels'}
+    separator = (
+        text.separator_of(lines[0], lambda heading: wanted <= set(heading)) if lines else None
+    )
+    if separator is None or len(lines) < 2:
+        raise errors.UserError(
+            f'{path}: expected a table with the columns video and labels, and a line for each file '
+            'of labels; a column frame may say which frame it is of.'
+        )
+    heading = text.fields(lines[0], separator)
+    return [dict(zip(heading, text.fields(line, separator))) for line in lines[1:]]

@@ -1,0 +1,152 @@
+"""A part of a video, with the numbers that people know its frames by.
+
+Frames of a video file are numbered from 0. Pictures in a folder have the numbers in their names,
+where these are clear: the first of 0043.png, 0044.png, ... is frame 43.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Collection, Iterator
+import dataclasses
+import posixpath
+
+from stfc3_tf import checks, errors
+from stfc3_tf.clips import decoder, video
+from stfc3_tf.clips.footage import Footage, open_footage
+from stfc3_tf.clips.frame import Frame
+from stfc3_tf.storage import folders, frame_names
+
+
+def open_part(
+    path: str,
+    assumed_rate: float = decoder.ASSUMED_RATE,
+    start: int | None = None,
+    end: int | None = None,
+    every: int = 1,
+) -> Part:
+    """Open a part of a video.
+
+    Args:
+      path: see `footage.open_footage`.
+      assumed_rate: see `footage.open_footage`.
+      start: number of the first frame; by default the video's first.
+      end: number of the last frame; by default the video's last.
+      every: 1 for all frames between, 2 for every second one, and so on.
+
+    Raises:
+      errors.UserError: see `footage.open_footage`; or no frame is left.
+    """
+    checks.whole_number('every', every)
+    opened = open_footage(path, assumed_rate)
+    numbers = None
+    names: list[str] = []
+    if folders.is_folder(path):
+        names = [posixpath.basename(picture) for picture in video.pictures_in(path)]
+        numbers = frame_names.numbers(names)
+        if numbers is not None and numbers != sorted(numbers):
+            numbers = None
+    pictures = dict(zip(names, numbers or range(len(names))))
+    return Part(opened, numbers, pictures, start, end, every)
+
+
+class Part:
+    """Some frames of a video; see `footage.Footage` for the attributes that are not here.
+
+    Attributes:
+      first: number of its first frame.
+      pictures: name -> number of the frames of a folder of pictures.
+    """
+
+    def __init__(
+        self,
+        footage: Footage,
+        numbers: list[int] | None,
+        pictures: dict[str, int],
+        start: int | None,
+        end: int | None,
+        every: int,
+    ):
+        """Choose the frames.
+
+        Args:
+          footage: the whole video.
+          numbers: of its frames, ascending; None for 0, 1, ...
+          pictures: see the class.
+          start: see `open_part`.
+          end: see `open_part`.
+          every: see `open_part`.
+        """
+        self._footage, self._numbers, self._every = footage, numbers, every
+        self.name, self.size, self.pictures = footage.name, footage.size, pictures
+        self.frame_rate, self.pixel_aspect = footage.frame_rate / every, footage.pixel_aspect
+        self.first = self._number(0) if start is None else start
+        self._end = float('inf') if end is None else end
+        if self.first > self._end:
+            raise errors.UserError(f'start={self.first} is behind end={end}: no frame is left.')
+        self._also: frozenset[int] = frozenset()
+
+    def keep(self, numbers: Collection[int]) -> None:
+        """Take in these frames too, whatever `every` is.
+
+        Raises:
+          errors.UserError: one lies before the start or behind the end.
+        """
+        for number in sorted(numbers):
+            if not self.first <= number <= self._end:
+                raise errors.UserError(
+                    f'Frame {number} is labelled, but the part of {self.name} goes from frame '
+                    f'{self.first}{"" if self._end == float("inf") else f" to {self._end}"}: '
+                    'change --start or --end, or leave out its labels.'
+                )
+        self._also = frozenset(numbers)
+
+    @property
+    def chosen(self) -> dict[str, int | None]:
+        """Which frames it has, ready for JSON."""
+        end = None if self._end == float('inf') else int(self._end)
+        return {'start': self.first, 'end': end, 'every': self._every}
+
+    @property
+    def stated_count(self) -> int | None:
+        """About how many frames it has, or None; see `footage.Footage.stated_count`."""
+        count = self._footage.stated_count
+        if count is None:
+            return None
+        numbers = self._numbers or range(count)
+        return max(1, sum(self._is_chosen(number) for number in numbers))
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """See `footage.Footage.frames`; `start` is the number of a frame of this part, or less."""
+        begin = max(start, self.first)
+        if self._numbers is not None and begin > self._numbers[-1]:
+            raise errors.UserError(
+                f'{self.name} has no frame {begin}: its {len(self._numbers)} frames are numbered '
+                f'from {self._numbers[0]} to {self._numbers[-1]}, as in their names.'
+            )
+        for frame in self._footage.frames(self._place(begin)):
+            number = self._number(frame.number)
+            if number > self._end:
+                return
+            if self._is_chosen(number):
+                yield dataclasses.replace(frame, number=number)
+
+    def backwards(self, stop: int) -> Iterator[Frame]:
+        """See `footage.Footage.backwards`."""
+        for frame in self._footage.backwards(self._place(stop)):
+            number = self._number(frame.number)
+            if number < self.first:
+                return
+            if self._is_chosen(number):
+                yield dataclasses.replace(frame, number=number)
+
+    def _number(self, place: int) -> int:
+        return place if self._numbers is None else self._numbers[place]
+
+    def _place(self, number: int) -> int:
+        """Return the place of the first frame with this number or a larger one."""
+        return number if self._numbers is None else bisect.bisect_left(self._numbers, number)
+
+    def _is_chosen(self, number: int) -> bool:
+        within = self.first <= number <= self._end
+        return within and ((number - self.first) % self._every == 0 or number in self._also)

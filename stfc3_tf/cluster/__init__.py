@@ -1,0 +1,1 @@
+"""Several workers: who they are, what they share, and who reads the clips."""

@@ -1,0 +1,1 @@
+"""What all commands share: `stfc3 VERB`, flags, gin configurations, and how a command ends."""

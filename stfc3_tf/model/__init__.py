@@ -1,0 +1,1 @@
+"""The network, the palindrome walk, its loss and the training step."""

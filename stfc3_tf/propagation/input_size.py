@@ -1,0 +1,89 @@
+"""The size at which frames are shown to an encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import gin
+import numpy as np
+
+from stfc3_tf import checks, errors
+
+_INTERPOLATIONS = {'bilinear': cv2.INTER_LINEAR, 'area': cv2.INTER_AREA}
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class InputSize:
+    """The size at which a protocol shows frames to the encoder.
+
+    Attributes:
+      rule: 'native' (as stored), 'short_side' (that side becomes `size`, ratio kept) or 'square'
+        (both become `size`, ratio lost: CRW's --cropSize).
+      size: pixels; 0 with 'native'.
+      long_side_multiple: the long side is rounded down to a multiple of this (DINO: 64).
+      interpolation: 'bilinear' (without anti-aliasing, as all reference codes resize) or 'area'.
+    """
+
+    rule: str = 'native'
+    size: int = 0
+    long_side_multiple: int = 1
+    interpolation: str = 'bilinear'
+
+    def __post_init__(self) -> None:
+        checks.one_of('InputSize.rule', self.rule, ('native', 'short_side', 'square'))
+        if self.rule != 'native':
+            checks.whole_number('InputSize.size', self.size)
+        elif self.size:
+            raise errors.UserError(
+                f"InputSize.size = {self.size} has no effect with InputSize.rule = 'native': "
+                "choose 'short_side' or 'square', or size 0."
+            )
+        checks.whole_number('InputSize.long_side_multiple', self.long_side_multiple)
+        if self.rule == 'square' and self.long_side_multiple != 1:
+            raise errors.UserError(
+                f'InputSize.long_side_multiple = {self.long_side_multiple} has no effect with '
+                "InputSize.rule = 'square': choose another rule, or 1."
+            )
+        checks.one_of('InputSize.interpolation', self.interpolation, tuple(_INTERPOLATIONS))
+
+    def of(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) at which a frame is encoded.
+
+        Args:
+          height: of the frame, in pixels.
+          width: of the frame, in pixels.
+
+        Raises:
+          errors.UserError: both sides are shorter than the multiple.
+        """
+        if self.rule == 'square':
+            return self.size, self.size
+        if self.rule == 'short_side':
+            short = min(height, width)
+            height, width = height * self.size // short, width * self.size // short
+        if max(height, width) < self.long_side_multiple:
+            raise errors.UserError(
+                f'InputSize.long_side_multiple={self.long_side_multiple}: both sides of a frame of '
+                f'{height}x{width} pixels (height x width) are shorter.'
+            )
+        if width >= height:
+            return height, width - width % self.long_side_multiple
+        return height - height % self.long_side_multiple, width
+
+    def resize(self, frame: np.ndarray) -> np.ndarray:
+        """Return a frame at the protocol's size.
+
+        Args:
+          frame: uint8 [height, width, 3].
+        """
+        height, width = self.of(*frame.shape[:2])
+        if (height, width) == frame.shape[:2]:
+            return frame
+        return cv2.resize(frame, (width, height), interpolation=_INTERPOLATIONS[self.interpolation])
+
+
+def native_size() -> InputSize:
+    """Return the rule that shows frames as they are stored, independent of gin."""
+    return InputSize(rule='native', size=0, long_side_multiple=1, interpolation='bilinear')

@@ -1,0 +1,166 @@
+"""Labels of one frame from its context frames.
+
+For every cell of the query frame: cosine similarities to all cells of the context frames within a
+spatial window, the top k of them over all context frames together, a softmax at a temperature over
+those k, and the weighted sum of their labels.
+
+The result is exact. The cost per cell grows with the window, not with the grid: see
+`window_search`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from stfc3_tf.propagation import window_search
+from stfc3_tf.propagation.settings import PropagationSettings
+
+# Maps cells of the context, int32 [...], numbered through frames, rows and columns, to their
+# features or labels, float32 [..., channels].
+Reader = Callable[[tf.Tensor], tf.Tensor]
+
+
+def propagate(
+    query: tf.Tensor,
+    context_features: tf.Tensor,
+    context_labels: tf.Tensor,
+    unrestricted: tf.Tensor,
+    settings: PropagationSettings,
+    repeats: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Return the labels of one frame, given those of its context frames.
+
+    Works eagerly and inside a tf.function, on any device, with static or dynamic shapes. Of
+    `settings`, `radius`, `window`, `top_k`, `temperature` and `keep_ties` are used. Besides the
+    context, memory holds the surroundings of one strip of the query, as wide as a tile, and the
+    similarities of one tile.
+
+    Args:
+      query: float32 [rows, columns, channels], L2-normalised over channels.
+      context_features: float32 [frames, rows, columns, channels], likewise.
+      context_labels: float32 [frames, rows, columns, labels].
+      unrestricted: bool [frames], context frames to which the spatial window does not apply.
+      settings: see `PropagationSettings`.
+      repeats: int32 [frames], how often each context frame counts, as if it were given so many
+        times; 0 leaves it out. By default 1 each. At least one frame must count.
+
+    Returns:
+      float32 [rows, columns, labels], soft labels.
+    """
+    features = tf.reshape(context_features, [-1, tf.shape(query)[2]])
+    labels = tf.reshape(context_labels, [-1, tf.shape(context_labels)[3]])
+    if repeats is None:
+        repeats = tf.ones_like(unrestricted, tf.int32)
+    return propagate_read(
+        query,
+        functools.partial(tf.gather, features),
+        functools.partial(tf.gather, labels),
+        unrestricted,
+        repeats,
+        settings,
+    )
+
+
+def propagate_read(
+    query: tf.Tensor,
+    read_features: Reader,
+    read_labels: Reader,
+    unrestricted: tf.Tensor,
+    repeats: tf.Tensor,
+    settings: PropagationSettings,
+) -> tf.Tensor:
+    """Return the labels of one frame from a context that is read through functions.
+
+    Args:
+      query: see `propagate`.
+      read_features: returns features of the context.
+      read_labels: returns labels of the context.
+      unrestricted: see `propagate`.
+      repeats: see `propagate`.
+      settings: see `propagate`.
+
+    Returns:
+      float32 [rows, columns, labels], soft labels.
+    """
+    rows, columns, channels = tf.unstack(tf.shape(query))
+    shape = [tf.size(repeats), rows, columns]
+    cells = tf.reshape(tf.range(tf.reduce_prod(shape)), shape)
+    windowed = tf.boolean_mask(cells, (repeats > 0) & ~unrestricted)
+    everywhere = tf.boolean_mask(cells, (repeats > 0) & unrestricted)
+    everywhere = tf.reshape(everywhere, [-1, window_search.group_rows(rows), columns])
+    everywhere = window_search.Keys(read_features(everywhere), everywhere)
+    reach = window_search.reach_of(settings.radius, settings.window, tf.maximum(rows, columns))
+    nearby = window_search.nearby(settings.radius, settings.window, reach)
+
+    def strip(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        """Propagate to columns left ... right - 1: [right - left, rows, labels]."""
+        first = tf.maximum(left - reach, 0)
+        strip_cells = tf.transpose(windowed[:, :, first : right + reach], [1, 0, 2])
+        around = window_search.Keys(read_features(strip_cells), strip_cells)
+        near = nearby[:, first - left + reach :, :, : right - left]
+
+        def tile(top: tf.Tensor, bottom: tf.Tensor) -> tf.Tensor:
+            """Propagate to rows top ... bottom - 1 of the strip: [rows, columns, labels]."""
+            queries = tf.reshape(query[top:bottom, left:right], [-1, channels])
+            limited = window_search.rows_around(around, near, top, bottom, reach)
+            similarity, cell = _kept(queries, limited, everywhere, settings)
+            weights = _weights(similarity, tf.gather(repeats, cell // (rows * columns)), settings)
+            result = tf.linalg.matvec(read_labels(cell), weights, transpose_a=True)
+            return tf.reshape(result, [bottom - top, right - left, tf.shape(result)[1]])
+
+        return tf.transpose(window_search.tile_by_tile(tile, rows), [1, 0, 2])
+
+    return tf.transpose(window_search.tile_by_tile(strip, columns), [1, 0, 2])
+
+
+def _kept(
+    queries: tf.Tensor,
+    windowed: window_search.Keys,
+    everywhere: window_search.Keys,
+    settings: PropagationSettings,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return similarities and cells of the candidates, [queries, candidates], best first."""
+
+    def best(count):
+        parts = [
+            window_search.most_similar(queries, keys, count) for keys in (windowed, everywhere)
+        ]
+        similarity, cell = (tf.concat(part, 1) for part in zip(*parts))
+        return window_search.top(similarity, cell, count)
+
+    similarity, cell = best(settings.top_k)
+    if not settings.keep_ties:
+        return similarity, cell
+
+    kth = similarity[:, -1]
+
+    def cut_through_ties(count, similarity, _):
+        last = similarity[:, -1]
+        more = tf.shape(similarity)[1] == count
+        return more & tf.reduce_any((last == kth) & (last > -np.inf))
+
+    count = tf.constant(settings.top_k)
+    unknown = tf.TensorShape([None, None])
+    return tf.while_loop(
+        cut_through_ties,
+        lambda count, *_: (2 * count, *best(2 * count)),
+        (count, similarity, cell),
+        shape_invariants=(count.shape, unknown, unknown),
+    )[1:]
+
+
+def _weights(similarity: tf.Tensor, repeats: tf.Tensor, settings: PropagationSettings) -> tf.Tensor:
+    """Return the softmax over candidates, [queries, candidates]; each counts `repeats` times."""
+    before = tf.cumsum(repeats, 1, exclusive=True)
+    if settings.keep_ties:
+        kth = tf.reduce_min(tf.where(before < settings.top_k, similarity, np.inf), 1, keepdims=True)
+        copies = tf.where(similarity >= kth, repeats, 0)
+    else:
+        copies = tf.clip_by_value(settings.top_k - before, 0, repeats)
+    scaled = (similarity - similarity[:, :1]) / settings.temperature
+    weights = tf.cast(copies, tf.float32) * tf.exp(scaled)
+    return weights / tf.reduce_sum(weights, 1, keepdims=True)

@@ -1,0 +1,167 @@
+"""Propagation of the first frame's labels through a video, frame by frame.
+
+The context of a frame is the frames just before it, with their predicted labels, and the first
+frame. `one_frame` computes labels from the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from stfc3_tf import errors
+from stfc3_tf.propagation import shapes
+from stfc3_tf.propagation.one_frame import Reader, propagate, propagate_read
+from stfc3_tf.propagation.settings import PropagationSettings
+
+__all__ = ['PropagationSettings', 'Propagator', 'propagate', 'propagate_stream']
+
+
+@functools.cache
+def _compiled(settings: PropagationSettings) -> Callable[..., tf.Tensor]:
+    """Return `propagate_read` on rings: one graph for all grid sizes and numbers of labels."""
+
+    def function(query, features, labels, unrestricted, repeats):
+        return propagate_read(
+            query, _reader(features), _reader(labels), unrestricted, repeats, settings
+        )
+
+    resource = tf.TensorSpec([], tf.resource)
+    frames = [tf.TensorSpec([None], tf.bool), tf.TensorSpec([None], tf.int32)]
+    signature = [tf.TensorSpec([None, None, None]), resource, resource, *frames]
+    return tf.function(function, input_signature=signature, autograph=False)
+
+
+def _reader(resource: tf.Tensor) -> Reader:
+    return lambda cells: tf.raw_ops.ResourceGather(
+        resource=resource, indices=cells, dtype=tf.float32
+    )
+
+
+class _Ring:
+    """Maps of the context frames, in one tensor that is written in place.
+
+    A plain `variable[slot].assign` copies the whole tensor, on writing or at the next reading;
+    scattering and gathering cells does not.
+    """
+
+    def __init__(self, slots: int, shape: Sequence[int]):
+        rows, columns, channels = shape
+        self._cells = rows * columns
+        self._variable = tf.Variable(tf.zeros([slots * self._cells, channels]), trainable=False)
+
+    @property
+    def handle(self) -> tf.Tensor:
+        return self._variable.handle
+
+    def put(self, slot: int, values: tf.Tensor) -> None:
+        cells = tf.range(slot * self._cells, (slot + 1) * self._cells)
+        values = tf.reshape(values, [self._cells, -1])
+        self._variable.scatter_update(tf.IndexedSlices(values, cells))
+
+
+class _Context:
+    """Features and labels of the frames that the next one is compared with."""
+
+    def __init__(self, features: tf.Tensor, labels: tf.Tensor, slots: int):
+        self.shape = features.shape
+        self._rings = _Ring(slots, features.shape), _Ring(slots, labels.shape)
+
+    @property
+    def handles(self) -> tuple[tf.Tensor, tf.Tensor]:
+        features, labels = self._rings
+        return features.handle, labels.handle
+
+    def put(self, slot: int, features: tf.Tensor, labels: tf.Tensor) -> None:
+        for ring, maps in zip(self._rings, (features, labels)):
+            ring.put(slot, maps)
+
+
+class Propagator:
+    """Carries labels through a video, frame by frame, in memory that does not grow.
+
+    Feed frames in reverse order to go backward in time. An instance may be started again.
+    """
+
+    def __init__(self, settings: PropagationSettings):
+        self._settings = settings
+        self._context: _Context | None = None
+        self._frame = self._pinned = 0
+
+    def start(
+        self,
+        features: tf.Tensor,
+        labels: tf.Tensor,
+        pinned: Sequence[tuple[tf.Tensor, tf.Tensor]] = (),
+    ) -> None:
+        """Take the frame whose labels are known.
+
+        Args:
+          features: float32 [rows, columns, channels], L2-normalised over channels.
+          labels: float32 [rows, columns, labels].
+          pinned: features and labels of other frames with known labels, of the same shapes; they
+            are always in the context, and the window applies to them as to the first frame.
+
+        Raises:
+          errors.UserError: the two grids differ.
+        """
+        features, labels = tf.cast(features, tf.float32), tf.cast(labels, tf.float32)
+        shapes.check_grids(features.shape, labels.shape)
+        slots = 1 + self._settings.context
+        self._context = _Context(features, labels, slots + len(pinned))
+        self._frame, self._pinned = 0, len(pinned)
+        for slot in (0, 1):
+            self._context.put(slot, features, labels)
+        for slot, (others, known) in enumerate(pinned, slots):
+            self._context.put(slot, tf.cast(others, tf.float32), tf.cast(known, tf.float32))
+
+    def step(self, features: tf.Tensor) -> tf.Tensor:
+        """Return the soft labels of the next frame, which joins the context.
+
+        Args:
+          features: float32 [rows, columns, channels], L2-normalised over channels.
+
+        Returns:
+          float32 [rows, columns, labels].
+
+        Raises:
+          errors.UserError: `start` was not called, or the features have another shape.
+        """
+        features = tf.cast(features, tf.float32)
+        if self._context is None:
+            raise errors.UserError('Propagator.step before Propagator.start: give labels first.')
+        shapes.check_shape(features.shape, self._context.shape, self._frame + 1)
+        self._frame += 1
+        unrestricted = np.array(self._settings.unrestricted(self._pinned))
+        repeats = np.array(self._settings.repeats(self._frame, self._pinned), np.int32)
+        handles = self._context.handles
+        labels = _compiled(self._settings)(features, *handles, unrestricted, repeats)
+        self._context.put(1 + self._frame % self._settings.context, features, labels)
+        return labels
+
+
+def propagate_stream(
+    features: Iterable[tf.Tensor], first_labels: tf.Tensor, settings: PropagationSettings
+) -> Iterator[tf.Tensor]:
+    """Yield the labels of every frame as its features come in; the first frame's are unchanged.
+
+    Args:
+      features: float32 [rows, columns, channels] of each frame, L2-normalised over channels.
+      first_labels: float32 [rows, columns, labels].
+      settings: see `PropagationSettings`.
+
+    Yields:
+      float32 [rows, columns, labels], soft labels, one map per frame.
+    """
+    features = iter(features)
+    propagator = Propagator(settings)
+    first = next(features, None)
+    if first is None:
+        return
+    propagator.start(first, first_labels)
+    yield tf.cast(first_labels, tf.float32)
+    for frame in features:
+        yield propagator.step(frame)

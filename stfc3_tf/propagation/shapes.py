@@ -1,0 +1,36 @@
+"""Checks of the shapes of features and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stfc3_tf import errors
+
+
+def check_grids(features: Sequence[int], labels: Sequence[int]) -> None:
+    """Raise UserError unless features and labels have the same rows and columns.
+
+    Args:
+      features: the shape (rows, columns, channels).
+      labels: the shape (rows, columns, labels).
+    """
+    if tuple(features[:2]) != tuple(labels[:2]):
+        raise errors.UserError(
+            f'Features have {features[0]}x{features[1]} cells, labels {labels[0]}x{labels[1]}: '
+            "bring the labels to the features' grid."
+        )
+
+
+def check_shape(shape: Sequence[int], first: Sequence[int], frame: int) -> None:
+    """Raise UserError unless a frame's features have the shape of the first frame's.
+
+    Args:
+      shape: of the features of the frame.
+      first: of the features of the first frame.
+      frame: the number of the frame, for the message.
+    """
+    if tuple(shape) != tuple(first):
+        raise errors.UserError(
+            f'Frame {frame} has features of shape {tuple(shape)}, the first frame {tuple(first)}: '
+            'all frames must have one size.'
+        )

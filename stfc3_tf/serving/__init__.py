@@ -1,0 +1,1 @@
+"""Exported encoders: written, loaded, and used over a server."""

@@ -1,0 +1,35 @@
+"""The speed of the encoder's features."""
+
+from __future__ import annotations
+
+from stfc3_tf.speed import machine, operations, timing
+from stfc3_tf.speed.timing import Figures
+
+
+def features(height: int = 480, width: int = 854, repeats: int = 5) -> Figures:
+    """Measure stage-3 features of full width in float32.
+
+    Args:
+      height: of the frame, pixels.
+      width: of the frame, pixels.
+      repeats: calls that are timed.
+
+    Returns:
+      Seconds and GFLOP per frame, and the share of this machine's speed of convolutions.
+    """
+    import tensorflow as tf
+
+    from stfc3_tf.model import resnet
+
+    network = resnet.resnet18(head_widths=(8, 8))
+    stage3 = tf.keras.Model(network.input, network.output['stage3'])
+    frame = tf.random.stateless_normal([1, height, width, 3], [0, 0])
+    call = tf.function(lambda x: stage3(x, training=False))
+    wall, _ = timing.seconds_per_call(lambda: call(frame).numpy(), repeats)
+    work = operations.convolution_gflop(stage3, height, width)
+    rate = machine.convolution_rate('float32')['gflop_per_s']
+    return {
+        'seconds_per_frame': wall,
+        'gflop_per_frame': work,
+        **machine.compare(work / wall, rate),
+    }

@@ -1,0 +1,56 @@
+"""Seconds per call, and peak memory, of functions that run in processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import gc
+import multiprocessing
+import os
+import time
+from typing import Any
+
+Figures = dict[str, Any]
+
+
+def in_own_process(measure: Callable[..., Figures], *arguments: Any) -> Figures:
+    """Run `measure(*arguments)` in a new process; add its peak memory, 'peak_gib'.
+
+    Raises:
+      RuntimeError: the process died, for instance because memory ran out.
+    """
+    context = multiprocessing.get_context('spawn')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measured, args=(sender, measure, arguments))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        raise RuntimeError(f'{measure.__name__}{arguments} did not finish.') from None
+    finally:
+        process.join()
+
+
+def _measured(sender, measure, arguments) -> None:
+    figures = measure(*arguments)
+    sender.send({**figures, 'peak_gib': peak_gib()})
+
+
+def peak_gib() -> float | None:
+    """Return the largest resident memory of this process so far; None if this is not Linux."""
+    # In getrusage a new process starts with the peak of the process that started it.
+    if not os.path.exists('/proc/self/status'):
+        return None
+    with open('/proc/self/status') as status:
+        kib = next(line.split()[1] for line in status if line.startswith('VmHWM:'))
+    return round(int(kib) / 2**20, 3)
+
+
+def seconds_per_call(function: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    """Return wall and processor seconds per call: means over `repeats`, after one warm-up call."""
+    function()
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    for _ in range(repeats):
+        function()
+    return (time.perf_counter() - wall) / repeats, (time.process_time() - cpu) / repeats

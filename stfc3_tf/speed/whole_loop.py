@@ -1,0 +1,146 @@
+"""The speed of the whole way from frames to masks, alone and against brute force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import time
+from typing import Any
+
+import numpy as np
+
+from stfc3_tf.speed.overlap import smallest_overlap
+from stfc3_tf.speed.timing import Figures
+
+
+def whole_loop(height: int = 480, width: int = 854, frames: int = 40) -> Figures:
+    """Measure the whole way from uint8 frames to masks, with the tracker of `tools.evaluate`.
+
+    Args:
+      height: of the frames, pixels.
+      width: of the frames, pixels.
+      frames: of the video.
+
+    Returns:
+      Seconds per frame.
+    """
+    from stfc3_tf.benchmarks import baselines
+
+    encoder, codec = baselines.RandomFeatures(), _mask_codec()
+    shown, first = _scene(height, width, frames)
+    _timed_loop(encoder, shown[:2], first, codec)
+    seconds, _ = _timed_loop(encoder, shown, first, codec)
+    return {'seconds_per_frame': seconds}
+
+
+def whole_loop_against_brute_force(
+    height: int = 480, width: int = 854, frames: int = 40, compared: Sequence[int] = (1, 20, 39)
+) -> Figures:
+    """Compare the whole loop with features and brute force on some of its frames.
+
+    Brute force gets the features and the labels that the loop had before the frame.
+
+    Args:
+      height: of the frames, pixels.
+      width: of the frames, pixels.
+      frames: of the video.
+      compared: numbers of the frames on which brute force runs.
+
+    Returns:
+      Seconds per frame of both, and how well their labels and masks agree.
+    """
+    from stfc3_tf.benchmarks import baselines
+    from stfc3_tf.propagation import brute_force
+    from stfc3_tf.propagation.settings import crw_settings
+
+    plain = baselines.RandomFeatures()
+    encoder, codec = _RecordedEncoder(plain), _RecordedCodec(_mask_codec())
+    shown, first = _scene(height, width, frames)
+    _timed_loop(plain, shown[:2], first, _mask_codec())
+    seconds, masks = _timed_loop(encoder, shown, first, codec)
+    spent, differences, overlaps = [], [], []
+    for frame in compared:
+        before = [0, *(max(0, n) for n in range(frame - crw_settings().context, frame))]
+        maps = np.stack([encoder.maps[n] for n in before])
+        labels = np.stack([codec.labels[n] for n in before])
+        unrestricted = np.arange(len(before)) == 0
+        start = time.perf_counter()
+        soft = brute_force.brute_force(
+            encoder.maps[frame], maps, labels, unrestricted, crw_settings()
+        )
+        spent.append(time.perf_counter() - start)
+        differences.append(np.abs(soft - codec.labels[frame]).max())
+        overlaps.append(smallest_overlap(_mask_codec().decode(soft, codec.geometry), masks[frame]))
+    parts = float(np.mean(encoder.seconds)), float(np.mean(spent))
+    return {
+        'seconds_per_frame': seconds,
+        'features_seconds_per_frame': parts[0],
+        'brute_force_seconds_per_frame': parts[1],
+        'times_faster': sum(parts) / seconds,
+        'largest_difference': float(max(differences)),
+        'smallest_iou': min(overlaps),
+    }
+
+
+def _scene(height: int, width: int, frames: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return frames of a built-in scene, and the mask of its objects in the first."""
+    from stfc3_tf.clips import synthetic
+
+    scene = synthetic.scene(0, height, width)
+    return [scene.frame(number / 24) for number in range(frames)], scene.masks(0.0)
+
+
+def _mask_codec() -> Any:
+    """Return CRW's codec, independent of gin."""
+    from stfc3_tf.propagation import codecs
+
+    return codecs.MaskCodec(shrink='bilinear', normalise='none', decide_at='input')
+
+
+def _timed_loop(
+    encoder: Any, frames: list[np.ndarray], first: np.ndarray, codec: Any
+) -> tuple[float, list[np.ndarray]]:
+    """Return the seconds per frame of tracking, and the masks."""
+    from stfc3_tf.propagation.input_size import native_size
+    from stfc3_tf.propagation.settings import crw_settings
+    from stfc3_tf.propagation.tracker import PropagationTracker
+
+    tracker = PropagationTracker(encoder, crw_settings(), native_size())
+    start = time.perf_counter()
+    masks = list(tracker.track(frames, first, codec, (first.shape[0], first.shape[1])))
+    return (time.perf_counter() - start) / len(frames), masks
+
+
+class _RecordedEncoder:
+    """An encoder that keeps its features and the seconds they took."""
+
+    def __init__(self, encoder: Any):
+        self._encoder = encoder
+        self.cell_grid = encoder.cell_grid
+        self.maps: list[np.ndarray] = []
+        self.seconds: list[float] = []
+
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Return the features of the encoder, see `extractor.FeatureExtractor`."""
+        start = time.perf_counter()
+        found = self._encoder.features(frames)
+        self.seconds.append(time.perf_counter() - start)
+        self.maps.append(found[0])
+        return found
+
+
+class _RecordedCodec:
+    """A codec that keeps the soft labels of every frame."""
+
+    def __init__(self, codec: Any):
+        self._codec = codec
+        self.geometry: Any = None
+        self.labels: list[np.ndarray] = []
+
+    def encode(self, label: np.ndarray, geometry: Any) -> np.ndarray:
+        self.geometry = geometry
+        self.labels.append(self._codec.encode(label, geometry))
+        return self.labels[0]
+
+    def decode(self, soft: np.ndarray, geometry: Any) -> np.ndarray:
+        self.labels.append(soft)
+        return self._codec.decode(soft, geometry)

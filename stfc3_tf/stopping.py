@@ -1,0 +1,102 @@
+"""Signals that end a command early, after its cleaning up, with the status 128 + signal.
+
+Python raises the exception of a signal handler between any two instructions: also inside a call
+that turns it into another error, or in a destructor, where it is lost. So the signal is noted:
+the note determines the exit status, and `check`, called in long loops, raises again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+from multiprocessing import resource_tracker
+import os
+import signal
+import sys
+from types import FrameType
+
+_COMMANDS = ('stfc3_tf.', 'tools.')
+_noted = 0
+
+
+def prepare_import() -> None:
+    """Let Ctrl-C end a command without a traceback while its libraries are imported.
+
+    Nothing is changed where another program imports the package.
+    """
+    # Python has not yet set sys.argv[0] while it imports the package of the module of `-m`.
+    if sys.argv[:1] != ['-m'] or not hasattr(sys, 'orig_argv'):
+        return
+    if sys.orig_argv[-len(sys.argv)].removeprefix('-m').startswith(_COMMANDS):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def handle_interrupts() -> None:
+    """Raise `KeyboardInterrupt` on Ctrl-C; a second one ends the process at once."""
+    signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    global _noted
+    signal.signal(number, _end)
+    _noted = _noted or number
+    raise KeyboardInterrupt
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def end_on_closed_pipe(ends: bool) -> None:
+    """Choose what writing to a pipe does that nobody reads any more, as in `stfc3 --help | head`.
+
+    Args:
+      ends: whether it ends the process without a word, as it ends other programs. If not,
+        `BrokenPipeError` is raised: a command at work cleans up first, and has pipes and sockets
+        beside its output.
+    """
+    if hasattr(signal, 'SIGPIPE'):  # Not on Windows.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL if ends else signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def interrupts_kept_from_children() -> Iterator[None]:
+    """Start processes in the block that Ctrl-C does not reach; here it is handled afterwards.
+
+    A terminal sends the signal to all processes of a command.
+    """
+    # It would unblock the signal when it starts with the first process.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def exit_on(*numbers: int) -> None:
+    """Raise `SystemExit` when one of these signals arrives; later signals are ignored."""
+    for number in numbers:
+        signal.signal(number, _note)
+
+
+def status() -> int:
+    """Return 128 + the signal that arrived, or 0."""
+    return 128 + _noted if _noted else 0
+
+
+def check() -> None:
+    """Raise `SystemExit` again if a signal arrived and its exception was lost.
+
+    Raises:
+      SystemExit: with the status 128 + signal.
+    """
+    if _noted:
+        raise SystemExit(status())
+
+
+def _note(number: int, _frame: object) -> None:
+    global _noted
+    first, _noted = not _noted, _noted or number
+    if first:
+        check()

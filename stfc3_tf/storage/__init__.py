@@ -1,0 +1,1 @@
+"""Paths anywhere, files whole or absent, and pictures read and written."""

@@ -1,0 +1,83 @@
+"""Encoders and learners of training runs, from their folders.
+
+If a run's configuration names modules of your own, import them first.
+"""
+
+from __future__ import annotations
+
+import gin
+import tensorflow as tf
+
+from stfc3_tf import errors
+from stfc3_tf.commands import received_config
+from stfc3_tf.model import resnet
+from stfc3_tf.model.learner import WalkLearner
+
+# Registers the settings of `train`.
+from stfc3_tf.training import checkpoint_files
+from stfc3_tf.training import settings as _  # noqa: F401
+from stfc3_tf.training.run_folder import RunFolder
+
+
+def encoder_of_run(folder: RunFolder, which: str = 'last') -> tuple[resnet.Encoder, int]:
+    """Rebuild the encoder of a run with the weights of a checkpoint.
+
+    The run's configuration is applied to the process.
+
+    Args:
+      folder: of the run.
+      which: 'last', 'best', or 'none' for the encoder before training.
+
+    Returns:
+      The encoder, and the step at which the checkpoint was written.
+
+    Raises:
+      errors.UserError: the folder holds no such run.
+    """
+    received_config.parse(folder.read_config(), folder.config)
+    try:
+        encoder = gin.get_bindings('train')['encoder'](dtype_policy='float32')
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise errors.UserError(
+            f'{folder.config} names no encoder: {errors.one_line(error)}'
+        ) from error
+    return encoder, 0 if which == 'none' else restore_encoder(encoder, folder, which)
+
+
+def learner_of_run(folder: RunFolder, which: str = 'last') -> tuple[WalkLearner, int]:
+    """Rebuild the learner of a run around its encoder, see `encoder_of_run`."""
+    encoder, step = encoder_of_run(folder, which)
+    return gin.get_bindings('train')['learner'](encoder), step
+
+
+def restore_encoder(encoder: tf.keras.Model, folder: RunFolder, which: str = 'last') -> int:
+    """Load the weights of the newest readable checkpoint of a run into an encoder.
+
+    Args:
+      encoder: built as it was for training.
+      folder: of the run.
+      which: 'last' or 'best'.
+
+    Returns:
+      The step at which the checkpoint was written.
+
+    Raises:
+      errors.UserError: there is no such checkpoint, or none fits the encoder.
+    """
+    step = tf.Variable(0, dtype=tf.int64)
+    checkpoint = tf.train.Checkpoint(encoder=encoder, step=step)
+
+    def restore(path: str) -> None:
+        checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
+
+    paths = checkpoint_files.find(folder.checkpoints(which))
+    if not paths:
+        raise errors.UserError(
+            f"{folder.path} holds no '{which}' checkpoint: is it the --model_dir of a training run?"
+        )
+    path, failures = checkpoint_files.restore_newest(paths, restore)
+    if not path:
+        raise errors.UserError(
+            f'No checkpoint fits the encoder of {folder.config}: {"; ".join(failures)}'
+        )
+    return int(step)

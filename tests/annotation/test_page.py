@@ -1,0 +1,560 @@
+"""The page's server: who may ask, what is kept, propagation watched, stopped and resumed."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+
+import av
+import moving_patches
+from moving_patches import FRAMES, HEIGHT, WIDTH, assert_masks_agree, scene
+import numpy as np
+import page_server
+from PIL import Image
+import pytest
+
+from stfc3_tf import errors
+from stfc3_tf.annotation.page.guard import Guard
+
+ROOT = pathlib.Path(__file__).parents[2]
+OBJECTS = [
+    {'number': 2, 'name': 'left', 'colour': '#e69f00'},
+    {'number': 5, 'name': 'right', 'colour': '#56b4e9'},
+]
+POINTS = [{'number': 1, 'name': 'corner', 'colour': '#ffffff'}]
+
+
+@pytest.fixture
+def videos(tmp_path):
+    root = tmp_path / 'videos'
+    root.mkdir()
+    moving_patches.write_folder(root / 'patches')
+    (tmp_path / 'secret.mp4').write_bytes(b'not for others')
+    (root / 'link.mp4').symlink_to(tmp_path / 'secret.mp4')
+    return root
+
+
+@pytest.fixture
+def client(videos, tmp_path):
+    with page_server.serving(page_server.options(videos, tmp_path / 'kept')) as found:
+        yield found
+
+
+def truth(number):
+    return list(scene(number))[1]
+
+
+def opened(client):
+    state = client.done('POST', 'open', {'name': 'patches'})
+    client.done('PUT', 'v/patches/things', {'objects': OBJECTS, 'points': POINTS})
+    return state
+
+
+def wait(client, state='done', seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        progress = client.done('GET', 'v/patches/progress')
+        if progress['state'] != 'running':
+            assert progress['state'] == state, progress
+            return progress
+        time.sleep(0.05)
+    raise AssertionError('it goes on and on')
+
+
+def propagated(client, frame=0, **merge):
+    client.done('POST', 'v/patches/propagate', {'frame': frame, **merge})
+    return wait(client)
+
+
+def mask_of(client, frame):
+    status, contents = client.get(f'v/patches/masks/{frame}')
+    assert status == 200
+    return np.frombuffer(gzip.decompress(contents), np.uint8).reshape(HEIGHT, WIDTH)
+
+
+# Who may ask.
+
+
+def test_without_the_secret_everything_is_refused(client):
+    opened(client)
+    paths = ['/', '/favicon.ico', '/static/main.js', '/videos', '//', '/x/v/patches/state']
+    wrong = '/' + client.secret.strip('/')[:-1] + '/'
+    for path in [*paths, wrong, wrong + 'v/patches/state', '/%00/', '/..' + client.secret]:
+        for method in ('GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'HEAD', 'PATCH'):
+            status, _, contents = client.ask(method, path)
+            assert status == 403 and b'frames' not in contents, (method, path)
+
+
+@pytest.mark.parametrize('host', ['evil.example', 'evil.example:80', '127.0.0.1.evil.example', ''])
+def test_another_sites_name_for_this_machine_is_refused(client, host):
+    status, _, _ = client.ask('GET', client.secret, headers={'Host': host})
+    assert status in (400, 403)
+
+
+def test_this_machines_own_names_are_taken(client):
+    for host in (f'localhost:{client.port}', f'127.0.0.1:{client.port}', f'[::1]:{client.port}'):
+        status, _, contents = client.ask('GET', client.secret, headers={'Host': host})
+        assert status == 200 and b'<title>' in contents
+
+
+def test_all_interfaces_are_reached_by_addresses_and_not_by_foreign_names():
+    guard = Guard('secret', '0.0.0.0')
+    assert guard.allows('/secret/', '192.168.1.5:8000') and guard.allows('/secret/', '[fe80::1]:80')
+    assert guard.allows('/secret/', f'{socket.gethostname()}:80')
+    assert not guard.allows('/secret/', 'evil.example:8000')
+    assert not Guard('secret', '127.0.0.1').allows('/secret/', '192.168.1.5:8000')
+
+
+def test_the_page_may_load_nothing_from_elsewhere(client):
+    _, headers, contents = client.ask('GET', client.secret)
+    policy = headers['Content-Security-Policy']
+    assert "default-src 'none'" in policy and "script-src 'self'" in policy
+    assert 'unsafe' not in policy and 'http' not in policy
+    assert headers['X-Content-Type-Options'] == 'nosniff' and headers['Referrer-Policy']
+    assert 'Access-Control-Allow-Origin' not in headers
+    for name in re.findall(r'(?:src|href)="(static/[a-z_.]+)', contents.decode()):
+        status, headers, part = client.ask('GET', client.secret + name)
+        assert status == 200 and part
+        assert not re.search(rb'https?://(?!www\.w3\.org/)', part), name
+
+
+def test_only_the_pages_own_parts_are_static(client):
+    for name in ('server.py', '../server.py', '..%2fserver.py', '%2e%2e/guard.py', '/etc/passwd'):
+        status, contents = client.get(f'static/{name}')
+        assert status in (403, 404) and b'import' not in contents
+
+
+def test_only_videos_of_the_folder_are_opened(client, videos):
+    status, found = client.json('GET', 'videos')
+    assert 'patches' in found and 'secret.mp4' not in found
+    for name in ('../secret.mp4', str(videos.parent / 'secret.mp4'), 'link.mp4', 'a\x00b', '.', ''):
+        status, found = client.json('POST', 'open', {'name': name})
+        assert status == 404 and 'no video' in found['error'], name
+    assert client.json('GET', 'v/..%2f..%2fsecret.mp4/state')[0] == 404
+
+
+def test_sessions_are_no_videos(videos):
+    with page_server.serving(page_server.options(videos, videos / 'kept')) as client:
+        opened(client)
+        client.done('PUT', 'v/patches/masks/0', body=page_server.png(truth(0)))
+        client.done('POST', 'v/patches/export')
+        wait(client)
+        assert (videos / 'kept' / 'patches' / 'exports' / '001' / 'overlay.mp4').exists()
+        assert client.done('GET', 'videos') == ['link.mp4', 'patches']
+
+
+def test_one_given_video_is_the_only_one(videos, tmp_path):
+    moving_patches.write_folder(videos / 'other')
+    chosen = page_server.options(videos, tmp_path / 'kept', video='patches')
+    with page_server.serving(chosen) as client:
+        assert client.done('GET', 'videos') == ['patches']
+        assert client.json('POST', 'open', {'name': 'other'})[0] == 404
+        assert client.done('POST', 'open', {'name': 'patches'})['name'] == 'patches'
+
+
+# What is refused.
+
+GOOD = np.zeros((HEIGHT, WIDTH), np.uint8)
+
+
+@pytest.mark.parametrize(
+    'method, path, body, words',
+    [
+        ('POST', 'open', b'', 'not readable as JSON'),
+        ('POST', 'open', b'[1]', 'damaged'),
+        ('POST', 'open', b'{"name": 7}', 'damaged'),
+        ('PUT', 'v/patches/things', b'{"objects": [{"number": 0}]}', 'damaged'),
+        ('PUT', 'v/patches/things', b'[' * 100000, 'nested too deeply|not readable'),
+        (
+            'PUT',
+            'v/patches/things',
+            json.dumps({'objects': [OBJECTS[0], OBJECTS[0]]}).encode(),
+            'rename one',
+        ),
+        ('PUT', 'v/patches/masks/0', b'', 'not a readable image'),
+        ('PUT', 'v/patches/masks/0', b'\x89PNG\r\n\x1a\n' + b'\0' * 40, 'not a readable image'),
+        ('PUT', 'v/patches/masks/0', page_server.png(GOOD[:-1]), f'{WIDTH}x{HEIGHT}'),
+        ('PUT', 'v/patches/masks/0', page_server.png(GOOD, 'RGB'), 'RGB'),
+        ('PUT', 'v/patches/masks/0', page_server.png(GOOD)[:-30], 'not a readable image'),
+        ('PUT', 'v/patches/masks/0', page_server.png(GOOD + 9), 'no object 9'),
+        ('PUT', 'v/patches/masks/0?objects=x', page_server.png(GOOD), 'damaged'),
+        ('PUT', 'v/patches/masks/0?objects=300', page_server.png(GOOD), 'damaged'),
+        ('PUT', 'v/patches/masks/0?objects=9', page_server.png(GOOD), 'no object 9'),
+        ('PUT', f'v/patches/masks/{FRAMES}', page_server.png(GOOD), 'no frame'),
+        ('PUT', 'v/patches/points/0', b'{"1": [1]}', 'damaged'),
+        ('PUT', 'v/patches/points/0', b'{"1": [1e999, 1]}', 'too large|damaged'),
+        ('PUT', 'v/patches/points/0', b'{"1": [NaN, 1]}', 'outside|damaged'),
+        ('PUT', 'v/patches/points/0', b'{"1": [500, 1]}', 'outside'),
+        ('PUT', 'v/patches/points/0', b'{"7": [1, 1]}', 'no point 7'),
+        ('PUT', f'v/patches/points/{FRAMES}', b'{"1": [1, 1]}', 'no frame'),
+        ('POST', 'v/patches/propagate', b'{"frame": -1}', 'damaged'),
+        ('POST', 'v/patches/propagate', b'{"missing": 7}', 'damaged'),
+        ('POST', 'v/patches/propagate', b'{"first": 4, "last": 3}', 'swap the two'),
+        ('POST', 'v/patches/propagate', b'{}', 'Nothing is marked'),
+        ('POST', 'v/patches/export', b'', 'nothing to export'),
+        ('GET', 'v/patches/progress?since=-1', None, 'damaged'),
+        ('GET', 'v/patches/progress?since=x', None, 'damaged'),
+        ('GET', f'v/patches/frames/{FRAMES}', None, 'no frame'),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_sentence(client, method, path, body, words):
+    opened(client)
+    frames = None
+    while frames is None:
+        frames = client.done('GET', 'v/patches/state')['frames']
+    status, found = client.json(method, path, body=body)
+    assert status == 400 and re.search(words, found['error']), found
+    assert client.done('GET', 'v/patches/state')['masks'] == {}
+
+
+def test_a_body_that_is_too_large_is_not_read(client):
+    opened(client)
+    with socket.create_connection((client.host, client.port), 10) as raw:
+        head = f'PUT {client.secret}v/patches/masks/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n'
+        raw.sendall(f'{head}Content-Length: 999999999999\r\n\r\n'.encode())
+        assert b' 400 ' in raw.recv(100)
+    assert client.done('GET', 'v/patches/state')['masks'] == {}
+
+
+def test_what_is_not_there(client):
+    opened(client)
+    for path in ('v/patches/masks/3', 'v/patches/exports/001.zip', 'v/other/state', 'nothing'):
+        status, found = client.json('GET', path)
+        assert status == 404 and found['error'], path
+
+
+# Marking, propagating, correcting.
+
+
+def test_frames_come_as_they_are(client):
+    opened(client)
+    for number in (4, 0, 6, 5, 1):
+        status, contents = client.get(f'v/patches/frames/{number}')
+        image = np.asarray(Image.open(io.BytesIO(contents))).astype(int)
+        assert status == 200 and np.abs(image - list(scene(number))[0]).mean() < 12
+
+
+def test_masks_are_propagated_corrected_and_found_again(client, videos, tmp_path):
+    opened(client)
+    client.done('PUT', 'v/patches/masks/3', body=page_server.png(truth(3)))
+    changes = propagated(client, 3)['changes']
+    # Onwards first, as they come; the marked frame begins both ways.
+    assert [each['frame'] for each in changes] == [3, 4, 5, 6, 3, 2, 1, 0]
+    for number in range(FRAMES):
+        assert_masks_agree(mask_of(client, number), truth(number), within=2)
+    state = client.done('GET', 'v/patches/state')
+    assert [each['done'] for each in state['stretches']] == [True, True]
+    # A wrong "correction" at frame 5 changes what lies on its sides, up to the next marked frame.
+    before = [mask_of(client, number) for number in range(FRAMES)]
+    shifted = np.roll(truth(5), -16, axis=0)
+    client.done('PUT', 'v/patches/masks/5', body=page_server.png(shifted))
+    state = client.done('GET', 'v/patches/state')
+    assert [(s['first'], s['last'], s['done']) for s in state['stretches']] == [
+        (0, 3, True),
+        (3, 5, False),
+        (5, None, False),
+    ]
+    changes = propagated(client, 5)['changes']
+    assert {each['frame'] for each in changes} == {3, 4, 5, 6}
+    np.testing.assert_array_equal(mask_of(client, 5), shifted)
+    for number in range(3):
+        np.testing.assert_array_equal(mask_of(client, number), before[number])
+    assert (mask_of(client, 6) != before[6]).any()
+    np.testing.assert_array_equal(mask_of(client, '6?before=1'), before[6])
+    assert client.get('v/patches/masks/1?before=1')[0] == 404
+    assert propagated(client)['changes'] == []
+    # Another process finds it all, and has nothing to do.
+    with page_server.serving(page_server.options(videos, tmp_path / 'kept')) as other:
+        state = other.done('POST', 'open', {'name': 'patches'})
+        assert state['masks'] == {'3': [2, 5], '5': [2, 5]}
+        assert state['things']['objects'] == OBJECTS
+        assert other.done('GET', 'v/patches/results') == client.done('GET', 'v/patches/results')
+        assert propagated(other)['changes'] == []
+        client.done('DELETE', 'v/patches/masks/5')
+        np.testing.assert_array_equal(mask_of(other, 5), shifted)
+
+
+def test_only_some_frames_change_if_that_is_asked_for(client):
+    opened(client)
+    client.done('PUT', 'v/patches/masks/3', body=page_server.png(truth(3)))
+    propagated(client, first=4, last=5, missing=True)
+    assert [client.get(f'v/patches/masks/{n}')[0] for n in range(FRAMES)] == [404] * 3 + [
+        200,
+        200,
+        200,
+        404,
+    ]
+    before = mask_of(client, 4)
+    client.done('PUT', 'v/patches/masks/3', body=page_server.png(np.roll(truth(3), -16, axis=0)))
+    changes = propagated(client, missing=True)['changes']
+    assert sorted(each['frame'] for each in changes) == [0, 1, 2, 3, 6]
+    np.testing.assert_array_equal(mask_of(client, 4), before)
+    done = lambda: [s['done'] for s in client.done('GET', 'v/patches/state')['stretches']]
+    # Frames 4 and 5 are from other labels: the stretch is not done.
+    assert done() == [True, False]
+    propagated(client, first=5, last=6)
+    np.testing.assert_array_equal(mask_of(client, 4), before)
+    propagated(client)
+    assert done() == [True, True] and (mask_of(client, 4) != before).any()
+
+
+def test_the_encoder_sees_each_frame_once(videos, tmp_path):
+    seen = []
+
+    def colours_seen(frames):
+        seen.append(frames.tobytes())
+        return page_server.colours(frames)
+
+    def options():
+        load = lambda: page_server.encoder(colours_seen)
+        return page_server.options(videos, tmp_path / 'kept', load)
+
+    with page_server.serving(options()) as client:
+        opened(client)
+        client.done('PUT', 'v/patches/masks/3', body=page_server.png(truth(3)))
+        propagated(client, 3)
+        client.done('PUT', 'v/patches/masks/5', body=page_server.png(truth(5)))
+        propagated(client, 5)
+    with page_server.serving(options()) as client:
+        client.done('POST', 'open', {'name': 'patches'})
+        client.done('PUT', 'v/patches/masks/6', body=page_server.png(truth(6)))
+        propagated(client, 6)
+    # The page also tries the encoder on two frames of noise, at each start.
+    assert FRAMES <= len(set(seen)) <= FRAMES + 2
+    assert len(seen) <= len(set(seen)) + 2
+
+
+def test_an_object_that_a_mask_says_nothing_about_goes_on(client):
+    opened(client)
+    only = np.where(truth(0) == 2, 2, 0).astype(np.uint8)
+    client.done('PUT', 'v/patches/masks/0', body=page_server.png(only))
+    only = np.where(truth(4) == 5, 5, 0).astype(np.uint8)
+    client.done('PUT', 'v/patches/masks/4', body=page_server.png(only))
+    propagated(client)
+    for number in range(FRAMES):
+        assert_masks_agree(mask_of(client, number), truth(number), within=2)
+
+
+def test_an_object_that_is_not_there_any_more(client):
+    opened(client)
+    client.done('PUT', 'v/patches/masks/0', body=page_server.png(truth(0)))
+    left = np.where(truth(4) == 2, 2, 0).astype(np.uint8)
+    client.done('PUT', 'v/patches/masks/4?objects=2,5', body=page_server.png(left))
+    propagated(client)
+    assert set(np.unique(mask_of(client, 2))) == {0, 2, 5}
+    for number in (4, 5, 6):
+        assert set(np.unique(mask_of(client, number))) == {0, 2}
+
+
+def test_points_are_propagated_each_from_its_own_marks(client):
+    opened(client)
+    points = [*POINTS, {'number': 4, 'name': 'other', 'colour': '#000000'}]
+    client.done('PUT', 'v/patches/things', {'objects': OBJECTS, 'points': points})
+    at = lambda number: [28 + 8 * number, 28]  # noqa: E731 In object 2.
+    client.done('PUT', 'v/patches/points/0', {'1': at(0), '4': at(0)})
+    propagated(client)
+    results = client.done('GET', 'v/patches/results')['points']
+    assert [each['frame'] for each in results] == list(range(FRAMES))
+    for each in results:
+        np.testing.assert_allclose(each['points']['1'], at(each['frame']), atol=2.5)
+    client.done('PUT', 'v/patches/points/3', {'4': None})
+    changes = propagated(client)['changes']
+    assert all('1' not in each['confidence'] for each in changes)
+    after = client.done('GET', 'v/patches/results')['points']
+    assert [each['points']['1'] for each in after] == [each['points']['1'] for each in results]
+    assert [each['points']['4'] is None for each in after] == [False] * 3 + [True] * 4
+
+
+def test_what_is_removed_leaves_nothing_behind(client, videos, tmp_path):
+    opened(client)
+    client.done('PUT', 'v/patches/masks/0', body=page_server.png(truth(0)))
+    client.done('PUT', 'v/patches/points/0', {'1': [28, 28]})
+    propagated(client)
+    propagated(client)
+    client.done('PUT', 'v/patches/things', {'objects': OBJECTS[1:], 'points': []})
+    for number in range(FRAMES):
+        expected = np.where(truth(number) == 5, 5, 0)
+        assert_masks_agree(mask_of(client, number), expected, within=2)
+        assert client.get(f'v/patches/masks/{number}?before=1')[0] == 404
+    results = client.done('GET', 'v/patches/results')
+    assert all(list(each['confidence']) == ['5'] for each in results['masks'])
+    assert all(each['points'] == {} for each in results['points'])
+    # A new object with the old number begins without labels, also in another process.
+    client.done('PUT', 'v/patches/things', {'objects': OBJECTS, 'points': POINTS})
+    with page_server.serving(page_server.options(videos, tmp_path / 'kept')) as other:
+        opened(other)
+        assert other.done('GET', 'v/patches/results') == results
+        assert set(np.unique(mask_of(other, 3))) == {0, 5}
+
+
+def test_an_export_holds_what_was_given_and_propagated(client, tmp_path):
+    opened(client)
+    client.done('PUT', 'v/patches/masks/2', body=page_server.png(truth(2)))
+    client.done('PUT', 'v/patches/points/2', {'1': [44, 28]})
+    propagated(client)
+    name = client.done('POST', 'v/patches/export')['name']
+    change = wait(client)['changes'][-1]
+    folder = pathlib.Path(change['folder'])
+    assert change['name'] == name == '001' and (tmp_path / 'kept') in folder.parents
+    assert sorted(os.listdir(folder)) == [
+        *('confidence.csv', 'cvat_masks.xml', 'cvat_points.xml', 'masks', 'overlay.mp4'),
+        *('result.json', 'tracks.csv', 'tracks.json'),
+    ]
+    assert f'label="{OBJECTS[0]["name"]}"' in (folder / 'cvat_masks.xml').read_text()
+    mask = Image.open(folder / 'masks' / '000002.png')
+    np.testing.assert_array_equal(np.asarray(mask), truth(2))
+    for number in range(FRAMES):
+        mask = np.asarray(Image.open(folder / 'masks' / f'{number:06d}.png'))
+        np.testing.assert_array_equal(mask, mask_of(client, number))
+    with open(folder / 'tracks.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [row['frame'] for row in rows] == [str(number) for number in range(FRAMES)]
+    assert (rows[2]['name'], float(rows[2]['x']), float(rows[2]['confidence'])) == ('corner', 44, 1)
+    with av.open(str(folder / 'overlay.mp4')) as container:
+        assert len(list(container.decode(video=0))) == FRAMES
+    record = json.loads((folder / 'result.json').read_text())
+    assert record['labelled_frames'] == [2] and record['objects'] == OBJECTS
+    status, contents = client.get(f'v/patches/exports/{name}.zip')
+    with zipfile.ZipFile(io.BytesIO(contents)) as archive:
+        assert status == 200 and len(archive.namelist()) == FRAMES + 7
+
+
+# What goes wrong.
+
+
+def slow_encoder():
+    def features(frames):
+        time.sleep(0.5)
+        return page_server.colours(frames)
+
+    return page_server.encoder(features)
+
+
+def test_work_stops_at_once_and_goes_on_later(videos, tmp_path):
+    with page_server.serving(page_server.options(videos, tmp_path / 'k', slow_encoder)) as client:
+        opened(client)
+        client.done('PUT', 'v/patches/masks/0', body=page_server.png(truth(0)))
+        client.done('POST', 'v/patches/propagate', {'frame': 0})
+        status, found = client.json('POST', 'v/patches/propagate', {'frame': 0})
+        assert status == 400 and 'stop it first' in found['error']
+        status, found = client.json('PUT', 'v/patches/things', {'objects': [], 'points': []})
+        assert status == 400 and 'stop that' in found['error']
+        while not client.done('GET', 'v/patches/progress')['changes']:
+            time.sleep(0.05)
+        begun = time.monotonic()
+        client.done('POST', 'v/patches/stop')
+        assert client.done('GET', 'v/patches/progress')['state'] == 'stopped'
+        assert time.monotonic() - begun < 1
+        state = client.done('GET', 'v/patches/state')
+        assert [each['done'] for each in state['stretches']] == [False]
+        propagated(client)
+        assert_masks_agree(mask_of(client, FRAMES - 1), truth(FRAMES - 1), within=2)
+
+
+def test_an_encoder_that_cannot_be_loaded_is_a_sentence(videos, tmp_path):
+    def load():
+        raise errors.UserError('no/such/model: there is no such file or folder.')
+
+    with page_server.serving(page_server.options(videos, tmp_path / 'kept', load)) as client:
+        opened(client)
+        client.done('PUT', 'v/patches/masks/0', body=page_server.png(truth(0)))
+        client.done('POST', 'v/patches/propagate', {'frame': 0})
+        assert 'no such file' in wait(client, 'failed')['message']
+        assert client.done('GET', 'v/patches/state')['encoder']['state'] == 'failed'
+
+
+def test_a_fault_of_the_program_is_a_sentence_too(videos, tmp_path):
+    def load():
+        return page_server.encoder(lambda frames: 1 // 0)
+
+    with page_server.serving(page_server.options(videos, tmp_path / 'kept', load)) as client:
+        opened(client)
+        client.done('PUT', 'v/patches/masks/0', body=page_server.png(truth(0)))
+        client.done('POST', 'v/patches/propagate', {'frame': 0})
+        assert 'ZeroDivisionError' in wait(client, 'failed')['message']
+        client.done('PUT', 'v/patches/masks/1', body=page_server.png(truth(1)))
+
+
+def test_a_video_that_ends_early_is_used_as_far_as_it_goes(videos, tmp_path):
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(videos / 'patches' / '5.png')
+    with page_server.serving(page_server.options(videos, tmp_path / 'kept')) as client:
+        opened(client)
+        client.done('PUT', 'v/patches/masks/0', body=page_server.png(truth(0)))
+        client.done('POST', 'v/patches/propagate', {'frame': 0})
+        message = wait(client, 'failed')['message']
+        assert '5.png' in message and '30x20' in message
+        state = client.done('GET', 'v/patches/state')
+        assert state['frames'] == 5 and '5.png' in state['trouble']
+        assert_masks_agree(mask_of(client, 4), truth(4), within=2)
+
+
+# The command.
+
+
+@pytest.mark.slow
+def test_the_command_prints_an_address_and_ends_on_a_signal(tmp_path):
+    video = ROOT / 'stfc3_tf' / 'samples' / 'cup.mp4'
+    command = [sys.executable, '-m', 'tools.annotate', f'--video={video}']
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        lines = [process.stdout.readline() for _ in range(3)]
+        address = re.search(r'http://127\.0\.0\.1:\d+/\S{32}/', ''.join(lines)).group()
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert answer.status == 200
+        request = urllib.request.Request(address + 'open', b'{"name": "cup.mp4"}')
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert json.load(answer)['width'] == 320
+        port = int(address.split(':')[2].split('/')[0])
+        others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), port)}
+        for other in others - {'127.0.0.1'}:
+            with pytest.raises(OSError):
+                socket.create_connection((other, port), 2)
+        assert os.listdir(tmp_path / 'annotations') == ['cup.mp4']
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+
+
+@pytest.mark.slow
+def test_the_command_refuses_what_it_cannot_do(tmp_path):
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    for flags, words in [
+        (['--video=none.mp4'], 'none.mp4: there is no such video'),
+        (['--root=none'], '--root=none is not a folder'),
+        (['--video=a', '--root=b'], 'either --video or --root'),
+        (['--root=.', '--host=192.0.2.1'], 'cannot be listened on'),
+    ]:
+        command = [sys.executable, '-m', 'tools.annotate', *flags]
+        found = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert found.returncode == 1 and re.search(words, found.stderr), found.stderr
+        assert len(found.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_without_the_servers_library_the_command_says_what_to_install(tmp_path):
+    text = 'raise ModuleNotFoundError("No module named tornado", name="tornado")'
+    (tmp_path / 'tornado.py').write_text(text)
+    environment = {**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'}
+    command = [sys.executable, '-m', 'tools.annotate']
+    found = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert found.returncode == 1
+    assert found.stderr == (
+        'error: The page needs the package tornado: pip install "stfc3-tf[web]"\n'
+    )

@@ -1,0 +1,312 @@
+"""What users write for several labelled frames and many videos, and what comes of it."""
+
+import csv
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import moving_patches
+from moving_patches import FRAMES, HEIGHT, WIDTH, assert_masks_agree, scene, write_mask
+import numpy as np
+from PIL import Image
+import pytest
+
+from stfc3_tf import errors
+from stfc3_tf.annotation import inputs, many_videos, request, video_list
+from stfc3_tf.propagation.settings import PropagationSettings
+from stfc3_tf.storage import palette
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def write_numbered(folder, first=43):
+    folder.mkdir(parents=True)
+    for number in range(FRAMES):
+        Image.fromarray(next(scene(number))).save(folder / f'{first + number:04d}.png')
+    return str(folder)
+
+
+def command(tool, *arguments):
+    result = subprocess.run(
+        [sys.executable, '-m', f'tools.{tool}', *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'},
+    )
+    return result.returncode, result.stdout, result.stderr
+
+
+def test_the_forms_of_labels_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path('3:odd.png').write_bytes(b'x')
+    assert request.numbered('3:odd.png') == (None, '3:odd.png')
+    assert request.numbered('40:3:odd.png') == (40, '3:odd.png')
+    assert request.numbered('s3://bucket/a.png') == (None, 's3://bucket/a.png')
+    assert request.numbered('7:s3://bucket/a.png') == (7, 's3://bucket/a.png')
+    os.mkdir('masks')
+    for name in ('m_007.png', 'm_040.png'):
+        pathlib.Path('masks', name).write_bytes(b'x')
+    assert request.mask_paths(['2:a.png', 'masks'], 0) == {
+        2: '2:a.png'[2:],
+        7: 'masks/m_007.png',
+        40: 'masks/m_040.png',
+    }
+    with pytest.raises(errors.UserError, match='Frame 7 has two masks, a.png and masks/m_007.png'):
+        request.mask_paths(['a.png', 'masks'], 7)
+    assert request.objects_of_frames(['40:2,3', '7:1']) == {40: [2, 3], 7: [1]}
+    with pytest.raises(errors.UserError, match='--objects=2: write the frame and'):
+        request.objects_of_frames(['2'])
+
+
+def flat(*colours):
+    """A picture with a box of each colour on black."""
+    picture = np.zeros((20, 30, 3), np.uint8)
+    for place, colour in enumerate(colours):
+        picture[2:10, 7 * place : 7 * place + 5] = colour
+    return Image.fromarray(picture)
+
+
+def test_a_colour_is_the_same_object_in_every_mask(tmp_path):
+    red, green, blue = (250, 10, 20), (30, 200, 40), (20, 30, 240)
+    for number, colours in enumerate([(red, blue), (green, red), (blue,), ()]):
+        flat(*colours).save(tmp_path / f'{number}.png')
+    index = Image.fromarray(np.full((20, 30), 2, np.uint8))
+    index.putpalette(palette.DAVIS.tobytes())
+    index.save(tmp_path / '4.png')
+    paths = {number: str(tmp_path / f'{number}.png') for number in range(5)}
+    annotation = inputs.read_masks(paths, (20, 30))
+    boxes = [[int(mask[5, 2]), int(mask[5, 9])] for mask in annotation.given.masks.values()]
+    # Blue has the smaller code, so it is 1 in the first mask; green is new in the second.
+    assert boxes == [[2, 1], [3, 2], [1, 0], [0, 0], [2, 2]]
+    lines = annotation.description()
+    assert lines[0] == 'frame 0: object 1: 40 pixels (#141ef0)'
+    assert 'frame 2: object 2 is not there' in lines and 'frame 3: object 1 is not there' in lines
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'name,frame,x,y\nnose,2,3,4\near,2,5,6\nnose,5,7,8\near,5,,\n',
+        '{"2": {"nose": [3, 4], "ear": [5, 6]}, "5": {"nose": [7, 8], "ear": null}}',
+        json.dumps(
+            [
+                {'name': 'nose', 'frame': 2, 'x': 3, 'y': 4},
+                {'name': 'ear', 'frame': 2, 'x': 5, 'y': 6},
+                {'name': 'nose', 'frame': 5, 'x': 7, 'y': 8},
+                {'name': 'ear', 'frame': 5, 'x': None, 'y': None},
+            ]
+        ),
+        json.dumps(
+            {
+                'frames': [
+                    {
+                        'frame': 2,
+                        'time': 0.1,
+                        'points': [
+                            {'name': 'nose', 'x': 3, 'y': 4, 'confidence': 1},
+                            {'name': 'ear', 'x': 5, 'y': 6, 'confidence': 1},
+                        ],
+                    },
+                    {
+                        'frame': 5,
+                        'time': 0.3,
+                        'points': [
+                            {'name': 'nose', 'x': 7, 'y': 8, 'confidence': 0.5},
+                            {'name': 'ear', 'x': None, 'y': None, 'confidence': 0},
+                        ],
+                    },
+                ]
+            }
+        ),
+    ],
+)
+def test_points_of_several_frames(tmp_path, text):
+    (tmp_path / 'points').write_text(text)
+    found = inputs.read_points(str(tmp_path / 'points'), (20, 30))
+    assert found.names == ('nose', 'ear') and found.frames == [2, 5]
+    np.testing.assert_array_equal([*found.given.points[2].values()], [[3, 4], [5, 6]])
+    np.testing.assert_array_equal([*found.given.points[5].values()], [[7, 8], [np.nan] * 2])
+    assert found.description()[-1] == 'frame 5: point ear is not there'
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('name,frame,x,y\nnose,-1,3,4\n', 'the frame "-1" is not a whole number'),
+        ('[{"name": "a", "x": 1, "y": 2, "frame": 1.5}]', 'the frame 1.5 is not a whole number'),
+        ('name,frame,x,y\nnose,1,3,4\nnose,1,5,4\n', "'nose' is empty or given twice"),
+        ('name,frame,x,y\nnose,1,,\n', "point 'nose' has no position anywhere"),
+        ('name,frame,x,y\nnose,1,3,\n', 'cannot be read as points'),
+    ],
+)
+def test_wrong_points_of_several_frames(tmp_path, text, message):
+    (tmp_path / 'points').write_text(text)
+    with pytest.raises(errors.UserError, match=message):
+        inputs.read_points(str(tmp_path / 'points'), (20, 30))
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    return moving_patches.save_model(str(tmp_path_factory.mktemp('model') / 'saved_model'))
+
+
+@pytest.mark.slow
+def test_the_command_with_several_masks_keeps_the_numbers_of_the_pictures(model, tmp_path):
+    video = write_numbered(tmp_path / 'video')
+    mask = list(scene(2))[1]
+    one = Image.fromarray(np.where(mask == 5, mask, 0))
+    one.putpalette(palette.DAVIS.tobytes())
+    one.save(tmp_path / 'one.png')
+    status, output, error = command(
+        'propagate',
+        f'--saved_model={model}',
+        f'--video={video}',
+        f'--mask=44:{write_mask(tmp_path / "first.png", 1)}',
+        f'--mask=45:{tmp_path / "one.png"}',
+        f'--mask=48:{write_mask(tmp_path / "later.png", 5)}',
+        '--start=44',
+        f'--output_dir={tmp_path / "out"}',
+    )
+    assert status == 0, error
+    assert 'frame 44: object 2: ' in output and 'frame 45: object 2 is not there' in output
+    assert 'frames 44 to 49' in output
+    names = [f'{number:06d}.png' for number in range(44, 50)]
+    assert sorted(os.listdir(tmp_path / 'out' / 'masks')) == names
+    for place, name in enumerate(names, 1):
+        found = np.asarray(Image.open(tmp_path / 'out' / 'masks' / name))
+        truth = list(scene(place))[1]
+        truth = np.where(truth == 2, 0, truth) if 2 <= place < 5 else truth
+        assert_masks_agree(found, truth, within=2)
+    rows = list(csv.DictReader((tmp_path / 'out' / 'confidence.csv').read_text().splitlines()))
+    shown = [(int(row['frame']), row['object']) for row in rows]
+    assert shown == [
+        (number, each) for number in range(44, 50) for each in ('5' if 45 <= number < 48 else '25')
+    ]
+    record = json.loads((tmp_path / 'out' / 'result.json').read_text())
+    assert record['labelled_frames'] == [44, 45, 48] and record['start'] == 44
+    # A result is labels for another run: each frame keeps what it had.
+    status, output, error = command(
+        'propagate',
+        f'--saved_model={model}',
+        f'--video={video}',
+        f'--mask={tmp_path / "out" / "masks"}',
+        f'--output_dir={tmp_path / "again"}',
+        '--start=44',
+    )
+    assert status == 0, error
+    for name in names:
+        one, other = (Image.open(tmp_path / each / 'masks' / name) for each in ('out', 'again'))
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+@pytest.mark.slow
+def test_the_frame_command_writes_what_the_propagation_sees(tmp_path):
+    video = write_numbered(tmp_path / 'video')
+    output = tmp_path / 'frame.png'
+    status, printed, error = command(
+        'frame', f'--video={video}', '--frame=45', f'--output={output}'
+    )
+    assert status == 0, error
+    assert f'frame 45 at 0.083 s, {WIDTH}x{HEIGHT} pixels' in printed
+    np.testing.assert_array_equal(np.asarray(Image.open(output)), next(scene(2)))
+    status, _, error = command('frame', f'--video={video}', '--frame=4', f'--output={output}')
+    assert status == 1 and 'has no frame 4; the next is 43' in error
+
+
+def outcomes_in(folder):
+    return list(csv.DictReader((folder / 'outcomes.csv').read_text().splitlines()))
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Three videos: one with a mask, one with points, one with a mask of another size."""
+    for name in ('a', 'b/c', 'd'):
+        write_numbered(tmp_path / 'videos' / name, first=0)
+    labels = tmp_path / 'labels'
+    (labels / 'b').mkdir(parents=True)
+    write_mask(labels / 'a.png', 0)
+    (labels / 'b' / 'c.json').write_text('{"nose": [24, 24]}')
+    Image.fromarray(np.ones((9, 9), np.uint8)).save(labels / 'd.png')
+    return str(tmp_path / 'videos'), str(labels)
+
+
+def test_many_videos_of_a_folder_go_on_after_a_broken_one(videos, tmp_path):
+    asked = video_list.requests(*videos, request.Request(''))
+    assert list(asked) == ['a', 'b/c', 'd']
+    arguments = (
+        moving_patches.ColoursInMemory(),
+        asked,
+        str(tmp_path / 'out'),
+        PropagationSettings(),
+        None,
+    )
+    found = many_videos.run(*arguments)
+    assert [outcome.status for outcome in found] == ['done', 'done', 'failed']
+    rows = outcomes_in(tmp_path / 'out')
+    assert [row['video'] for row in rows] == [each.video for each in asked.values()]
+    assert [row['frames'] for row in rows] == ['7', '7', '0']
+    assert 'd.png is 9x9' in rows[2]['message'] and rows[0]['message'] == ''
+    assert len(os.listdir(tmp_path / 'out' / 'a' / 'masks')) == 7
+    assert (tmp_path / 'out' / 'b' / 'c' / 'tracks.csv').exists()
+    # Again, with the broken one put right: the others are kept as they are.
+    write_mask(pathlib.Path(videos[1]) / 'd.png', 0)
+    before = (tmp_path / 'out' / 'a' / 'result.json').stat().st_mtime_ns
+    found = many_videos.run(*arguments)
+    assert [outcome.status for outcome in found] == ['done'] * 3
+    assert (tmp_path / 'out' / 'a' / 'result.json').stat().st_mtime_ns == before
+    assert float(outcomes_in(tmp_path / 'out')[0]['seconds']) == float(rows[0]['seconds']) > 0
+    # Other labels are not mixed with older results.
+    write_mask(pathlib.Path(videos[1]) / 'a.png', 1)
+    found = many_videos.run(*arguments)
+    assert [outcome.status for outcome in found] == ['failed', 'done', 'done']
+    assert 'other values of labels_sha256: remove it' in found[0].message
+
+
+def test_videos_without_labels_and_videos_with_two(videos, tmp_path):
+    shutil.copy(f'{videos[1]}/a.png', f'{videos[1]}/a.json')
+    os.remove(f'{videos[1]}/d.png')
+    asked = video_list.requests(*videos, request.Request(''))
+    found = many_videos.run(
+        moving_patches.ColoursInMemory(), asked, str(tmp_path / 'out'), PropagationSettings(), None
+    )
+    assert [outcome.status for outcome in found] == ['failed', 'done', 'failed']
+    assert found[0].message == 'Give either --mask or --points.'
+    assert 'd has no labels: put a mask' in found[2].message
+
+
+def test_a_table_of_videos(tmp_path):
+    table = tmp_path / 'list.csv'
+    table.write_text('video;labels;frame\nv/a.mp4;m/1.png;\nv/a.mp4;m/2.png;40\nw/a.mov;p.csv;3\n')
+    asked = video_list.requests(str(table), None, request.Request('', every=2))
+    assert asked == {
+        'v/a': request.Request(
+            f'{tmp_path}/v/a.mp4', [f'{tmp_path}/m/1.png', f'40:{tmp_path}/m/2.png'], [], every=2
+        ),
+        'w/a': request.Request(f'{tmp_path}/w/a.mov', [], [f'3:{tmp_path}/p.csv'], every=2),
+    }
+    table.write_text('video,labels\nv/a.mp4,m.png\nv/a.mov,m.png\n')
+    assert list(video_list.requests(str(table), None, request.Request(''))) == ['a.mp4', 'a.mov']
+    table.write_text('video,mask\nv/a.mp4,m.png\n')
+    with pytest.raises(
+        errors.UserError, match='expected a table with the columns video and labels'
+    ):
+        video_list.requests(str(table), None, request.Request(''))
+
+
+@pytest.mark.slow
+def test_the_command_on_many_videos_fails_if_one_does(model, videos, tmp_path):
+    status, output, error = command(
+        'propagate',
+        f'--saved_model={model}',
+        f'--videos={videos[0]}',
+        f'--labels={videos[1]}',
+        f'--output_dir={tmp_path / "out"}',
+    )
+    assert status == 1, error
+    assert '2 of 3 videos done.' in output and 'Not done:\n  ' in output
+    assert [row['status'] for row in outcomes_in(tmp_path / 'out')] == ['done', 'done', 'failed']

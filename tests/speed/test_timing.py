@@ -1,0 +1,36 @@
+"""Seconds per call, and memory of processes."""
+
+import os
+import time
+
+import pytest
+
+from stfc3_tf.speed import timing, walk
+
+
+def test_a_call_is_timed_without_its_first():
+    pauses = iter([0.5, 0.02, 0.02])
+    wall, processor = timing.seconds_per_call(lambda: time.sleep(next(pauses)), 2)
+    assert 0.02 <= wall < 0.2 and 0 <= processor < 0.02
+
+
+def test_peak_memory_is_the_measurements_own():
+    # Neither what this process holds, TensorFlow for one, nor what an earlier measurement held.
+    small = timing.in_own_process(dict)['peak_gib']
+    large = timing.in_own_process(dict.fromkeys, range(2_000_000))['peak_gib']
+    assert timing.in_own_process(dict)['peak_gib'] == pytest.approx(small, abs=0.02)
+    assert small < 0.25 and large > small + 0.1
+
+
+def test_a_measurement_that_dies_is_named():
+    with pytest.raises(RuntimeError, match='_exit.*did not finish'):
+        timing.in_own_process(os._exit, 1)
+
+
+@pytest.mark.slow
+def test_the_walk_holds_its_transitions():
+    figures = timing.in_own_process(walk.walk_memory, 1024, 16)
+    # Of the nine transitions of a clip the gradient needs every one.
+    assert 9 < figures['maps'] < 200
+    # A map of 1,024 x 1,024 nodes is 4 MiB.
+    assert 9 / 256 < figures['gib_per_clip'] < 200 / 256

@@ -1,0 +1,140 @@
+"""Mark objects or points on a page in the browser, propagate, look, correct, export.
+
+    python -m tools.annotate --video=clip.mp4
+    python -m tools.annotate --root=videos
+
+Prints an address to open in a browser on this machine. What is marked is kept at once, below
+--output_dir; after any end the same command goes on where it was. The address holds a secret, and
+only this machine can connect unless --host says otherwise. Ends on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import os
+import signal
+
+from absl import flags, logging
+
+from stfc3_tf import errors, stopping
+from stfc3_tf.annotation import propagate as annotate
+from stfc3_tf.annotation.page.desk import Desk
+from stfc3_tf.annotation.page.opened import Options
+from stfc3_tf.clips import footage
+from stfc3_tf.commands import command, configuration
+from stfc3_tf.formats import writing as formats
+from stfc3_tf.propagation import propagator
+from stfc3_tf.serving import loading, shipped
+from stfc3_tf.storage import writing
+
+_VIDEO = flags.DEFINE_string('video', None, 'Video file, or folder of pictures.')
+_ROOT = flags.DEFINE_string(
+    'root',
+    None,
+    'Instead of --video, a folder whose videos can be opened on the page; by default the current '
+    'one.',
+)
+_OUTPUT_DIR = flags.DEFINE_string(
+    'output_dir', 'annotations', 'Where what is marked is kept: a folder per video, made if needed.'
+)
+_SAVED_MODEL = flags.DEFINE_string(
+    'saved_model',
+    None,
+    f'Encoder, as for tools.propagate; by default {shipped.DEFAULT}, which comes with the package.',
+)
+_SHORT_SIDE = flags.DEFINE_integer(
+    'short_side',
+    None,
+    'Pixels of the short side at which frames are shown to the encoder: more is finer and slower. '
+    "By default the video's own, but from 240 to 480.",
+)
+_FRAME_RATE = flags.DEFINE_float(
+    'frame_rate',
+    24.0,
+    'Frames per second of a folder of pictures, or of a video without times such as a raw stream.',
+)
+_FEATURES_GIB = flags.DEFINE_float(
+    'features_gib',
+    2.0,
+    'GiB of features that are kept on disk for each video, at most, so that the encoder sees each '
+    'frame once; 0 for none.',
+    0.0,
+)
+_FORMATS = flags.DEFINE_list(
+    'formats',
+    [],
+    f'Exports also hold the labels in formats of other tools: {", ".join(formats.NAMES)}; several '
+    'with commas between them. deeplabcut and tapvid are for points.',
+)
+_HOST = flags.DEFINE_string(
+    'host',
+    '127.0.0.1',
+    'Address to listen on. With another one than 127.0.0.1, everyone who learns the address of the '
+    'page can use it over the network, unencrypted.',
+)
+_PORT = flags.DEFINE_integer('port', 0, 'Port to listen on; 0 for one that is free.', 0, 65535)
+_GIN_BINDINGS = flags.DEFINE_multi_string(
+    'gin_bindings', [], "A setting of the propagation, e.g. 'PropagationSettings.radius = 20'."
+)
+
+
+def options() -> Options:
+    """Return what the flags say, checked before anything is served."""
+    configuration.parse_gin([], _GIN_BINDINGS.value)
+    settings = propagator.PropagationSettings()
+    configuration.check_bindings_used(_GIN_BINDINGS.value)
+    formats.check(_FORMATS.value, masks=True, points=True)
+    root, video = _places()
+    output_dir = _OUTPUT_DIR.value.rstrip('/') or '.'
+    writing.check_folder(os.path.join(output_dir, 'session'))
+    model = _SAVED_MODEL.value or shipped.DEFAULT
+    return Options(
+        root=root,
+        video=video,
+        output_dir=output_dir,
+        load=lambda: loading.load(model),
+        settings=settings,
+        short_side=_SHORT_SIDE.value,
+        frame_rate=_FRAME_RATE.value,
+        features_bytes=int(_FEATURES_GIB.value * 2**30),
+        formats=tuple(_FORMATS.value),
+    )
+
+
+def _places() -> tuple[str, str | None]:
+    """Return the folder of the videos, and the video in it that is given, if one is."""
+    if _VIDEO.value is None:
+        root = _ROOT.value or '.'
+        if not os.path.isdir(root):
+            raise errors.UserError(f'--root={root} is not a folder: name one that holds videos.')
+        return root, None
+    if _ROOT.value is not None:
+        raise errors.UserError('Give either --video or --root.')
+    path = _VIDEO.value.rstrip('/') or '/'
+    if '://' in path:
+        raise errors.UserError(f'--video={path}: the page reads files of this machine alone.')
+    annotate.input_size(footage.open_footage(path, _FRAME_RATE.value).size, _SHORT_SIDE.value)
+    return os.path.split(path)
+
+
+def main(_: Sequence[str]) -> None:
+    """Serve until a signal comes."""
+    stopping.exit_on(signal.SIGTERM, signal.SIGINT)
+    try:
+        from stfc3_tf.annotation.page import server
+    except ImportError as error:
+        raise errors.UserError(
+            f'The page needs the package {error.name}: pip install "stfc3-tf[web]"'
+        ) from error
+    chosen = options()
+
+    def say(address: str) -> None:
+        if _HOST.value not in ('127.0.0.1', 'localhost', '::1'):
+            logging.warning('Everyone on the network who learns this address can use the page.')
+        print(f'Open this address in a browser:\n  {address}\nCtrl-C ends.', flush=True)
+
+    server.serve(Desk(chosen), _HOST.value, _PORT.value, say)
+
+
+if __name__ == '__main__':
+    command.run(main)
