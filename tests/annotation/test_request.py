@@ -170,6 +170,7 @@ def test_the_command_with_several_masks_keeps_the_numbers_of_the_pictures(model,
         f'--mask=45:{tmp_path / "one.png"}',
         f'--mask=48:{write_mask(tmp_path / "later.png", 5)}',
         '--start=44',
+        f'--short_side={HEIGHT}',
         f'--output_dir={tmp_path / "out"}',
     )
     assert status == 0, error

@@ -294,6 +294,7 @@ def test_the_command_on_a_video_file_with_irregular_times(model, tmp_path):
         f'--video={video}',
         f'--mask={tmp_path / "mask.png"}',
         '--frame=6',
+        f'--short_side={HEIGHT - 1}',
         f'--output_dir={tmp_path / "out"}',
         '--gin_bindings=PropagationSettings.context = 5',
     )
