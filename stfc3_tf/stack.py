@@ -19,6 +19,8 @@ import sys
 import tempfile
 from types import ModuleType
 
+from absl import logging as absl_logging
+
 # TensorFlow's own level of messages: 0 shows everything, 2 errors, 3 what ends the process.
 _LEVEL = 'TF_CPP_MIN_LOG_LEVEL'
 _VERBOSE = re.compile(r'-?-(v|verbosity)=([1-9]\d*)')
@@ -109,7 +111,8 @@ class _QuietLoader(importlib.abc.Loader):
 def _silence_loggers() -> None:
     """Hide what TensorFlow's Python modules log below the level of warnings."""
     logging.getLogger('tensorflow').setLevel(logging.WARNING)
-    logging.getLogger('absl').addFilter(_is_ours_or_warning)
+    # logging.getLogger would make a plain logger, which does not know the callers of messages.
+    absl_logging.get_absl_logger().addFilter(_is_ours_or_warning)
 
 
 def _is_ours_or_warning(record: logging.LogRecord) -> bool:
