@@ -182,7 +182,16 @@ def propagate() -> int:
 def propagate_one(
     asked: request.Request, settings: propagator.PropagationSettings, options: outputs.Options
 ) -> None:
-    """Run one video; raise UserError where it could not be read whole."""
+    """Run one video.
+
+    Args:
+      asked: the video, its labels and where results go.
+      settings: of the propagation.
+      options: what is written.
+
+    Raises:
+      errors.UserError: a label or a setting is wrong, or the video could not be read to its end.
+    """
     if _PREVIEW.value is not None:
         preview.check(_PREVIEW.value)
     video, annotation = asked.opened()
@@ -212,7 +221,20 @@ def propagate_many(
     settings: propagator.PropagationSettings,
     options: outputs.Options,
 ) -> int:
-    """Run many videos; return 1 if any could not be run, or not be read whole."""
+    """Run many videos.
+
+    Args:
+      videos: the value of --videos.
+      asked: what holds for all of them.
+      settings: of the propagation.
+      options: what is written.
+
+    Returns:
+      1 if any could not be run or not be read to its end, else 0.
+
+    Raises:
+      errors.UserError: a flag belongs to --video, or no video is found.
+    """
     if asked.masks or asked.points or asked.objects or _PREVIEW.value:
         raise errors.UserError(
             '--mask, --points, --objects and --preview belong to --video; use --labels.'

@@ -103,15 +103,6 @@ class PointAnnotation:
         return outputs.TrackFiles(folder, self.names, options)
 
 
-def read_mask(
-    path: str,
-    size: tuple[int, int],
-    pixel_aspect: fractions.Fraction = fractions.Fraction(1),
-) -> mask_file.Objects:
-    """Read a mask; see `mask_file.read`."""
-    return mask_file.read(path, size, pixel_aspect)
-
-
 def read_masks(
     paths: Mapping[int, str],
     size: tuple[int, int],
@@ -160,11 +151,6 @@ def read_masks_of_other_tools(
     if not given.numbers:
         raise errors.UserError(f'{entries[0][1]} shows no object inside the frame.')
     return MaskAnnotation(given, dict.fromkeys(masks, names), names)
-
-
-def read_points(path: str, size: tuple[int, int], frame: int = 0) -> PointAnnotation:
-    """Read named points of a frame, see `read_point_files`."""
-    return read_point_files([(None, path)], other_tools.Frames(size, {}, frame))
 
 
 def read_point_files(

@@ -120,6 +120,11 @@ class TrackFiles:
     """Writes tracks.json and tracks.csv: name, frame, time, x, y, confidence, visible.
 
     Times are in seconds, positions in pixels; `visible` is 1 or 0 in the CSV file.
+
+    Args:
+      folder: where the files go.
+      names: of the points.
+      options: what else is written.
     """
 
     def __init__(self, folder: str, names: Sequence[str], options: Options | None = None):

@@ -188,7 +188,17 @@ def carry_masks(
 def carry_points(
     method: Method, footage: both_ways.Clip, planned: Planned, given: Points
 ) -> Iterator[Carried]:
-    """Yield the points of the frames of a stretch, see `carry_masks`."""
+    """Yield the points of the frames of a stretch, each as soon as it is known.
+
+    Args:
+      method: how.
+      footage: the video.
+      planned: the stretch.
+      given: the points of its labelled frames, and any others.
+
+    Raises:
+      errors.UserError: a frame cannot be read.
+    """
     ours = {
         frame: {number: given[frame][number] for number in planned.stretch.things}
         for frame in planned.labelled

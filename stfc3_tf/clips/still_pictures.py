@@ -14,7 +14,7 @@ class StillPictures(source.PathSource):
     """
 
     def read(self, video: int, position: float, count: int, frame_rate: float) -> np.ndarray:
-        """Read a picture `count` times over, see `source.Source.read`."""
+        """See `source.Source.read`; every frame is the picture."""
         del position, frame_rate
         try:
             picture = video_lib.read_picture(self._paths[video])

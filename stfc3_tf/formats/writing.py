@@ -80,13 +80,25 @@ def check(names: Sequence[str], masks: bool, points: bool) -> None:
 
 
 def write_masks(names: Sequence[str], found: results.MaskResults, folder: str) -> None:
-    """Write masks in each of the formats that can hold them; see `check`."""
+    """Write masks in each of the formats that can hold them.
+
+    Args:
+      names: of the formats, see `check`.
+      found: the masks.
+      folder: where each format gets its own folder or file.
+    """
     for form in map(_FORMATS.__getitem__, names):
         if form.masks is not None:
             form.masks(found, posixpath.join(folder, form.place['masks']))
 
 
 def write_points(names: Sequence[str], found: results.PointResults, folder: str) -> None:
-    """Write points in each of the formats; see `check`."""
+    """Write points in each of the formats.
+
+    Args:
+      names: of the formats, see `check`.
+      found: the points.
+      folder: where each format gets its own folder or file.
+    """
     for form in map(_FORMATS.__getitem__, names):
         form.points(found, posixpath.join(folder, form.place['points']))

@@ -120,7 +120,7 @@ class PatchObjective:
         return walk.patch_palindromes(nodes, self.temperature, dropped)
 
     def sums(self, batch: Batch, divisor: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
-        """Return the loss of a part of the global batch, and sums, see `Objective.sums`."""
+        """See `Objective.sums`."""
         cycles = self.palindromes(batch, training)
         visible = _all_visible(batch)
         losses = walk.cycle_losses(cycles.return_probability, visible, divisor, _EPSILON)

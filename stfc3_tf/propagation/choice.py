@@ -20,7 +20,7 @@ class AnyPropagator(Protocol):
         labels: np.ndarray,
         pinned: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ) -> None:
-        """Take the frame whose labels are known, see `propagator.Propagator.start`."""
+        """See `propagator.Propagator.start`."""
 
     def step(self, features: np.ndarray) -> Any:
         """Return the soft labels of the next frame, float32 [rows, columns, labels]."""

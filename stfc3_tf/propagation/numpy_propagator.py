@@ -48,7 +48,7 @@ class NumpyPropagator:
         labels: np.ndarray,
         pinned: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ) -> None:
-        """Take the frame whose labels are known, see `propagator.Propagator.start`."""
+        """See `propagator.Propagator.start`."""
         shapes.check_grids(np.shape(features), np.shape(labels))
         slots = 1 + self._settings.context
         self._features = np.zeros([slots + len(pinned), *np.shape(features)], np.float32)
@@ -59,7 +59,7 @@ class NumpyPropagator:
         self._frame, self._pinned = 0, len(pinned)
 
     def step(self, features: np.ndarray) -> np.ndarray:
-        """Return the soft labels of the next frame, see `propagator.Propagator.step`."""
+        """See `propagator.Propagator.step`."""
         features = np.asarray(features, np.float32)
         if not len(self._features):
             raise errors.UserError('Propagator.step before Propagator.start: give labels first.')

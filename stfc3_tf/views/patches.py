@@ -24,7 +24,12 @@ _PATCH_ASPECT = (3 / 4, 4 / 3)
 
 
 def patches_per_side(view_size: int, patch_size: int, patch_stride: int) -> int:
-    """Return how many patches stand side by side in a view.
+    """Return how many patches are side by side in a view.
+
+    Args:
+      view_size: height and width of the view, pixels.
+      patch_size: height and width of a patch, pixels.
+      patch_stride: from one patch to the next, pixels.
 
     Raises:
       errors.UserError: the view is smaller than a patch, or a number is not positive.
@@ -38,7 +43,16 @@ def patches_per_side(view_size: int, patch_size: int, patch_stride: int) -> int:
 
 
 def patch_boxes(view_size: int, patch_size: int, patch_stride: int) -> tf.Tensor:
-    """Return the boxes of a view's patches, row by row, float32 [patches, 4], normalised."""
+    """Return the boxes of a view's patches, row by row.
+
+    Args:
+      view_size: see `patches_per_side`.
+      patch_size: see `patches_per_side`.
+      patch_stride: see `patches_per_side`.
+
+    Returns:
+      float32 [patches, 4]: left, top, right and bottom, normalised.
+    """
     count = patches_per_side(view_size, patch_size, patch_stride)
     first = 2 * patch_stride / view_size * tf.range(count, dtype=tf.float32) - 1
     left, top = (tf.reshape(side, [-1]) for side in tf.meshgrid(first, first))

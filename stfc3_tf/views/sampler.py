@@ -284,7 +284,16 @@ class ViewSampler:
 
 
 def check_range(name: str, bounds: tuple[float, float], largest: float) -> None:
-    """Raise `UserError`, naming the setting, unless 0 < low <= high <= largest."""
+    """Check a setting that is a range.
+
+    Args:
+      name: of the setting, for the message.
+      bounds: its value (low, high).
+      largest: that `high` may be.
+
+    Raises:
+      errors.UserError: unless 0 < low <= high <= largest.
+    """
     low, high = bounds
     if not 0 < low <= high <= largest:
         raise errors.UserError(

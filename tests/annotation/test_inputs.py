@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import inputs
+from stfc3_tf.annotation import inputs, mask_file, other_tools
 from stfc3_tf.storage import palette
 
 SIZE = 20, 30
@@ -19,6 +19,10 @@ def save(path, values, mode='L', colours=None):
         image.putpalette(palette.DAVIS.tobytes() if colours is None else colours)
     image.save(path)
     return str(path)
+
+
+def read_points(path):
+    return inputs.read_point_files([(None, str(path))], other_tools.Frames(SIZE, {}, 0))
 
 
 def points_in(found, frame=0):
@@ -47,14 +51,14 @@ def numbered(*boxes, dtype=np.uint8):
 )
 def test_masks(tmp_path, given, mode, expected):
     path = save(tmp_path / 'mask.png', numbered(*given), mode)
-    found = inputs.read_mask(path, SIZE).mask
+    found = mask_file.read(path, SIZE).mask
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, numbered(*expected))
 
 
 def test_a_black_and_white_mask(tmp_path):
     Image.fromarray(numbered(1).astype(bool)).save(tmp_path / 'mask.png')
-    found = inputs.read_mask(str(tmp_path / 'mask.png'), SIZE).mask
+    found = mask_file.read(str(tmp_path / 'mask.png'), SIZE).mask
     np.testing.assert_array_equal(found, numbered(1))
 
 
@@ -62,7 +66,7 @@ def test_a_black_and_white_mask(tmp_path):
 def test_black_and_white_in_colour(tmp_path, mode):
     white = Image.fromarray(numbered(255)).convert(mode)
     white.save(tmp_path / 'mask.png')
-    found = inputs.read_mask(str(tmp_path / 'mask.png'), SIZE).mask
+    found = mask_file.read(str(tmp_path / 'mask.png'), SIZE).mask
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, numbered(1))
 
@@ -70,17 +74,17 @@ def test_black_and_white_in_colour(tmp_path, mode):
 @pytest.mark.parametrize('dtype, name', [(np.uint16, 'mask.png'), (np.int32, 'mask.tif')])
 def test_object_numbers_of_more_bits(tmp_path, dtype, name):
     Image.fromarray(numbered(1, 2, 7, dtype=dtype)).save(tmp_path / name)
-    found = inputs.read_mask(str(tmp_path / name), SIZE).mask
+    found = mask_file.read(str(tmp_path / name), SIZE).mask
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, numbered(1, 2, 7))
     Image.fromarray(numbered(1, 300, dtype=dtype)).save(tmp_path / name)
     with pytest.raises(errors.UserError, match='holds 0 to 300: object numbers are 0 to 255'):
-        inputs.read_mask(str(tmp_path / name), SIZE)
+        mask_file.read(str(tmp_path / name), SIZE)
 
 
 def test_a_mask_in_the_colours_of_davis(tmp_path):
     path = save(tmp_path / 'mask.png', palette.DAVIS[numbered(1, 4)], 'RGB')
-    np.testing.assert_array_equal(inputs.read_mask(path, SIZE).mask, numbered(1, 4))
+    np.testing.assert_array_equal(mask_file.read(path, SIZE).mask, numbered(1, 4))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,7 @@ def test_pictures_that_are_not_masks_are_refused(tmp_path, make, message):
     path = tmp_path / 'mask.png'
     make(path)
     with pytest.raises(errors.UserError, match=message) as raised:
-        inputs.read_mask(str(path), SIZE)
+        mask_file.read(str(path), SIZE)
     assert str(path) in str(raised.value)
 
 
@@ -125,7 +129,7 @@ POINTS = [('nose', 3.25, 4.0), ('left "eye", outer', 29.5, -0.5)]
 def test_points(tmp_path, text):
     path = tmp_path / 'points'
     path.write_bytes(text.encode())
-    found = inputs.read_points(str(path), SIZE)
+    found = read_points(path)
     assert found.names == ('nose', 'left "eye", outer')
     np.testing.assert_array_equal(points_in(found), [[3.25, 4], [29.5, -0.5]])
 
@@ -172,14 +176,14 @@ def test_texts_that_are_not_points_are_refused(tmp_path, text, message):
     path = tmp_path / 'points.json'
     path.write_bytes(text.encode('latin-1'))
     with pytest.raises(errors.UserError, match=message) as raised:
-        inputs.read_points(str(path), SIZE)
+        read_points(path)
     assert str(path) in str(raised.value) and '\n' not in str(raised.value)
 
 
 def test_points_may_be_called_points(tmp_path):
     path = tmp_path / 'points.json'
     path.write_text('{"points": [3, 4], "other": [5, 6]}')
-    found = inputs.read_points(str(path), SIZE)
+    found = read_points(path)
     assert found.names == ('points', 'other')
     np.testing.assert_array_equal(points_in(found), [[3, 4], [5, 6]])
 
@@ -189,11 +193,11 @@ def test_points_may_be_called_points(tmp_path):
 def test_encodings_of_points(tmp_path, encoding, contents):
     path = tmp_path / 'points'
     path.write_bytes(contents.encode(encoding))
-    assert inputs.read_points(str(path), SIZE).names == ('左目',)
+    assert read_points(path).names == ('左目',)
 
 
 def test_utf_16_without_its_mark(tmp_path):
     path = tmp_path / 'points.csv'
     path.write_bytes('name,x,y\nnose,3,4\n'.encode('utf-16-le'))
     with pytest.raises(errors.UserError, match='points.csv .*UTF-16 without'):
-        inputs.read_points(str(path), SIZE)
+        read_points(path)

@@ -15,7 +15,7 @@ from PIL import Image
 import pytest
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import inputs, many_videos, request, video_list
+from stfc3_tf.annotation import inputs, many_videos, other_tools, request, video_list
 from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.storage import palette
 
@@ -127,7 +127,9 @@ def test_a_colour_is_the_same_object_in_every_mask(tmp_path):
 )
 def test_points_of_several_frames(tmp_path, text):
     (tmp_path / 'points').write_text(text)
-    found = inputs.read_points(str(tmp_path / 'points'), (20, 30))
+    found = inputs.read_point_files(
+        [(None, str(tmp_path / 'points'))], other_tools.Frames((20, 30), {}, 0)
+    )
     assert found.names == ('nose', 'ear') and found.frames == [2, 5]
     np.testing.assert_array_equal([*found.given.points[2].values()], [[3, 4], [5, 6]])
     np.testing.assert_array_equal([*found.given.points[5].values()], [[7, 8], [np.nan] * 2])
@@ -147,7 +149,9 @@ def test_points_of_several_frames(tmp_path, text):
 def test_wrong_points_of_several_frames(tmp_path, text, message):
     (tmp_path / 'points').write_text(text)
     with pytest.raises(errors.UserError, match=message):
-        inputs.read_points(str(tmp_path / 'points'), (20, 30))
+        inputs.read_point_files(
+            [(None, str(tmp_path / 'points'))], other_tools.Frames((20, 30), {}, 0)
+        )
 
 
 @pytest.fixture(scope='module')

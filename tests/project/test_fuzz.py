@@ -27,7 +27,7 @@ import safetensors.numpy
 import tensorflow as tf
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import inputs, other_tools
+from stfc3_tf.annotation import inputs, mask_file, other_tools
 from stfc3_tf.benchmarks import badja, davis, jhmdb, records, tapvid, vw300
 from stfc3_tf.clips import opening, shard_writer
 from stfc3_tf.cluster import environment
@@ -245,11 +245,15 @@ def read_tf_config(path):
 
 # Format -> (path in a folder, contents or what makes them, reader, name in messages).
 FORMATS = {
-    'points.json': ('points.json', as_json(POINTS), lambda p: inputs.read_points(p, (24, 32))),
+    'points.json': (
+        'points.json',
+        as_json(POINTS),
+        lambda p: inputs.read_point_files([(None, p)], other_tools.Frames((24, 32), {}, 0)),
+    ),
     'points.csv': (
         'points.csv',
         b'name,x,y\nhead,3,4\ntail,10.5,12\n',
-        lambda p: inputs.read_points(p, (24, 32)),
+        lambda p: inputs.read_point_files([(None, p)], other_tools.Frames((24, 32), {}, 0)),
     ),
     'labelme': ('labels.json', as_json(LABELME), read_other_tool),
     'coco': ('labels.json', as_json(COCO), read_other_tool),
@@ -258,7 +262,7 @@ FORMATS = {
     'deeplabcut h5': ('labels.h5', deeplabcut_h5, read_other_tool),
     'sleap': ('labels.h5', sleap_h5, read_other_tool),
     'mask': ('mask.png', mask(), images.read_index_mask),
-    'mask of a person': ('mask.png', mask(), lambda p: inputs.read_mask(p, (16, 24))),
+    'mask of a person': ('mask.png', mask(), lambda p: mask_file.read(p, (16, 24))),
     'picture': ('frame.jpg', picture('.jpg'), images.read_frame),
     'png': ('frame.png', picture('.png'), images.read_frame),
     'mat': ('joints.mat', mat(), lambda p: files.read_mat(p, 'pos_img', 3)),

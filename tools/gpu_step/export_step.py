@@ -339,7 +339,16 @@ def initial_kernels(layers, seeds):
 
 
 def write_hlo(function, spec, name) -> str:
-    """Write a compiled function as <output>/<name>.hlo; return its HLO as text."""
+    """Write a compiled function as <output>/<name>.hlo.
+
+    Args:
+      function: a `tf.function` with `jit_compile=True`.
+      spec: its arguments, or their `tf.TensorSpec`s.
+      name: of the file.
+
+    Returns:
+      Its HLO as text.
+    """
     lowered = function.experimental_get_compiler_ir(*spec)
     with open(os.path.join(_OUTPUT.value, f'{name}.hlo'), 'wb') as file:
         file.write(lowered(stage='hlo_serialized'))

@@ -129,7 +129,16 @@ def read_clips(folder, canvas):
 
 
 def matrix_rate(dtype, size=8192, products=20):
-    """Return TFLOP/s of square matrix products: the median of 5 measurements of 20 each."""
+    """Measure products of square matrices.
+
+    Args:
+      dtype: of the matrices.
+      size: rows and columns of each.
+      products: in each of 5 measurements.
+
+    Returns:
+      TFLOP/s, the median of the measurements.
+    """
     a, b = (
         jax.random.normal(jax.random.PRNGKey(key), (size, size)).astype(dtype) for key in (0, 1)
     )

@@ -17,10 +17,10 @@ from stfc3_tf.annotation import outputs, session_export, stretches
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation import session as session_lib
 from stfc3_tf.annotation.kept_features import KeptFeatures
-from stfc3_tf.annotation.merging import Merge
 from stfc3_tf.annotation.page.frame_store import FrameStore
 from stfc3_tf.annotation.page.job import Advance, Job
 from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
+from stfc3_tf.annotation.replaced_frames import ReplacedFrames
 from stfc3_tf.annotation.session import Session
 from stfc3_tf.annotation.session_results import Results
 from stfc3_tf.clips import footage
@@ -63,7 +63,14 @@ class Missing(errors.UserError):
 
 
 class Opened:
-    """A video that is open, with its session."""
+    """A video that is open, with its session.
+
+    Args:
+      identifier: the name of its session's folder.
+      path: of the video.
+      options: of the page.
+      encoder: of its frames.
+    """
 
     def __init__(self, identifier: str, path: str, options: Options, encoder: LoadingEncoder):
         self.identifier = identifier
@@ -128,7 +135,9 @@ class Opened:
         """
         is_less = not _numbers(self.session.things) <= _numbers(things)
         if is_less and self.job is not None and self.job.is_running:
-            raise errors.UserError('Labels are being carried: stop that before you remove any.')
+            raise errors.UserError(
+                'Labels are being propagated: stop that before you remove objects or points.'
+            )
         self.session.set_things(things)
         if is_less:
             self._forget_what_is_gone()
@@ -139,7 +148,17 @@ class Opened:
         self.results['points'].keep_only({thing.number for thing in things.points})
 
     def put_mask(self, frame: int, png: bytes, objects: list[int]) -> None:
-        """Keep a mask that comes as PNG; see `Session.put_mask`."""
+        """Keep a mask.
+
+        Args:
+          frame: its number.
+          png: the file. Its values are object numbers, 0 the background.
+          objects: see `Session.put_mask`.
+
+        Raises:
+          errors.UserError: as `Session.put_mask` does, and if the file is no PNG of the frame's
+            size.
+        """
         self._check_frame(frame)
         size = self.session.video.height, self.session.video.width
         self.session.put_mask(frame, _mask_of(png, size), objects)
@@ -178,21 +197,21 @@ class Opened:
             raise Missing(f'Frame {frame} had no other mask before.')
         return mask
 
-    def propagate(self, merge: Merge) -> None:
+    def propagate(self, allowed: ReplacedFrames) -> None:
         """Begin to propagate what has changed.
 
         Stretches of which frames are left out are not complete: they are due at the next time.
 
         Args:
-          merge: which frames it begins with, and which ones may change.
+          allowed: which frames it begins with, and which ones may change.
 
         Raises:
           errors.UserError: something is running, nothing is marked, or no frame may change.
         """
-        merge.check()
+        allowed.check()
         if not self.session.masks and not self.session.points:
             raise errors.UserError('Nothing is marked yet: mark an object or a point first.')
-        self._start('propagate', lambda advance: self._propagate(merge, advance))
+        self._start('propagate', lambda advance: self._propagate(allowed, advance))
 
     def export(self) -> str:
         """Begin an export; return the name of its folder.
@@ -274,7 +293,7 @@ class Opened:
             for each in planned
         ]
 
-    def _propagate(self, merge: Merge, advance: Advance) -> None:
+    def _propagate(self, allowed: ReplacedFrames, advance: Advance) -> None:
         """Carry labels through the stretches that are not done."""
         options = self._options
         folder = os.path.join(self.session.folder, 'features')
@@ -283,7 +302,7 @@ class Opened:
         work = [
             (kind, batch)
             for kind, plan in self._plans().items()
-            for batch in self._due(kind, plan, merge)
+            for batch in self._due(kind, plan, allowed)
         ]
         count = self._count(advance, [batch[0] for _, batch in work])
         step = lambda: count(None)
@@ -299,7 +318,7 @@ class Opened:
             )
             is_whole = True
             for record, mask in carried:
-                if merge.takes(record.frame, planned.stretch, results):
+                if allowed.takes(record.frame, planned.stretch, results):
                     results.put(record, mask)
                     count({'kind': kind, **dataclasses.asdict(record)})
                 elif record.frame not in planned.labelled:
@@ -308,7 +327,7 @@ class Opened:
                 results.finish(each.stretch)
 
     def _due(
-        self, kind: str, plan: Sequence[stretches.Planned], merge: Merge
+        self, kind: str, plan: Sequence[stretches.Planned], allowed: ReplacedFrames
     ) -> list[list[stretches.Planned]]:
         """Return the stretches to compute, in batches, those around a frame first."""
         results, count = self.results[kind], self.frames.count
@@ -316,9 +335,9 @@ class Opened:
             planned
             for planned in plan
             if planned.stretch not in results.done
-            and merge.touches(planned.stretch, results, count)
+            and allowed.touches(planned.stretch, results, count)
         ]
-        return stretches.batches(stretches.nearest_first(due, merge.frame))
+        return stretches.batches(stretches.nearest_first(due, allowed.frame))
 
     def _count(
         self, advance: Advance, work: Sequence[stretches.Planned]

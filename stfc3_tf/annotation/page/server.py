@@ -13,7 +13,7 @@ Every path begins with a secret, `/TOKEN/...`; whatever else is asked for is ref
     PUT    v/ID/masks/N?objects=1,2        the mask given in a frame, PNG; DELETE removes it
     PUT    v/ID/points/N                   {"1": [x, y], "2": null}
     GET    v/ID/results                    what was propagated, without masks
-    POST   v/ID/propagate                  see merging.Merge; v/ID/export; v/ID/stop
+    POST   v/ID/propagate                  see replaced_frames; v/ID/export; v/ID/stop
     GET    v/ID/progress?since=N           of what is running
     GET    v/ID/exports/NAME.zip           an export
 """
@@ -38,10 +38,10 @@ import tornado.netutil
 import tornado.web
 
 from stfc3_tf import errors
-from stfc3_tf.annotation.merging import Merge
 from stfc3_tf.annotation.page import guard as guard_lib
 from stfc3_tf.annotation.page.desk import Desk
 from stfc3_tf.annotation.page.opened import Missing, Opened
+from stfc3_tf.annotation.replaced_frames import ReplacedFrames
 from stfc3_tf.annotation.session import Number, Position, Things
 from stfc3_tf.storage import state
 
@@ -219,7 +219,7 @@ class _Work(_Handler):
     def _do(self, identifier: str, task: str) -> Any:
         video = self._video(identifier)
         if task == 'propagate':
-            video.propagate(self._body(Merge))
+            video.propagate(self._body(ReplacedFrames))
         elif task == 'export':
             return {'name': video.export()}
         else:

@@ -1,4 +1,4 @@
-"""Which results of a propagation replace those that are there."""
+"""The frames whose results a propagation may replace."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _Last = Optional[_Number]
 
 
 @dataclasses.dataclass(frozen=True)
-class Merge:
-    """What a propagation may write.
+class ReplacedFrames:
+    """The frames that a propagation may write.
 
     Attributes:
       frame: the frame around which it begins.
@@ -33,15 +33,17 @@ class Merge:
     def check(self) -> None:
         """Raise UserError if there is no frame from `first` to `last`."""
         if self.last is not None and self.last < self.first:
-            raise errors.UserError(f'Frames {self.first} to {self.last} are none: swap the two.')
+            raise errors.UserError(
+                f'There is no frame from {self.first} to {self.last}: swap the two numbers.'
+            )
 
     def touches(self, stretch: Stretch, results: Results, count: int | None) -> bool:
         """Return whether a stretch has frames that may change.
 
         Args:
-          stretch: its frames.
-          results: what is there.
-          count: of the frames of the video, None if it is not known.
+          stretch: the frames that are propagated to.
+          results: of earlier propagations.
+          count: frames of the video; None if it is not known.
         """
         last = stretch.last if stretch.last is not None else None if count is None else count - 1
         if last is None:
@@ -51,7 +53,13 @@ class Merge:
         )
 
     def takes(self, number: int, stretch: Stretch, results: Results) -> bool:
-        """Return whether a frame of a stretch may change."""
+        """Return whether a frame of a stretch may change.
+
+        Args:
+          number: of the frame.
+          stretch: the frames that are propagated to.
+          results: of earlier propagations.
+        """
         if number < self.first or (self.last is not None and number > self.last):
             return False
         return not (self.missing and results.has(number, stretch.things))
