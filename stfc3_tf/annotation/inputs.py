@@ -135,8 +135,8 @@ def read_masks_of_other_tools(
     entries: Sequence[tuple[int | None, str]],
     frames: other_tools.Frames,
     objects: Mapping[int, Collection[int]] | None = None,
-) -> MaskAnnotation:
-    """Read the objects of files of other tools.
+) -> MaskAnnotation | None:
+    """Read the objects of files of other tools; return None if the first is of no other tool.
 
     Args:
       entries: see `other_tools.read_masks`.
@@ -146,7 +146,10 @@ def read_masks_of_other_tools(
     Raises:
       errors.UserError: see `other_tools.read_masks`; or none shows an object.
     """
-    masks, names, about = other_tools.read_masks(entries, frames)
+    found = other_tools.read_masks(entries, frames)
+    if found is None:
+        return None
+    masks, names, about = found
     given = GivenMasks(masks, {**about, **(objects or {})})
     if not given.numbers:
         raise errors.UserError(f'{entries[0][1]} shows no object inside the frame.')

@@ -1,4 +1,4 @@
-"""Arguments that got mixed up: said so, instead of a complaint about one of them."""
+"""Checks for arguments that are mixed up, so that the message says so."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TABLES = ('.json', '.csv', '.tsv', '.txt')
 
 
 def check(video: str, masks: Sequence[str], points: Sequence[str]) -> None:
-    """Raise UserError if files were given under the names of each other, judged by their endings.
+    """Raise UserError if a video, masks or points are given under the wrong flag, by their endings.
 
     Args:
       video: path of the video.
@@ -36,12 +36,11 @@ def check(video: str, masks: Sequence[str], points: Sequence[str]) -> None:
 
 
 def check_pictures(masks: Sequence[str]) -> None:
-    """Raise UserError if one of the masks that are no files of other tools is a table."""
+    """Raise UserError if a mask is a table that no other tool wrote."""
     for each in masks:
         if _ends(each, _TABLES):
             raise errors.UserError(
-                f'{each} holds no masks of a tool that is known: give a picture, or points as '
-                '--points.'
+                f'{each} holds no masks of a known tool: give a picture, or points as --points.'
             )
 
 
@@ -51,7 +50,7 @@ def _check_folder(video: str) -> None:
         return
     names = folders.names_in(video)
     videos = [name for name in names if _is_of(name, opening.VIDEO_SUFFIXES)]
-    if videos and not any(_is_of(name, video_lib.PICTURE_SUFFIXES) for name in names):
+    if videos and not any(map(video_lib.is_picture, names)):
         raise errors.UserError(
             f'{video} holds {wording.counted(len(videos), "video")} and no pictures: give one, '
             f'such as {posixpath.join(video, sorted(videos)[0])}, or all with --videos={video}.'

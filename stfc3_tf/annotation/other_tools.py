@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Mapping, Sequence
+import posixpath
 import re
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from absl import logging
 import numpy as np
 
 from stfc3_tf import errors, wording
+from stfc3_tf.clips import video
 from stfc3_tf.formats import labels, reading
 from stfc3_tf.storage import files
 
@@ -50,11 +52,6 @@ class Masks(NamedTuple):
     about: dict[int, list[int]]
 
 
-def recognised(path: str) -> bool:
-    """Return whether a file is of another tool; raise UserError if it cannot be read."""
-    return reading.reader_of(path, files.read_bytes(path)) is not None
-
-
 def read_points(
     path: str, contents: bytes, frames: Frames, number: int | None
 ) -> dict[int, dict[str, np.ndarray | None]] | None:
@@ -78,22 +75,26 @@ def read_points(
     return _by_frame(path, found.points, frames, number)
 
 
-def read_masks(entries: Sequence[tuple[int | None, str]], frames: Frames) -> Masks:
-    """Return the objects of files.
+def read_masks(entries: Sequence[tuple[int | None, str]], frames: Frames) -> Masks | None:
+    """Return the objects of files; None if the first file is of no other tool.
 
     Args:
       entries: pairs of the frame that a file is about, None if the file says it, and its path.
       frames: of the video.
 
     Raises:
-      errors.UserError: a file is damaged, of no other tool, or does not fit the video; or a frame
-        is in two files.
+      errors.UserError: a file is damaged, does not fit the video, or, unlike the first one, is of
+        no other tool; or a frame is in two files.
     """
+    if not entries or video.is_picture(posixpath.basename(entries[0][1])):
+        return None
     named: dict[int, dict[str, np.ndarray | None]] = {}
     alone: set[int] = set()
     for number, path in entries:
         found = _found(path, files.read_bytes(path), frames)
         if found is None:
+            if not named:
+                return None
             raise errors.UserError(
                 f'{path} is not like {entries[0][1]}: give either pictures or files of other tools.'
             )

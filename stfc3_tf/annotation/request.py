@@ -70,23 +70,20 @@ class Request:
 
     def _masks(self, opened: part.Part, frames: other_tools.Frames) -> inputs.MaskAnnotation:
         objects = objects_of_frames(self.objects)
-        others = self._of_other_tools(self.masks)
-        if others:
-            return inputs.read_masks_of_other_tools(others, frames, objects)
+        found = inputs.read_masks_of_other_tools(self._files(self.masks), frames, objects)
+        if found is not None:
+            return found
         paths = mask_paths(self.masks, frames.default)
         mix_ups.check_pictures(list(paths.values()))
         return inputs.read_masks(paths, opened.size, opened.pixel_aspect, objects)
 
     def _points(self, frames: other_tools.Frames) -> inputs.PointAnnotation:
-        listed = self._of_other_tools(self.points) or [numbered(each) for each in self.points]
-        return inputs.read_point_files(listed, frames)
+        return inputs.read_point_files(self._files(self.points), frames)
 
-    def _of_other_tools(self, entries: Sequence[str]) -> list[tuple[int | None, str]]:
-        """Return frames and paths of all files of labels, if the first is of another tool."""
+    def _files(self, entries: Sequence[str]) -> list[tuple[int | None, str]]:
+        """Return frame, or None where the file may say it, and path of all files of labels."""
         listed = [each for entry in entries for each in _files_in(*numbered(entry))]
         number = self.frame if len(listed) == 1 else None
-        if not listed or not other_tools.recognised(listed[0][1]):
-            return []
         return [(number if given is None else given, path) for given, path in listed]
 
 
@@ -95,7 +92,7 @@ def _files_in(number: int | None, path: str) -> list[tuple[int | None, str]]:
     if number is not None or not folders.is_folder(path):
         return [(number, path)]
     names = [name for name in folders.names_in(path) if name.lower().endswith(_ENDINGS)]
-    return [(None, posixpath.join(path, name)) for name in names]
+    return [(None, posixpath.join(path, name)) for name in names] or [(None, path)]
 
 
 def numbered(entry: str) -> tuple[int | None, str]:

@@ -1,7 +1,7 @@
 """Checks of animated pictures.
 
-GIF and PNG state no length, and the decoder stops anywhere without a word; so their end is looked
-for. FFmpeg does not decode animated WebP, and does not say why.
+GIF and PNG do not state their length, and the decoder stops anywhere without an error. So the end
+of the file is searched for here. FFmpeg does not decode animated WebP, and does not say why.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from stfc3_tf.clips import source
 from stfc3_tf.storage import object_store
 
 _GIF_TRAILER, _GIF_IMAGE, _GIF_EXTENSION = 0x3B, 0x2C, 0x21
+# Bytes within which an animated WebP announces its animation.
+_WEBP_HEADER = 64
 _PNG_CHUNK = struct.Struct('>I4s')
 
 
@@ -26,7 +28,7 @@ def check(path: str, container_format: str) -> None:
     Raises:
       source.UnreadableVideo: it cannot be read, or not whole.
     """
-    if container_format == 'webp_pipe' and b'ANIM' in object_store.read(path)[:64]:
+    if container_format == 'webp_pipe' and b'ANIM' in _beginning(path):
         raise source.UnreadableVideo(
             path,
             'FFmpeg does not decode animated WebP; convert it, for example to GIF by '
@@ -34,6 +36,11 @@ def check(path: str, container_format: str) -> None:
         )
     if container_format in _IS_WHOLE and not _is_whole(path, container_format):
         raise source.UnreadableVideo(path, 'its end is missing: it seems cut off')
+
+
+def _beginning(path: str) -> bytes:
+    with object_store.reporting(path), object_store.File(path) as file:
+        return file.read(_WEBP_HEADER)
 
 
 def _is_whole(path: str, container_format: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import io
 import json
+import types
 from typing import Any
 
 from stfc3_tf import errors
@@ -16,7 +17,7 @@ _REMEDY = 'Export it again from the tool that made it.'
 
 
 def reader_of(path: str, contents: bytes) -> Callable[[tuple[int, int]], labels.Found] | None:
-    """Return what reads a file of another tool.
+    """Return the reader of a file of another tool.
 
     Args:
       path: of the file, for messages.
@@ -32,14 +33,16 @@ def reader_of(path: str, contents: bytes) -> Callable[[tuple[int, int]], labels.
         return lambda size: cvat.read(path, contents, size)
     if deeplabcut.recognised(contents):
         return lambda size: deeplabcut.read_csv(path, contents)
-    found = _json_of(contents)
-    tool = next((each for each in (labelme, coco) if each.recognised(found)), None)
-    if tool is None:
+    if not _may_be_json(contents):
         return None
-    # Once more, with checks of its numbers and depth.
-    checked = state.parse_json(contents, dict, path, _REMEDY)
-    read = tool.read
-    return lambda size: read(path, checked, size)
+    try:
+        found = state.parse_json(contents, dict, path, _REMEDY)
+    except errors.UserError:
+        if _tool_of(_json_of(contents)) is None:
+            return None
+        raise
+    tool = _tool_of(found)
+    return None if tool is None else lambda size: tool.read(path, found, size)
 
 
 def holds_objects(contents: bytes) -> bool:
@@ -55,9 +58,18 @@ def holds_objects(contents: bytes) -> bool:
     return False
 
 
+def _may_be_json(contents: bytes) -> bool:
+    return contents.lstrip(b'\xef\xbb\xbf \t\r\n').startswith(b'{')
+
+
+def _tool_of(found: Any) -> types.ModuleType | None:
+    """Return the module of the tool that wrote JSON of this form."""
+    return next((each for each in (labelme, coco) if each.recognised(found)), None)
+
+
 def _json_of(contents: bytes) -> Any:
-    """Return what JSON holds; None if it is not JSON."""
-    if not contents.lstrip(b'\xef\xbb\xbf \t\r\n').startswith(b'{'):
+    """Return what JSON holds, without any checks; None if it is not JSON."""
+    if not _may_be_json(contents):
         return None
     try:
         return json.loads(contents)
