@@ -1,4 +1,4 @@
-"""Signals that end a command early, after its cleaning up, with the status 128 + signal.
+"""Signals that end a command early, after cleaning up, with the status 128 + signal.
 
 Python raises the exception of a signal handler between any two instructions: also inside a call
 that turns it into another error, or in a destructor, where it is lost. So the signal is noted:

@@ -3,9 +3,9 @@
     python -m tools.annotate --video=clip.mp4
     python -m tools.annotate --root=videos
 
-Prints an address to open in a browser on this machine. What is marked is kept at once, below
---output_dir; after any end the same command goes on where it was. The address holds a secret, and
-only this machine can connect unless --host says otherwise. Ends on Ctrl-C.
+The command prints an address to open in a browser on this machine. What is marked is stored at
+once, below --output_dir; however the command ends, starting it again continues there. The address
+holds a secret, and only this machine can connect unless --host says otherwise. Ctrl-C ends it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ _ROOT = flags.DEFINE_string(
     'one.',
 )
 _OUTPUT_DIR = flags.DEFINE_string(
-    'output_dir', 'annotations', 'Where what is marked is kept: a folder per video, made if needed.'
+    'output_dir',
+    'annotations',
+    'Folder of everything that is marked: a folder per video, made if needed.',
 )
 _SAVED_MODEL = flags.DEFINE_string(
     'saved_model',
@@ -131,7 +133,7 @@ def main(_: Sequence[str]) -> None:
     def say(address: str) -> None:
         if _HOST.value not in ('127.0.0.1', 'localhost', '::1'):
             logging.warning('Everyone on the network who learns this address can use the page.')
-        print(f'Open this address in a browser:\n  {address}\nCtrl-C ends.', flush=True)
+        print(f'Open this address in a browser:\n  {address}\nCtrl-C ends the server.', flush=True)
 
     server.serve(Desk(chosen), _HOST.value, _PORT.value, say)
 

@@ -2,7 +2,7 @@
 
     python -m tools.data_server --data=VIDEOS --host=NAME --port=5050 --allow_all_interfaces
 
-Start one on each machine that shall read clips, with the --data of the run, and train with
+Start one on each machine that is to read clips, with the --data of the run, and train with
 `--gin_bindings="train.data_servers = ['NAME:5050', ...]"`. The server runs until it is stopped.
 
 TensorFlow opens both ports on all interfaces of the machine, whatever --host says, and cannot be

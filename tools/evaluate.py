@@ -2,8 +2,9 @@
 
     python -m tools.evaluate --task=davis --data_dir=DAVIS --saved_model=MODEL --output_dir=OUT
 
-Writes OUT/predictions in the benchmark's official submission format and OUT/results.json, and
-prints the table. Finished sequences are kept: run the same command again to continue.
+The command writes OUT/predictions in the benchmark's official submission format and
+OUT/results.json, and prints the table. Finished sequences are kept: run the same command again to
+continue.
 """
 
 from __future__ import annotations

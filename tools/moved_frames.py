@@ -4,9 +4,9 @@ r"""Measure how well features find a cell again in the same frame, moved or magn
         --saved_model=stfc3=OUT/rows/stfc3/seed-0/train/saved_model \
         --untrained=none --gin_bindings='resnet18.width = 32'
 
-Prints one line per encoder: the share of cells that are found after each move, then the mean cosine
-between cells at distances of 1 to 6 cells, downwards and to the right. How a cell is looked for is
-explained in `stfc3_tf.benchmarks.moved_frames`.
+The command prints one line per encoder: the share of cells that are found after each move, then the
+mean cosine between cells at distances of 1 to 6 cells, downwards and to the right. How a cell is
+searched for is explained in `stfc3_tf.benchmarks.moved_frames`.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ _SHARD_MEGABYTES = flags.DEFINE_float(
 _VIDEOS_PER_TASK = flags.DEFINE_integer(
     'videos_per_task',
     _DEFAULT.videos_per_task,
-    'Videos per task. A task is done, or repeated after an interruption, as a whole; its videos '
+    'Videos per task. A task is repeated as a whole after an interruption; its videos '
     'share shards. 0: a sixteenth of all videos, at most 64.',
 )
 _SEED = flags.DEFINE_integer('seed', _DEFAULT.seed, 'Seed of the order in which videos are mixed.')

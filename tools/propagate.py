@@ -6,10 +6,10 @@ or, for points, --points=points.json instead of --mask=mask.png; for several lab
 --mask=0:first.png --mask=40:later.png; for many videos, --videos=FOLDER. With --server=http://HOST:8501
 instead of --saved_model the features are computed by TensorFlow Serving (docs/serving.md).
 
-Writes masks (OUT/masks, palette PNG, with OUT/confidence.csv) or tracks (OUT/tracks.csv and
-OUT/tracks.json), OUT/overlay.mp4, which browsers play, and OUT/result.json. Exit status 0: all
-frames have labels. If the video cannot be read to its end, the frames before have, and the status
-is 1.
+The command writes masks (OUT/masks, palette PNG, with OUT/confidence.csv) or tracks
+(OUT/tracks.csv and OUT/tracks.json), OUT/overlay.mp4, which browsers play, and OUT/result.json. If
+all frames have labels, the exit status is 0. If the video cannot be read to its end, the frames
+before the damage have labels, and the status is 1.
 """
 
 from __future__ import annotations

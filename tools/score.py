@@ -2,8 +2,8 @@
 
     python -m tools.score --model_dir=runs/quickstart
 
-Prints the scores of the trained encoder, of the same encoder untrained and of the first label,
-copied. Writes features.png, affinity.png and masks.png. Needs no data.
+The command prints the scores of the trained encoder, of the same encoder untrained and of the first
+label, copied, and writes features.png, affinity.png and masks.png. It needs no data.
 """
 
 from __future__ import annotations

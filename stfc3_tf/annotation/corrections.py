@@ -144,7 +144,7 @@ class _BothWays:
 
 
 class _Nearest:
-    """Masks of every frame from the nearest labelled frame alone, the earlier one of two."""
+    """Masks from the nearest labelled frame alone; of two equally near ones, the earlier."""
 
     def __init__(self, clip: _Clip, labels: Mapping[int, np.ndarray]):
         self._clip = clip
@@ -153,7 +153,7 @@ class _Nearest:
             self.add(number, mask)
 
     def add(self, number: int, mask: np.ndarray) -> None:
-        """Propagate one more label, to all frames that it is the nearest of."""
+        """Propagate one more label to all frames whose nearest label it is."""
         numbers = sorted([*self._found, number])
         near = [place for place in range(len(self._clip.frames)) if _near(numbers, place) == number]
         onwards, back = range(number, near[-1] + 1), range(number, near[0] - 1, -1)

@@ -111,7 +111,7 @@ def _distance(picture: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def _patches(picture: np.ndarray, most: int) -> np.ndarray:
-    """Return bool [height, width]: whether the 3x3 pixels around a pixel differ by `most`."""
+    """Return bool [height, width]: whether the 3x3 pixels around a pixel differ by up to `most`."""
     kernel = np.ones((3, 3), np.uint8)
     spread = cv2.dilate(picture, kernel).astype(np.int16) - cv2.erode(picture, kernel)
     return (spread <= most).all(axis=-1)
@@ -140,7 +140,7 @@ def _unpacked(packed: np.ndarray) -> np.ndarray:
 
 
 def _assigned(picture: np.ndarray, colours: np.ndarray, most: int) -> np.ndarray:
-    """Return the number of the first colour that differs by `most` at most; -1 for none."""
+    """Return the number of the first colour that differs by at most `most`; -1 for none."""
     packed = palette.packed_colours(picture)
     values, inverse = np.unique(packed, return_inverse=True)
     found = np.full(len(values), -1)

@@ -40,13 +40,13 @@ class Options:
         checks.share('visible_above', self.visible_above)
 
     def changed(self) -> dict[str, Any]:
-        """Return what is not as by default, ready for JSON."""
+        """Return the options that differ from the defaults, ready for JSON."""
         plain, own = (dataclasses.asdict(options) for options in (Options(), self))
         return {name: value for name, value in own.items() if value != plain[name]}
 
 
 class Timed(Protocol):
-    """Something of a frame: its number, and its time in seconds."""
+    """The number of a frame, and its time in seconds."""
 
     @property
     def number(self) -> int:
@@ -67,7 +67,7 @@ class MaskFiles:
         names: Mapping[int, str] | None = None,
         options: Options | None = None,
     ):
-        """Begin.
+        """Set what is written; no file exists yet.
 
         Args:
           folder: where the files go.

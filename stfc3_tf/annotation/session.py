@@ -119,7 +119,7 @@ class GivenMask:
         return hashlib.sha256(text + np.ascontiguousarray(self.mask).tobytes()).hexdigest()
 
     def over(self, mask: np.ndarray | None) -> np.ndarray:
-        """Return another mask of the frame, None if there is none, with these objects as here."""
+        """Return these objects laid over another mask of the frame, if there is one."""
         ours = np.where(np.isin(self.mask, self.objects), self.mask, 0)
         if mask is None:
             return ours

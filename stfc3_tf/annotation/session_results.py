@@ -2,7 +2,7 @@
 
     SESSION/results/masks/000041.png    propagated masks
     SESSION/results/masks/before/       what they were before they were last computed
-    SESSION/results/masks/frames.jsonl  per line a frame: time, confidences, points
+    SESSION/results/masks/frames.jsonl  a frame per line: time, confidences, points
     SESSION/results/masks/done.json     stretches that are complete, and the labels they come from
 
 and the same below results/points, without pictures. Everything here can be computed again: what is
@@ -77,7 +77,7 @@ class Stretch:
     key: str
 
     def overlaps(self, other: Stretch) -> bool:
-        """Return whether both are about the same things in more than a frame at their ends."""
+        """Return whether both share things, and frames besides one at their ends."""
         ends = [float('inf') if each.last is None else each.last for each in (self, other)]
         return max(self.first, other.first) < min(ends) and not set(self.things).isdisjoint(
             other.things
@@ -123,7 +123,7 @@ class Results:
         return images.read_index_mask(self._mask_path(frame)) if self.has_mask(frame) else None
 
     def mask_before(self, frame: int) -> np.ndarray | None:
-        """Return what the mask of a frame was before it was last computed, if it was anything."""
+        """Return the mask that a frame had before the last one, if it had one."""
         path = self._before_path(frame)
         return images.read_index_mask(path) if os.path.exists(path) else None
 
@@ -147,20 +147,20 @@ class Results:
             _append(self._path('frames.jsonl'), json.dumps(dataclasses.asdict(record)) + '\n')
 
     def begin(self, stretch: Stretch) -> None:
-        """Forget that stretches are complete that share frames with one that is computed now."""
+        """Mark the stretches that overlap this one as not complete: it is computed now."""
         with self._lock:
             self._set_done([each for each in self.done if not each.overlaps(stretch)])
 
     def finish(self, stretch: Stretch) -> None:
-        """Note that a stretch is complete."""
+        """Mark a stretch as complete."""
         with self._lock:
             self._set_done([*(e for e in self.done if not e.overlaps(stretch)), stretch])
 
     def keep_only(self, things: Collection[int]) -> None:
-        """Forget the results of objects, or points, that are not among those that are there.
+        """Keep the results of these objects or points alone.
 
         Raises:
-          errors.UserError: that cannot be written.
+          errors.UserError: the rest cannot be written.
         """
         with self._lock:
             kept = {frame: record.of(things) for frame, record in self._records.items()}

@@ -41,7 +41,7 @@ class Planned(NamedTuple):
     labelled: tuple[int, ...]
 
     def steps(self, count: int) -> int:
-        """Return how many frames are looked at in a video of `count` frames, about."""
+        """Return about how many frames are read in a video of `count` frames."""
         first, last = self.stretch.first, self.stretch.last
         frames = (count if last is None else last + 1) - first
         between = self.labelled[-1] - self.labelled[0]
@@ -232,7 +232,7 @@ def _mask_carried(number: int, time: float, label: MaskLabel) -> Carried:
 def _points_carried(
     planned: Planned, there: Sequence[int], number: int, time: float, label: PointLabel | None
 ) -> Carried:
-    """Return the points of a frame; those that are nowhere have no place and no confidence."""
+    """Return the points of a frame; those not in `there` get no position and confidence 0."""
     points: dict[int, Position] = dict.fromkeys(planned.stretch.things)
     confidence = dict.fromkeys(planned.stretch.things, 0.0)
     if label is not None:

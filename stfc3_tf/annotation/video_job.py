@@ -288,7 +288,7 @@ class Job:
         }
 
     def identity(self) -> dict[str, Any]:
-        """Return what the results follow from, ready for JSON."""
+        """Return everything that determines the results, ready for JSON."""
         height, width = self.footage.size
         chosen = self.footage.chosen if isinstance(self.footage, part.Part) else {}
         return {

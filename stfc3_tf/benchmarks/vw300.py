@@ -288,7 +288,7 @@ class FaceSequence(contract.Sequence):
 
 
 def _check_numbers(paths: list[str]) -> None:
-    """Raise UserError where a frame is missing: the frames behind it would count one too few."""
+    """Raise UserError if a frame is missing: later frames would get too low numbers."""
     numbers = [re.findall(r'\d+', files.stem(path)) for path in paths]
     if not all(numbers):
         return
@@ -296,7 +296,7 @@ def _check_numbers(paths: list[str]) -> None:
         if int(number[-1]) != int(before[-1]) + 1:
             raise errors.UserError(
                 f'{path} follows the frame {before[-1]}: a frame is missing. All frames of the '
-                'video are needed, numbered without holes.'
+                'video are needed, numbered without gaps.'
             )
 
 

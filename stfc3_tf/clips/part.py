@@ -87,7 +87,7 @@ class Part:
         self._also: frozenset[int] = frozenset()
 
     def keep(self, numbers: Collection[int]) -> None:
-        """Take in these frames too, whatever `every` is.
+        """Add these frames, whatever `every` is.
 
         Raises:
           errors.UserError: one lies before the start or behind the end.

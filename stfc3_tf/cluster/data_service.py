@@ -193,7 +193,7 @@ def views_from_servers(
 def check_reachable(servers: Sequence[str], seconds: float = 60.0) -> None:
     """Wait until all servers accept connections.
 
-    TensorFlow would wait without end, deaf to signals.
+    TensorFlow would wait without end, and ignore signals.
 
     Args:
       servers: host:port of each.
@@ -219,7 +219,7 @@ def check_reachable(servers: Sequence[str], seconds: float = 60.0) -> None:
 def watched(servers: Sequence[str], seconds: float = 60.0) -> Iterator[None]:
     """Exit with a message and status 1 if a server is out of reach for `seconds` in the block.
 
-    tf.data would wait for it without end, deaf to signals.
+    tf.data would wait for it without end, and ignore signals.
 
     Raises:
       errors.UserError: a server was restarted and does not know this run.

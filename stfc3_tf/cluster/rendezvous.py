@@ -34,7 +34,7 @@ from stfc3_tf.cluster import secret as secret_lib
 from stfc3_tf.storage import state
 
 _POLL_SECONDS = 0.2
-# For the messages before the verdict, all together.
+# For all messages before the verdict.
 _EXCHANGE_SECONDS = 10.0
 # A worker's settings are a few kilobytes.
 _LONGEST_MESSAGE = 1 << 20

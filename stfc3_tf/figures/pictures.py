@@ -93,7 +93,7 @@ def affinity_picture(
 
     Args:
       affinity: float [nodes, target nodes], not negative.
-      title: text above; the range of values is appended.
+      title: text above; the range of values is in the line below it.
       size: approximate length of the longer side, in pixels. A larger matrix is shrunk to the
         largest entry of each block, so that a thin diagonal does not vanish.
       limit: the value of the brightest colour; None for the largest entry.
@@ -106,7 +106,7 @@ def affinity_picture(
     levels = np.rint(255 * np.clip(blocks / max(limit, 1e-12), 0, 1)).astype(np.uint8)
     coloured = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1]
     picture = enlarge(coloured, max(1, size // max(levels.shape)))
-    return caption(picture, f'{title} (0 to {limit:.3g})')
+    return caption(picture, f'{title}\n0 to {limit:.3g}')
 
 
 def block_maximum(matrix: np.ndarray, block: int) -> np.ndarray:
@@ -271,7 +271,7 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def caption(image: np.ndarray, text: str) -> np.ndarray:
-    """Put text, wrapped to the image's width, on a bar above an image."""
+    """Put lines of text, wrapped to the image's width, on a bar above an image."""
     return np.concatenate([_text_bar(text, image.shape[1]), image])
 
 
@@ -286,7 +286,8 @@ def _text_bar(text: str, width: int, lines: int = 0) -> np.ndarray:
 
 def _wrap(text: str, width: int) -> list[str]:
     character = _text_width('abcdefghij 0123456789') / 21
-    return textwrap.wrap(text, max(4, int((width - 6) / character))) or ['']
+    room = max(4, int((width - 6) / character))
+    return [part for line in text.split('\n') for part in textwrap.wrap(line, room) or ['']]
 
 
 def _text_width(text: str) -> int:

@@ -7,7 +7,7 @@
 Boxes are x, y, width, height with pixel edges at integers. Key points are x, y, v with pixel
 centres at integers; v is 2 (visible), 1 (occluded) or 0 (without a position).
 
-Read are these three, with polygons or run lengths, and what other tools write of this kind.
+These three are read, with polygons or run lengths, and files of other tools that are like them.
 """
 
 from __future__ import annotations

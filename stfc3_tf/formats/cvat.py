@@ -4,7 +4,7 @@ Every frame is a key frame. Coordinates have pixel edges at integers: the centre
 pixel is (0.5, 0.5). A track is `outside` where there is no object or position, and `occluded` where
 a point is not visible. CVAT has no tracks of masks.
 
-Read are CVAT for video and CVAT for images: polygons, masks, points and skeletons. Of a track, the
+CVAT for video and CVAT for images are read: polygons, masks, points and skeletons. Of a track, the
 key frames count; between them CVAT only interpolates.
 """
 

@@ -6,7 +6,7 @@
 Pixels, pixel centres at integers; the index is the number of the frame. `likelihood` is the
 confidence. A point without a position is empty.
 
-Read are these tables and those of labels (CollectedData), whose index is the path of a picture. A
+These tables are read, and those of labels (CollectedData), whose index is the path of a picture. A
 point that is empty is not labelled in its frame.
 
 HDF5 files are written by pandas, but not read by it: they hold pickles, which can run any program

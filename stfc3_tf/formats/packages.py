@@ -10,7 +10,7 @@ from stfc3_tf import errors
 
 
 def needed(package: str, purpose: str) -> Any:
-    """Return a module.
+    """Import a package and return it.
 
     Args:
       package: its name.

@@ -1,8 +1,8 @@
 """SLEAP: points in an analysis file (.h5), or in a project (.slp). Read only.
 
 Pixels, pixel centres at integers (before version 1.1 of the project files, pixel edges). A point
-that is not visible is not labelled in its frame. Of a project, what a person marked counts; if that
-is nothing, the predictions.
+that is not visible is not labelled in its frame. From a project, the points that a person marked
+are read; if there are none, the predictions.
 """
 
 from __future__ import annotations

@@ -83,14 +83,14 @@ def decode(contents: bytes, path: str) -> Image.Image:
 
 
 def header(contents: bytes, path: str) -> Image.Image:
-    """Return an encoded picture whose format, mode and size are known, and nothing is unpacked.
+    """Return an encoded picture with its format, mode and size; its pixels are not unpacked.
 
     Args:
       contents: of the file.
       path: of the file, for messages.
 
     Raises:
-      UnreadablePicture: it is none.
+      UnreadablePicture: it is not a picture.
     """
     try:
         return Image.open(io.BytesIO(contents))

@@ -55,7 +55,7 @@ def path_inside(name: str) -> str:
 def check_apart(paths: Iterable[str]) -> None:
     """Check that no path is the folder of another one, so that files do not replace each other.
 
-    Where paths differ in capitals alone, a warning is logged: some file systems keep only one.
+    Paths that differ only in capital letters are logged: some file systems keep only one of them.
 
     Raises:
       errors.UserError: two paths are the same, or one lies within another.
@@ -80,8 +80,8 @@ def _warn_of_case(paths: Sequence[str]) -> None:
         other = first.setdefault(path.casefold(), path)
         if other != path:
             logging.warning(
-                'The names %r and %r differ in capitals alone: write the results to a file system '
-                'that tells them apart, as those of Linux do.',
+                'The names %r and %r differ only in capital letters: write the results to a file '
+                'system that tells them apart, as those of Linux do.',
                 other,
                 path,
             )

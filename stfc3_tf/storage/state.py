@@ -76,7 +76,7 @@ def _first(error: Exception) -> str:
         return errors.one_line(error)
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = '.'.join(map(str, problem['loc']))
-    return ' '.join(f'{place[:80] or "its whole"}: {problem["msg"]}'.split())
+    return ' '.join(f'{place[:80] or "the whole"}: {problem["msg"]}'.split())
 
 
 # Building an adapter is slow; each schema needs one per process.

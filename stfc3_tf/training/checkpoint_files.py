@@ -1,4 +1,4 @@
-"""Checkpoints by their file names.
+"""The files of checkpoints: written, listed, removed, and restored if some are damaged.
 
 A checkpoint of step N is `step-N.index` and one or more `step-N.data-…`. TensorFlow also keeps a
 list in the file `checkpoint`. The list is written for other programs and never read here, because

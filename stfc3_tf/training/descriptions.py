@@ -35,5 +35,5 @@ _DESCRIPTIONS = {
 
 
 def description(name: str) -> str:
-    """Return what the scalar `name` means; '' for the meters of a learner of one's own."""
+    """Return what the scalar `name` means; '' for meters that a user's own learner adds."""
     return _DESCRIPTIONS.get(re.sub(r'cycle_\d+$', 'cycle_N', name), '')

@@ -36,7 +36,7 @@ class PeriodicCallback(tf.keras.callbacks.Callback, abc.ABC):
     def on_train_batch_end(self, batch, logs=None):
         """Evaluate the encoder if the step is a multiple of the interval."""
         step = self.model.step
-        # A look can take long; a run that is being stopped must write its checkpoint before.
+        # This can take long; a run that is being stopped must write its checkpoint before.
         if step % self._interval == 0 and not self.model.stop_training:
             self.act(step)
 

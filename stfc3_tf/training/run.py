@@ -213,7 +213,7 @@ class Run:
         dataset = self._workers.strategy.distribute_datasets_from_function(self._batches)
         callbacks = [self._stop, *callbacks, self._saving()]
         if self._workers.cluster is None:
-            # Also after the looks, which can be long; several workers would have to communicate.
+            # Also after the evaluations, which can take long; several workers would have to agree.
             callbacks.append(self._stop)
         with data_service.watched(self._settings.data_servers):
             try:

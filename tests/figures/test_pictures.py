@@ -248,6 +248,19 @@ def test_captions_line_up_and_fit():
     assert inked_rows.max() - inked_rows.min() > 17
 
 
+def test_a_caption_breaks_where_its_lines_end():
+    one, two = (len(pictures.caption(_image(20, 90), text)) for text in ('a b', 'a\nb'))
+    assert two - one == len(pictures.caption(_image(20, 90), 'a\nb\nc')) - two > 0
+
+
+def test_the_range_of_an_affinity_is_a_line_of_its_own():
+    heights = {
+        len(pictures.affinity_picture(np.eye(4) * value, 'to a later frame', size=128))
+        for value in (1.0, 0.969, 0.123456, 12345.0)
+    }
+    assert heights == {len(pictures.caption(_image(128, 128), 'to a later frame\n0 to 1'))}
+
+
 def test_png_is_lossless_and_leaves_nothing_unfinished(tmp_path):
     image = _image()
     path = tmp_path / 'folder' / 'picture.png'

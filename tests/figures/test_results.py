@@ -58,7 +58,7 @@ def test_results_that_cannot_be_compared(tmp_path, other, metric, message):
     'text, message',
     [
         ('{', 'is not readable as JSON'),
-        ('[]', 'is damaged: its whole'),
+        ('[]', 'is damaged: the whole'),
         ('{"task": "davis", "metrics": {}}', 'is damaged: metrics'),
     ],
 )

@@ -62,7 +62,7 @@ def test_very_deep_names_become_one_name():
 
 def test_names_that_differ_in_capitals_alone_are_told(caplog):
     names.check_apart(['goat', 'bear', 'Goat'])
-    assert "'goat' and 'Goat' differ in capitals alone" in caplog.text
+    assert "'goat' and 'Goat' differ only in capital letters" in caplog.text
     caplog.clear()
     names.check_apart(['goat', 'bear'])
     assert not caplog.text

@@ -20,7 +20,7 @@ _MOST_OPEN = 3
 
 
 class Desk:
-    """The videos that may be opened, and those that are."""
+    """The videos that may be opened, and those that are open."""
 
     def __init__(self, options: Options):
         """Begin to load the encoder."""
@@ -65,7 +65,7 @@ class Desk:
             self._opened.pop(name).close()
 
     def _path(self, name: str) -> str:
-        """Return the path of a video, whatever was asked for: of none outside the root."""
+        """Return the path of a video; refuse every name that leads out of the root."""
         root = os.path.realpath(self._options.root)
         path = os.path.join(root, name.replace('\x00', ''))
         if self._options.video is None:

@@ -21,7 +21,8 @@ _CACHE_BYTES = 64 << 20
 _QUALITY, _SMALL_QUALITY = 90, 70
 _SMALL_SIDE = 54
 _MOST_SMALL = 80
-# Frames that are decoded rather than sought, and those before a sought one that are kept too.
+# A frame at most this far ahead is decoded rather than sought. Before a sought frame, so many are
+# kept too.
 _NEAR, _KEPT_BEFORE = 32, 6
 
 

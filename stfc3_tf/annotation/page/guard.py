@@ -1,4 +1,4 @@
-"""Who may ask the page: those who know its secret address, from a page of its own."""
+"""Checks that requests come from the page itself, at its secret address."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from absl import logging
 
 from stfc3_tf import errors
 
-# Called with the steps done, the steps in all or None, and what changed, if anything.
+# Called with the steps done, the total of steps or None, and what changed, if anything.
 Advance = Callable[[int, Optional[int], Any], None]
 
 
 class Stopped(Exception):
-    """Unwinds work that was stopped."""
+    """Ends work that was stopped."""
 
 
 class Job:

@@ -97,7 +97,7 @@ class Opened:
         self.frames.close()
 
     def state(self) -> dict[str, Any]:
-        """Return all but results and frames, ready for JSON."""
+        """Return everything except results and frames, ready for JSON."""
         session, frames = self.session, self.frames
         return {
             'id': self.identifier,
@@ -131,7 +131,8 @@ class Opened:
         """Replace objects and points; what is gone loses its labels and results.
 
         Raises:
-          errors.UserError: see `Session.set_things`; or something is removed while it is carried.
+          errors.UserError: see `Session.set_things`; or something is removed during a
+            propagation.
         """
         is_less = not _numbers(self.session.things) <= _numbers(things)
         if is_less and self.job is not None and self.job.is_running:
@@ -156,8 +157,8 @@ class Opened:
           objects: see `Session.put_mask`.
 
         Raises:
-          errors.UserError: as `Session.put_mask` does, and if the file is no PNG of the frame's
-            size.
+          errors.UserError: as `Session.put_mask` does, and if the file is not a PNG of the
+            frame's size.
         """
         self._check_frame(frame)
         size = self.session.video.height, self.session.video.width
@@ -200,7 +201,7 @@ class Opened:
     def propagate(self, allowed: ReplacedFrames) -> None:
         """Begin to propagate what has changed.
 
-        Stretches of which frames are left out are not complete: they are due at the next time.
+        A stretch of which frames are left out is not complete: the next propagation computes it.
 
         Args:
           allowed: which frames it begins with, and which ones may change.

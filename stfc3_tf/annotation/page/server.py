@@ -73,7 +73,7 @@ class _Handler(tornado.web.RequestHandler):
             self.set_header(name, value)
 
     def prepare(self) -> None:
-        """Refuse who does not know the address."""
+        """Refuse requests without the secret address."""
         if not self._guard.allows(self.request.path, self.request.host):
             raise tornado.web.HTTPError(403)
 
@@ -268,7 +268,7 @@ def _zip(folder: str, file: Any) -> None:
 
 class _Nothing(_Handler):
     def prepare(self) -> None:
-        """Refuse who does not know the address; for others there is nothing here."""
+        """Answer 403 without the secret address, 404 with it."""
         super().prepare()
         raise tornado.web.HTTPError(404)
 
@@ -320,7 +320,7 @@ def listening(desk: Desk, host: str, port: int) -> Iterator[str]:
       port: 0 for one that is free.
 
     Raises:
-      errors.UserError: the port is taken, or the host is none of this machine.
+      errors.UserError: the port is taken, or the host is not an address of this machine.
     """
     token = guard_lib.new_token()
     try:
