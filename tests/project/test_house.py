@@ -70,6 +70,12 @@ def test_no_module_imports_itself_through_others():
     graphlib.TopologicalSorter(graph).prepare()  # Raises CycleError, which names the circle.
 
 
+def test_the_readme_stays_short():
+    text = (_ROOT / 'README.md').read_text()
+    assert len(text.split()) <= 1200
+    assert not [line for line in text.splitlines() if len(line) > 100]
+
+
 class _Documented(NamedTuple):
     where: str
     function: _Function
