@@ -16,7 +16,7 @@ export function keys(page, event) {
 function chosen(page, event) {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (key === '?') return () => document.getElementById('help-sheet').showModal();
-  if (key === 'o' && !event.ctrlKey && !event.metaKey) return () => page.chooseVideo();
+  if (key === 'o' && !event.ctrlKey && !event.metaKey) return () => page.chooser.show();
   if (!page.store) return null;
   if (event.ctrlKey || event.metaKey) return withControl(page, key, event.shiftKey);
   if (event.altKey) return withAlt(page, key);
@@ -30,48 +30,48 @@ function withControl(page, key, shift) {
   return {
     z: () => (shift ? page.redo() : page.undo()),
     y: () => page.redo(),
-    e: () => page.export(),
-    Enter: () => page.propagate(),
+    e: () => page.work.export(),
+    Enter: () => page.work.propagate(),
   }[key];
 }
 
 function withAlt(page, key) {
   return {
-    ArrowLeft: () => page.nudge(-1, 0),
-    ArrowRight: () => page.nudge(1, 0),
-    ArrowUp: () => page.nudge(0, -1),
-    ArrowDown: () => page.nudge(0, 1),
+    ArrowLeft: () => page.points.nudge(-1, 0),
+    ArrowRight: () => page.points.nudge(1, 0),
+    ArrowUp: () => page.points.nudge(0, -1),
+    ArrowDown: () => page.points.nudge(0, 1),
   }[key];
 }
 
 function plain(page, key, shift) {
   if (key in TOOLS) return () => page.setTool(TOOLS[key]);
-  if (/^[1-9]$/.test(key)) return () => { if (page.thing('objects', Number(key))) page.select('objects', Number(key)); };
+  if (/^[1-9]$/.test(key)) return () => { if (page.things.find('objects', Number(key))) page.things.select('objects', Number(key)); };
   const step = shift ? 10 : 1;
   return {
-    ' ': () => page.toggle(),
-    ArrowLeft: () => page.go(page.frame - step),
-    ArrowRight: () => page.go(page.frame + step),
-    Home: () => page.go(0),
-    End: () => page.go(page.store.lastFrame),
-    ',': () => page.goMarked(-1),
-    '.': () => page.goMarked(1),
-    l: () => page.goLeastSure(),
+    ' ': () => page.player.toggle(),
+    ArrowLeft: () => page.player.go(page.frame - step),
+    ArrowRight: () => page.player.go(page.frame + step),
+    Home: () => page.player.go(0),
+    End: () => page.player.go(page.store.lastFrame),
+    ',': () => page.player.goMarked(-1),
+    '.': () => page.player.goMarked(1),
+    l: () => page.player.goLeastSure(),
     '[': () => page.setRadius(page.radius - Math.max(1, Math.round(page.radius / 6))),
     ']': () => page.setRadius(page.radius + Math.max(1, Math.round(page.radius / 6))),
-    n: () => page.addThing('objects'),
-    m: () => page.addThing('points'),
+    n: () => page.things.add('objects'),
+    m: () => page.things.add('points'),
     F2: () => { if (page.selected) page.panel.rename(page.selected.kind, page.selected.number); },
-    h: () => page.markAbsent(),
-    c: () => page.compare(),
+    h: () => page.edits.markAbsent(),
+    c: () => page.player.compare(),
     t: () => document.getElementById('shown').click(),
-    Delete: () => (shift ? page.clearFrame() : page.removeMark()),
-    Backspace: () => (shift ? page.clearFrame() : page.removeMark()),
+    Delete: () => (shift ? page.edits.clearFrame() : page.edits.removeMark()),
+    Backspace: () => (shift ? page.edits.clearFrame() : page.edits.removeMark()),
     '+': () => page.view.zoom(1.25),
     '=': () => page.view.zoom(1.25),
     '-': () => page.view.zoom(0.8),
     0: () => page.view.fit(),
     Enter: () => page.tools.finish(),
-    Escape: () => { if (!page.tools.cancel()) page.stop(); },
+    Escape: () => { if (!page.tools.cancel()) page.work.stop(); },
   }[key];
 }

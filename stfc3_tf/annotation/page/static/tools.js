@@ -4,11 +4,7 @@ import { fillBox, fillPolygon, joined, stroke } from './mask.js';
 
 const REACH = 14; // Pixels on the screen within which a point is caught.
 
-/**
- * What the tools need of the page: view, store, `tool`, `radius`, the selected object, and
- * beginPaint(), painted(box), endPaint(), placePoint(at), grabPoint(number), movePoint(number, at),
- * dropPoint(number, at), draw().
- */
+/** Turns what the pointer does on the stage into edits of masks and points. */
 export class Tools {
   constructor(page) {
     this.page = page;
@@ -19,7 +15,7 @@ export class Tools {
     stage.addEventListener('pointermove', (event) => this.move(event));
     stage.addEventListener('pointerup', (event) => this.up(event));
     stage.addEventListener('pointercancel', () => this.cancel());
-    stage.addEventListener('pointerleave', () => { this.cursor = null; page.drawMarks(); });
+    stage.addEventListener('pointerleave', () => { this.cursor = null; page.display.drawMarks(); });
     stage.addEventListener('dblclick', () => this.finish());
     stage.addEventListener('wheel', (event) => {
       event.preventDefault();
@@ -41,7 +37,7 @@ export class Tools {
     } else if (page.tool === 'polygon') {
       this.draft.push(at);
       this.erases = event.altKey;
-      page.drawMarks();
+      page.display.drawMarks();
     } else {
       await this.downPaint(at, event.altKey || page.tool === 'eraser');
     }
@@ -51,17 +47,17 @@ export class Tools {
     const { page } = this;
     const [x, y] = page.view.onStage([at.x, at.y]);
     let nearest = null;
-    for (const point of page.shownPoints()) {
+    for (const point of page.points.shown()) {
       if (!point.at) continue;
       const [px, py] = page.view.onStage(point.at);
       const distance = Math.hypot(px - x, py - y);
       if (distance < REACH && (!nearest || distance < nearest.distance)) nearest = { number: point.number, distance };
     }
     if (nearest) {
-      page.select('points', nearest.number);
+      page.things.select('points', nearest.number);
       this.action = { kind: 'drag', number: nearest.number, moved: false, from: at };
-    } else if (page.isInside(at)) {
-      page.placePoint(at);
+    } else if (page.points.isInside(at)) {
+      page.points.place(at);
     }
   }
 
@@ -69,7 +65,7 @@ export class Tools {
     const { page } = this;
     const action = { kind: page.tool === 'box' ? 'box' : 'stroke', last: at, first: at, waiting: [] };
     this.action = action;
-    const paint = await page.beginPaint(erases);
+    const paint = await page.edits.beginPaint(erases);
     if (!paint) {
       if (this.action === action) this.action = null;
       return;
@@ -87,7 +83,7 @@ export class Tools {
     const box = stroke(action.paint.mask, store.width, store.height, action.last, at, radius, action.paint.value);
     action.box = joined(action.box, box);
     action.last = at;
-    this.page.painted(action.paint.mask, box);
+    this.page.edits.painted(action.paint.mask, box);
   }
 
   move(event) {
@@ -96,7 +92,7 @@ export class Tools {
     const at = page.view.position(event);
     this.cursor = at;
     if (!action) {
-      page.drawMarks();
+      page.display.drawMarks();
       return;
     }
     if (action.kind === 'pan') {
@@ -104,7 +100,7 @@ export class Tools {
       Object.assign(action, { x: event.clientX, y: event.clientY });
     } else if (action.kind === 'drag') {
       action.moved = action.moved || Math.hypot(at.x - action.from.x, at.y - action.from.y) * page.view.scale > 2;
-      if (action.moved) page.movePoint(action.number, page.clamped(at));
+      if (action.moved) page.points.move(action.number, page.points.clamped(at));
     } else if (action.kind === 'box') {
       action.last = at;
       this.draft = corners(action.first, at);
@@ -114,20 +110,20 @@ export class Tools {
       if (action.paint) for (const place of places) this.strokeTo(action, place);
       else action.waiting.push(...places);
     }
-    page.drawMarks();
+    page.display.drawMarks();
   }
 
   up(event) {
     const { page, action } = this;
     if (!action) return;
     const at = page.view.position(event);
-    if (action.kind === 'drag' && action.moved) page.dropPoint(action.number, page.clamped(at));
+    if (action.kind === 'drag' && action.moved) page.points.drop(action.number, page.points.clamped(at));
     if (action.kind === 'stroke' || action.kind === 'box') {
       action.ended = true;
       if (action.paint) this.endPaint(action);
     }
     this.action = null;
-    page.drawMarks();
+    page.display.drawMarks();
   }
 
   endPaint(action) {
@@ -136,9 +132,9 @@ export class Tools {
     if (action.kind === 'box') {
       this.draft = [];
       action.box = fillBox(mask, page.store.width, page.store.height, action.first, action.last, value);
-      page.painted(mask, action.box);
+      page.edits.painted(mask, action.box);
     }
-    page.endPaint(action.paint);
+    page.edits.endPaint(action.paint);
   }
 
   /** Close the polygon and fill it. */
@@ -146,21 +142,21 @@ export class Tools {
     const corners = this.draft.filter((at, k, all) => !k || Math.hypot(at.x - all[k - 1].x, at.y - all[k - 1].y) > 0.5);
     if (this.page.tool !== 'polygon' || corners.length < 3) return;
     this.draft = [];
-    const paint = await this.page.beginPaint(this.erases);
+    const paint = await this.page.edits.beginPaint(this.erases);
     if (!paint) return;
     const { width, height } = this.page.store;
-    this.page.painted(paint.mask, fillPolygon(paint.mask, width, height, corners, paint.value));
-    this.page.endPaint(paint);
-    this.page.drawMarks();
+    this.page.edits.painted(paint.mask, fillPolygon(paint.mask, width, height, corners, paint.value));
+    this.page.edits.endPaint(paint);
+    this.page.display.drawMarks();
   }
 
   /** Drop what is being drawn; return whether anything was. */
   cancel() {
     const had = this.draft.length > 0 || Boolean(this.action);
     this.draft = [];
-    if (this.action && this.action.paint) this.page.dropPaint();
+    if (this.action && this.action.paint) this.page.edits.dropPaint();
     this.action = null;
-    this.page.drawMarks();
+    this.page.display.drawMarks();
     return had;
   }
 }

@@ -10,7 +10,7 @@ export class Work {
   }
 
   propagate() {
-    this.page.follows = true;
+    this.page.player.follows = true;
     return this.begin((video) => video.propagate(this.merge()));
   }
 
@@ -32,7 +32,7 @@ export class Work {
   async begin(ask) {
     const { page } = this;
     if (!page.store || this.watching) return;
-    page.pause();
+    page.player.pause();
     await page.store.saving;
     if ((await page.tried(ask(page.store.video))) !== null) await this.watch(0);
   }
@@ -46,7 +46,7 @@ export class Work {
     const { page } = this;
     const { store } = page;
     this.watching = true;
-    page.drawButtons();
+    page.display.drawButtons();
     let job = { state: 'running' };
     while (job.state === 'running' && store === page.store) {
       const found = await page.tried(store.video.progress(seen));
@@ -59,9 +59,9 @@ export class Work {
     }
     this.watching = false;
     this.draw(null);
-    if (job.state === 'failed') page.say(job.message);
+    if (job.state === 'failed') page.display.say(job.message);
     if (store === page.store) await store.refresh().catch(() => {});
-    page.drawButtons();
+    page.display.drawButtons();
   }
 
   take(job) {
@@ -75,9 +75,9 @@ export class Work {
       }
     }
     const latest = job.changes[job.changes.length - 1];
-    if (latest && latest.frame !== undefined && page.follows) page.go(latest.frame, true);
-    else if (changed.has(page.frame) && !page.tools.action) page.go(page.frame, true);
-    page.drawAll();
+    if (latest && latest.frame !== undefined && page.player.follows) page.player.go(latest.frame, true);
+    else if (changed.has(page.frame) && !page.tools.action) page.player.go(page.frame, true);
+    page.display.drawAll();
   }
 
   showExport({ folder, name }) {

@@ -1,0 +1,97 @@
+// What the page shows beside the picture: texts, buttons, panel, time line; and marks over it.
+
+const $ = (id) => document.getElementById(id);
+const HINTS = {
+  point: 'Click to place a point, drag to move it',
+  brush: 'Paint; Alt erases, [ and ] change the size',
+  eraser: 'Erase; [ and ] change the size',
+  polygon: 'Click the corners; Enter or a double click closes, Esc drops',
+  box: 'Drag a box; Alt erases',
+  hand: 'Drag to move the picture, the wheel zooms',
+};
+
+export class Display {
+  constructor(page) { this.page = page; }
+
+  drawMask(box = null) {
+    const { page } = this;
+    page.view.setColours(page.store.things.objects);
+    page.view.showMask($('shown').checked ? page.player.shownMask : null, box);
+  }
+
+  say(message) {
+    $('message').textContent = message;
+    $('message').hidden = false;
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => { $('message').hidden = true; }, 9000);
+  }
+
+  drawAll() {
+    const { page } = this;
+    if (!page.store) return;
+    const { store } = page;
+    $('name').textContent = store.state.name;
+    const counted = store.state.frames === null ? `${store.state.seen} frames so far` : `${store.state.frames} frames`;
+    $('facts').textContent = `${store.width} × ${store.height} · ${counted} · ${Number(store.state.frame_rate.toFixed(2))} per second`;
+    $('encoder').textContent = { loading: 'The encoder is loading …', failed: 'The encoder is not there' }[store.state.encoder.state] || '';
+    $('saved').textContent = store.waiting ? 'Saving …' : store.marked().length ? 'Saved' : '';
+    this.drawPlace();
+  }
+
+  labelState() {
+    const { store, frame } = this.page;
+    if (store.isMarked(frame)) return 'Marked by you.';
+    return store.confidence(frame) === null ? 'Not marked, not propagated.' : 'Propagated.';
+  }
+
+  drawPlace() {
+    const { page } = this;
+    const { store } = page;
+    $('number').max = store.lastFrame;
+    if ($('number') !== document.activeElement) $('number').value = page.frame;
+    $('of').textContent = `of ${store.lastFrame} · ${(page.frame / store.state.frame_rate).toFixed(2)} s`;
+    const slider = $('timeline');
+    slider.setAttribute('aria-valuemax', store.lastFrame);
+    slider.setAttribute('aria-valuenow', page.frame);
+    $('label-state').textContent = this.labelState();
+    const sure = { objects: store.objectsOf(page.frame), points: new Map() };
+    for (const [number, point] of store.pointsOf(page.frame)) sure.points.set(number, point.sure);
+    page.panel.show(store.things, page.selected, sure);
+    page.timeline.show(store, page.frame, page.selected);
+    this.drawMarks();
+    this.drawButtons();
+  }
+
+  drawMarks() {
+    const { page } = this;
+    if (!page.store) return;
+    const paints = ['brush', 'eraser'].includes(page.tool) && page.tools.cursor;
+    page.view.showMarks({
+      points: page.points.shown(),
+      selected: page.selected && page.selected.kind === 'points' ? page.selected.number : null,
+      draft: page.tools.draft,
+      cursor: paints ? { at: page.tools.cursor, radius: page.radius } : null,
+    });
+  }
+
+  drawButtons() {
+    const { page } = this;
+    const works = Boolean(page.work && page.work.watching);
+    const marked = Boolean(page.store && page.store.marked().length);
+    $('undo').disabled = !page.history || !page.history.done.length;
+    $('redo').disabled = !page.history || !page.history.undone.length;
+    $('propagate').disabled = works || !marked;
+    $('export').disabled = works || !marked;
+    $('stop').hidden = !works;
+    $('clear').disabled = !page.store || !page.store.isMarked(page.frame);
+    $('absent').disabled = !page.selected;
+    const icon = page.player.playing ? 'pause' : 'play';
+    $('play-icon').setAttribute('href', `static/icons.svg#${icon}`);
+  }
+
+  /** Show a hint; by default that of the tool. */
+  hint(text = null) {
+    const { page } = this;
+    $('hint').textContent = text ?? (page.store ? HINTS[page.tool] : '');
+  }
+}

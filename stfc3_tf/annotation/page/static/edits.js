@@ -1,0 +1,120 @@
+// What a person changes in the masks of a frame, and marks that are removed; each can be undone.
+
+const $ = (id) => document.getElementById(id);
+
+export class Edits {
+  constructor(page) { this.page = page; }
+
+  /** Begin to change the mask of this frame; return what to paint into, and with which number. */
+  async beginPaint(erases) {
+    const { page } = this;
+    const { store } = page;
+    page.player.pause();
+    if (page.player.loading) await page.player.loading;
+    if (!page.selected || page.selected.kind !== 'objects') {
+      const object = store.things.objects[0] || (erases ? null : page.things.add('objects'));
+      if (!object) return null;
+      page.things.select('objects', object.number);
+    }
+    const frame = page.player.shownFrame;
+    const before = page.player.shownMask;
+    const mask = before ? before.slice() : new Uint8Array(store.width * store.height);
+    return { frame, before, mask, value: erases ? 0 : page.selected.number, object: page.selected.number };
+  }
+
+  painted(mask, box) {
+    const { page } = this;
+    page.view.setColours(page.store.things.objects);
+    if ($('shown').checked === false) $('shown').checked = true;
+    page.view.showMask(mask, box);
+  }
+
+  dropPaint() { this.page.display.drawMask(); }
+
+  endPaint(paint) {
+    const { page } = this;
+    const { frame, before, mask } = paint;
+    const about = page.store.masks.get(frame) || [];
+    // Who corrects what was propagated confirms the rest of it.
+    const propagated = page.store.records.masks.has(frame) ? page.store.things.objects.map((each) => each.number) : [];
+    const erased = paint.value === 0 && about.length === 0 && !before ? [] : [paint.object];
+    const after = [...new Set([...about, ...propagated, ...erased])];
+    page.history.do(
+      frame,
+      () => this.setMask(frame, mask, after),
+      () => this.setMask(frame, before, about),
+    );
+  }
+
+  setMask(frame, mask, about) {
+    const { page } = this;
+    page.store.setMask(frame, mask, about);
+    if (frame === page.player.shownFrame) {
+      page.player.shownMask = mask;
+      page.display.drawMask();
+      if (!about.length) page.player.go(frame); // What was propagated shows again.
+    }
+    page.display.drawAll();
+  }
+
+  /** Say that what is selected is not in this frame. */
+  async markAbsent() {
+    const { page } = this;
+    if (!page.selected) return;
+    const { kind, number } = page.selected;
+    if (kind === 'points') {
+      page.points.set(number, null);
+      return;
+    }
+    const paint = await this.beginPaint(true);
+    if (!paint) return;
+    paint.mask.forEach((value, k) => { if (value === number) paint.mask[k] = 0; });
+    const about = page.store.masks.get(paint.frame) || [];
+    const after = [...new Set([...about, number])];
+    page.history.do(
+      paint.frame,
+      () => this.setMask(paint.frame, paint.mask, after),
+      () => this.setMask(paint.frame, paint.before, about),
+    );
+  }
+
+  /** Remove the mark of what is selected in this frame. */
+  async removeMark() {
+    const { page } = this;
+    if (!page.selected) return;
+    const { kind, number } = page.selected;
+    const { frame } = page;
+    if (kind === 'points') {
+      const before = page.store.points.get(frame) || {};
+      if (!(number in before)) return;
+      const { [number]: _, ...after } = before;
+      page.points.keep(frame, before, after);
+      return;
+    }
+    const about = page.store.masks.get(frame) || [];
+    if (!about.includes(number)) return;
+    const paint = await this.beginPaint(true);
+    const mask = paint.before.map((value) => (value === number ? 0 : value));
+    page.history.do(
+      frame,
+      () => this.setMask(frame, mask, about.filter((each) => each !== number)),
+      () => this.setMask(frame, paint.before, about),
+    );
+  }
+
+  /** Remove all that was marked in this frame. */
+  clearFrame() {
+    const { page } = this;
+    const { frame, store } = page;
+    if (!store.isMarked(frame)) return;
+    const about = store.masks.get(frame) || [];
+    const points = store.points.get(frame) || {};
+    const mask = page.player.shownMask;
+    const keep = (somePoints, someAbout) => {
+      if (Object.keys(points).length) store.setPoints(frame, somePoints);
+      if (about.length) this.setMask(frame, mask, someAbout);
+      page.display.drawAll();
+    };
+    page.history.do(frame, () => keep({}, []), () => keep(points, about));
+  }
+}

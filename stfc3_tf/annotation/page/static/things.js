@@ -1,0 +1,66 @@
+// The list of objects and points: selected, added, renamed, removed.
+
+export class Things {
+  constructor(page) { this.page = page; }
+
+  select(kind, number) {
+    const { page } = this;
+    page.selected = { kind, number };
+    if (kind === 'points' && ['brush', 'eraser', 'polygon', 'box'].includes(page.tool)) page.setTool('point');
+    if (kind === 'objects' && page.tool === 'point') page.setTool('brush');
+    page.display.drawAll();
+  }
+
+  find(kind, number) { return this.page.store.things[kind].find((each) => each.number === number); }
+
+  add(kind) {
+    const { page } = this;
+    if (!page.store) return null;
+    const taken = new Set(page.store.things[kind].map((each) => each.number));
+    const names = new Set(page.store.things[kind].map((each) => each.name));
+    let number = 1;
+    while (taken.has(number)) number += 1;
+    if (number > 255) {
+      page.display.say('There are 255 already, and no more are possible.');
+      return null;
+    }
+    let name = `${kind.slice(0, -1)} ${number}`;
+    while (names.has(name)) name += "'";
+    const colours = page.store.state.colours;
+    // The first points are drawn over the first objects.
+    const place = kind === 'points' ? number + 2 : number - 1;
+    const thing = { number, name, colour: colours[place % colours.length] };
+    const things = page.store.things;
+    page.store.setThings({ ...things, [kind]: [...things[kind], thing] });
+    this.select(kind, number);
+    return thing;
+  }
+
+  change(kind, number, what) {
+    const { page } = this;
+    const things = page.store.things;
+    const others = things[kind].filter((each) => each.number !== number);
+    if ('name' in what && (!what.name || others.some((each) => each.name === what.name))) {
+      page.display.say(what.name ? `Another one is called ${what.name} already.` : 'A name needs a letter at least.');
+      page.display.drawAll();
+      return;
+    }
+    const changed = things[kind].map((each) => (each.number === number ? { ...each, ...what } : each));
+    page.store.setThings({ ...things, [kind]: changed });
+    page.display.drawMask();
+    page.display.drawAll();
+  }
+
+  async remove(kind, number) {
+    const { page } = this;
+    const { name } = this.find(kind, number);
+    if (!window.confirm(`Remove ${name} and all its marks from the whole video?`)) return;
+    const things = page.store.things;
+    page.selected = null;
+    await page.store.setThings({ ...things, [kind]: things[kind].filter((each) => each.number !== number) });
+    await page.tried(page.store.loadResults());
+    page.store.maskCache.values.clear();
+    page.beginHistory();
+    await page.player.go(page.frame);
+  }
+}
