@@ -73,8 +73,8 @@ _MASK = flags.DEFINE_multi_string(
 _OBJECTS = flags.DEFINE_multi_string(
     'objects',
     [],
-    '--objects=40:2,3 says that the mask of frame 40 is about objects 2 and 3 alone: the others go '
-    'on. Without it, an object that a mask does not show is not there from that frame on.',
+    '--objects=40:2,3 says that the mask of frame 40 is about objects 2 and 3 alone: the others '
+    'continue. Without it, an object that a mask does not show is not there from that frame on.',
 )
 _POINTS = flags.DEFINE_multi_string(
     'points',
@@ -82,7 +82,7 @@ _POINTS = flags.DEFINE_multi_string(
     'Instead of --mask, points of the frame --frame: JSON {"points": [{"name": "nose", '
     '"x": 310.5, "y": 120}, ...]} or {"nose": [310.5, 120], ...}, or CSV with the columns '
     'name,x,y. Pixels; the centre of the first pixel is (0, 0). A field or column "frame" says '
-    'which frame a point belongs to; points that a later frame does not name go on.',
+    'which frame a point belongs to; points that a later frame does not name continue.',
 )
 _FRAME = flags.DEFINE_integer(
     'frame',

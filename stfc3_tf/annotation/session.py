@@ -177,7 +177,7 @@ class Session:
 
     @property
     def points(self) -> dict[int, dict[int, Position]]:
-        """Frame -> point -> where it was marked; points that are not named here go on."""
+        """Frame -> point -> where it was marked; points that are not named here continue."""
         with self._lock:
             return {frame: dict(points) for frame, points in self._points.items()}
 
@@ -231,7 +231,7 @@ class Session:
         Args:
           frame: its number.
           points: point -> (x, y) in pixels, pixel centres at integers, or None where it is not
-            there. Points that are not named go on. Without any, the points of the frame are
+            there. Points that are not named continue. Without any, the points of the frame are
             removed.
 
         Raises:

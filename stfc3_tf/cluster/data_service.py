@@ -232,7 +232,7 @@ def watched(servers: Sequence[str], seconds: float = 60.0) -> Iterator[None]:
     except tf.errors.NotFoundError as error:
         if 'iteration client' in str(error):
             raise errors.UserError(
-                'A data server was restarted. Run the same command again: the run goes on.'
+                'A data server was restarted. Run the same command again: the run continues.'
             ) from error
         raise
     finally:
@@ -249,7 +249,7 @@ def _watch(servers: Sequence[str], seconds: float, over: threading.Event) -> Non
                 print(
                     f'error: The data server {server} has not answered for {seconds:.0f} s. Start '
                     'it again, or take it out of train.data_servers, and run the same command: the '
-                    'run goes on from its last checkpoint.',
+                    'run continues from its last checkpoint.',
                     file=sys.stderr,
                     flush=True,
                 )

@@ -136,7 +136,7 @@ class Workers:
         return errors.UserError(
             f'{who} was lost, or did not answer in time; its own output may say why. This worker, '
             f'{self.cluster.index}, ends too. Start every worker again with the same command: the '
-            f'run goes on from its last checkpoint. TensorFlow says: {_first_line(error)}'
+            f'run continues from its last checkpoint. TensorFlow says: {_first_line(error)}'
         )
 
 

@@ -1,6 +1,6 @@
 """The callbacks that show a run: TensorBoard, pictures, the collapse probe, a progress line.
 
-TensorBoard gets, under the step of the run (a resumed run goes on counting):
+TensorBoard gets, under the step of the run (a resumed run continues the count):
 
     train/loss, train/...     the learner's meters, means over the steps since the last entry
     train/learning_rate

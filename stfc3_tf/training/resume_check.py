@@ -156,10 +156,12 @@ def check(
             raise errors.UserError(
                 f'The run in {folder.path} began differently: {"; ".join(found)}. Resume with '
                 'the former settings and data, train into another --model_dir, or give '
-                '--allow_changes to go on with the new ones.'
+                '--allow_changes to continue with the new ones.'
             )
         if found:
-            logging.warning('The run in %s goes on with changes: %s', folder.path, '; '.join(found))
+            logging.warning(
+                'The run in %s continues with changes: %s', folder.path, '; '.join(found)
+            )
             changes.append({'step': step, 'changes': found})
     described = {**data, 'changes': changes} if changes else dict(data)
     with reporting_writes(folder.identity):
