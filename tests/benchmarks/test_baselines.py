@@ -42,6 +42,7 @@ def test_colour_cells_are_means_of_their_blocks():
     )
 
 
+@pytest.mark.slow
 def test_random_features_depend_on_the_seed_alone():
     first, again, other = (baselines.RandomFeatures(seed).features(frames()) for seed in (1, 1, 2))
     assert first.shape == (2, 5, 7, 256)
@@ -65,6 +66,7 @@ def test_random_features_of_other_arithmetic_are_another_model(binding):
     assert other['weights_sha256'] == plain['weights_sha256'] and other != plain
 
 
+@pytest.mark.slow
 def test_imagenet_network_from_a_weights_file(tmp_path):
     tf.keras.utils.set_random_seed(3)
     network = tf.keras.applications.ResNet50(include_top=False, weights=None)

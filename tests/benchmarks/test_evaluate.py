@@ -152,6 +152,7 @@ def test_the_propagation_of_a_protocol_may_be_set_for_copying_too(tmp_path):
     assert (tmp_path / 'out' / 'results.json').exists()
 
 
+@pytest.mark.slow
 def test_a_mistake_ends_with_one_line_and_status_1(tmp_path):
     data = make_davis(tmp_path / 'davis')
     output = f'--output_dir={tmp_path / "out"}'

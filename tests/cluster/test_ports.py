@@ -23,6 +23,7 @@ def start(port, *more):
     )
 
 
+@pytest.mark.slow
 def test_a_data_server_opens_nothing_before_it_is_allowed_to_on_all_interfaces():
     port = clusters.consecutive_ports()
     process = start(port)

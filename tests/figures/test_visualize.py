@@ -193,6 +193,7 @@ def test_what_is_missing_is_named(visualize, tmp_path):
     assert complaint == '--figure=affinity needs --saved_model, --unrelated_video.'
 
 
+@pytest.mark.slow
 def test_an_output_that_cannot_be_written_is_known_before_there_is_work(visualize, tmp_path):
     (tmp_path / 'file').write_text('kept')
     # Neither is opened: there is no such video and no such model.

@@ -161,6 +161,7 @@ def test_loss_is_the_sum_of_its_cycles_and_falls_with_training():
     assert learner.step == 16 and learner.clips_seen == 32
 
 
+@pytest.mark.slow
 def test_clips_without_overlap_contribute_nothing():
     batch = batch_of(2)
     apart = geometry.view_from_frame(
@@ -201,6 +202,7 @@ def test_parts_must_divide_the_batch():
         tiny_learner(accumulation_steps=2).train_step(batch_of(3))
 
 
+@pytest.mark.slow
 def test_a_bad_batch_is_counted_and_leaves_no_mark():
     learner = tiny_learner(tf.keras.optimizers.Adam(1e-3))
     good = {**batch_of(2), 'views': tf.cast(batch_of(2)['views'], tf.float32)}
@@ -219,6 +221,7 @@ def test_a_bad_batch_is_counted_and_leaves_no_mark():
     assert float(result['skipped_steps']) == 0.5 and np.isfinite(float(result['loss']))
 
 
+@pytest.mark.slow
 def test_bfloat16_loss_is_close_to_float32():
     batch = batch_of(2)
     exact = float(tiny_learner().test_step(batch)['loss'])
@@ -228,6 +231,7 @@ def test_bfloat16_loss_is_close_to_float32():
     assert all(v.dtype == tf.float32 for v in mixed.encoder.trainable_variables)
 
 
+@pytest.mark.slow
 def test_float16_lowers_its_loss_scale_on_overflow():
     learner = tiny_learner(dtype_policy='mixed_float16')
     scale = float(learner.optimizer.loss_scale)

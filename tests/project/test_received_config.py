@@ -103,6 +103,7 @@ def test_a_run_that_a_stranger_sent_does_not_run_a_command(module, starter, tmp_
         assert not trap.exists() and 'No module named' not in said
 
 
+@pytest.mark.slow
 def test_what_is_not_text_is_named(tmp_path):
     path = tmp_path / 'config.gin'
     for contents in (b'train.steps = "\xff"', b'#' * (2 << 20)):

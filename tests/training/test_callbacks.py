@@ -94,6 +94,7 @@ class Losses(tf.keras.callbacks.Callback):
         self.sums[self.model.step] = float(meter.total)
 
 
+@pytest.mark.slow
 def test_scalars_are_means_since_the_last_entry(learner, tmp_path):
     losses = Losses()  # Called first, before the meters are reset.
     fit(learner, [losses, scalars(tmp_path, 4)], steps=10)
