@@ -21,8 +21,10 @@ import sys
 from absl import flags
 
 from stfc3_tf import errors, stopping, wording
-from stfc3_tf.annotation import many_videos, outputs, preview, request, video_job, video_list
+from stfc3_tf.annotation import many_videos, outputs, video_job
 from stfc3_tf.annotation import propagate as annotate
+from stfc3_tf.annotation.drawing import preview
+from stfc3_tf.annotation.marks import request, video_list
 from stfc3_tf.commands import command, configuration
 from stfc3_tf.formats import writing as formats
 from stfc3_tf.propagation import propagator

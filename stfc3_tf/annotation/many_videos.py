@@ -20,7 +20,7 @@ from absl import logging
 
 from stfc3_tf import errors
 from stfc3_tf.annotation import outputs, video_job
-from stfc3_tf.annotation.request import Request
+from stfc3_tf.annotation.marks.request import Request
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.storage import files, names, writing

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from stfc3_tf import checks
-from stfc3_tf.annotation import overlay
+from stfc3_tf.annotation.drawing import overlay
 from stfc3_tf.annotation.label_codecs import VISIBLE_ABOVE, MaskLabel, PointLabel
 from stfc3_tf.clips.footage import Frame
 from stfc3_tf.formats import results

@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import inputs, mask_file, other_tools
+from stfc3_tf.annotation.marks import inputs, mask_file, other_tools
 from stfc3_tf.storage import palette
 
 SIZE = 20, 30

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stfc3_tf.annotation import label_places, overlay
+from stfc3_tf.annotation.drawing import label_places, overlay
 from stfc3_tf.storage import palette
 
 SIZE = 120, 200

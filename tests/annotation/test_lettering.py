@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stfc3_tf.annotation import lettering, overlay
+from stfc3_tf.annotation.drawing import lettering, overlay
 
 
 def drawn(name):

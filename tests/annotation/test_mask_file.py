@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import mask_file
+from stfc3_tf.annotation.marks import mask_file
 from stfc3_tf.storage import palette
 
 SIZE = 96, 128

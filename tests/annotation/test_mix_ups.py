@@ -6,7 +6,7 @@ from PIL import Image
 import pytest
 
 from stfc3_tf import errors
-from stfc3_tf.annotation.request import Request
+from stfc3_tf.annotation.marks.request import Request
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from PIL import Image
 import pytest
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import inputs, preview
+from stfc3_tf.annotation.drawing import preview
+from stfc3_tf.annotation.marks import inputs
 from stfc3_tf.clips import footage
 from stfc3_tf.storage import palette
 

@@ -15,7 +15,8 @@ from PIL import Image
 import pytest
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import inputs, many_videos, other_tools, request, video_list
+from stfc3_tf.annotation import many_videos
+from stfc3_tf.annotation.marks import inputs, other_tools, request, video_list
 from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.storage import palette
 

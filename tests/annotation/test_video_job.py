@@ -27,8 +27,10 @@ import pytest
 import tensorflow as tf
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import inputs, outputs, overlay, video_job
+from stfc3_tf.annotation import outputs, video_job
+from stfc3_tf.annotation.drawing import overlay
 from stfc3_tf.annotation.given_labels import GivenPoints
+from stfc3_tf.annotation.marks import inputs
 from stfc3_tf.clips import footage
 from stfc3_tf.storage import palette
 

@@ -12,7 +12,7 @@ from PIL import Image
 import pytest
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import inputs, other_tools, points_file
+from stfc3_tf.annotation.marks import inputs, other_tools, points_file
 from stfc3_tf.formats import results, writing
 
 SIZE = HEIGHT, WIDTH = 40, 60

@@ -27,7 +27,7 @@ import safetensors.numpy
 import tensorflow as tf
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import inputs, mask_file, other_tools
+from stfc3_tf.annotation.marks import inputs, mask_file, other_tools
 from stfc3_tf.benchmarks import badja, davis, jhmdb, records, tapvid, vw300
 from stfc3_tf.clips import opening, shard_writer
 from stfc3_tf.cluster import environment

@@ -8,8 +8,9 @@ import pytest
 from small_encoders import make_encoder
 
 import stfc3_tf
-from stfc3_tf.annotation import inputs, video_job
+from stfc3_tf.annotation import video_job
 from stfc3_tf.annotation.given_labels import GivenMasks, GivenPoints
+from stfc3_tf.annotation.marks import inputs
 from stfc3_tf.clips import footage, synthetic
 from stfc3_tf.serving import export
 from stfc3_tf.views.cell_grid import CellGrid

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from stfc3_tf import errors, wording
-from stfc3_tf.annotation import flat_colours
+from stfc3_tf.annotation.marks import flat_colours
 from stfc3_tf.storage import files, images, palette
 
 _VOID = 255

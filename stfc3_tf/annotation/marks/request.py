@@ -8,7 +8,7 @@ import posixpath
 import re
 
 from stfc3_tf import checks, errors
-from stfc3_tf.annotation import inputs, mix_ups, other_tools
+from stfc3_tf.annotation.marks import inputs, mix_ups, other_tools
 from stfc3_tf.clips import part, video
 from stfc3_tf.storage import files, folders, frame_names
 

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from stfc3_tf.annotation.mask_file import Objects
+from stfc3_tf.annotation.marks.mask_file import Objects
 
 # Lossy formats change a colour by less than this in every channel.
 _SAME = 24

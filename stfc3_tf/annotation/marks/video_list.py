@@ -10,7 +10,7 @@ import posixpath
 import tensorflow as tf
 
 from stfc3_tf import errors
-from stfc3_tf.annotation.request import Request
+from stfc3_tf.annotation.marks.request import Request
 from stfc3_tf.clips import video
 from stfc3_tf.formats import reading
 from stfc3_tf.preparation import listing

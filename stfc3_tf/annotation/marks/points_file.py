@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import other_tools
+from stfc3_tf.annotation.marks import other_tools
 from stfc3_tf.storage import files, state, text
 
 _REMEDY = (

@@ -9,15 +9,10 @@ import fractions
 import numpy as np
 
 from stfc3_tf import errors, wording
-from stfc3_tf.annotation import (
-    colour_numbers,
-    mask_file,
-    other_tools,
-    outputs,
-    overlay,
-    points_file,
-)
+from stfc3_tf.annotation import outputs
+from stfc3_tf.annotation.drawing import overlay
 from stfc3_tf.annotation.given_labels import GivenMasks, GivenPoints
+from stfc3_tf.annotation.marks import colour_numbers, mask_file, other_tools, points_file
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What people mark in some frames of a video, read from files."""
