@@ -21,9 +21,10 @@ from stfc3_tf.benchmarks import baselines, moved_frames
 from stfc3_tf.commands import command, configuration
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.serving import saved_model
+from stfc3_tf.storage import images
 
 _FRAMES = flags.DEFINE_string(
-    'frames', None, 'Glob of JPEG files, 480 pixels high or more.', required=True
+    'frames', None, 'Glob of pictures, 480 pixels high or more.', required=True
 )
 _SAVED_MODEL = flags.DEFINE_multi_string('saved_model', [], 'NAME=SAVED_MODEL.')
 _UNTRAINED = flags.DEFINE_list(
@@ -51,7 +52,7 @@ def main(_: Sequence[str]) -> None:
     paths = sorted(tf.io.gfile.glob(_FRAMES.value))
     if not paths:
         raise errors.UserError(f'--frames={_FRAMES.value}: there is no such file.')
-    frames = [tf.io.decode_jpeg(tf.io.read_file(path)).numpy() for path in paths]
+    frames = list(images.read_frames(paths))
     print('', *moved_frames.HEADINGS, sep=' | ')
     for name, encoder in encoders():
         figures = moved_frames.measure(encoder, frames)

@@ -35,11 +35,14 @@ from typing_extensions import TypedDict
 from stfc3_tf import errors
 from stfc3_tf.clips import source
 from stfc3_tf.clips.shard_writer import FOOTER_BYTES, HEADER
-from stfc3_tf.storage import files, object_store
+from stfc3_tf.storage import files, images, object_store
 
 _FILES_AT_A_TIME = 16
 # The first bytes of compressed TFRecord files: GZIP, and ZLIB at its usual levels.
 _COMPRESSED = {b'\x1f\x8b': 'GZIP', b'\x78\x01': 'ZLIB', b'\x78\x9c': 'ZLIB', b'\x78\xda': 'ZLIB'}
+
+# The first bytes of a JPEG picture, and the mark of its notes, which are near the beginning.
+_JPEG, _EXIF, _BEGIN = b'\xff\xd8', b'Exif\0\0', 1 << 12
 
 
 class _Shard(NamedTuple):
@@ -115,7 +118,10 @@ class Shards(source.Source):
         chosen = source.nearest(shown, times)
         try:
             with tf.device('/cpu:0'):
-                return np.stack([_decode(pictures[k].bytes_list.value[0]) for k in chosen])
+                name = self.name(video)
+                return np.stack([_decode(pictures[k].bytes_list.value[0], name) for k in chosen])
+        except images.UnreadablePicture as error:
+            raise source.UnreadableVideo(name, error.reason, everywhere=False) from error
         except (tf.errors.OpError, ValueError, IndexError) as error:
             raise source.UnreadableVideo(
                 self.name(video), errors.one_line(error), everywhere=False
@@ -302,5 +308,8 @@ def _masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _decode(picture: bytes) -> np.ndarray:
+def _decode(picture: bytes, name: str) -> np.ndarray:
+    if not picture.startswith(_JPEG) or _EXIF in picture[:_BEGIN]:
+        # A picture of another format, or one that may be stored on its side.
+        return images.decode_frame(picture, name)
     return tf.io.decode_jpeg(picture, channels=3, dct_method='INTEGER_ACCURATE').numpy()

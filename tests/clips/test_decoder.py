@@ -170,11 +170,20 @@ def test_the_shape_of_pixels_is_known_and_kept(tmp_path):
     assert footage.open_footage(square).pixel_aspect == 1
 
 
-@pytest.mark.parametrize('name', ['held.mp4', 'held.mkv'])
-def test_a_last_frame_that_is_held_is_not_a_missing_end(tmp_path, name):
+@pytest.mark.parametrize(
+    'name, codec, options',
+    [
+        ('held.mp4', 'libx264', {'bf': '0'}),
+        ('held.mkv', 'libx264', {'bf': '0'}),
+        ('held.webm', 'libvpx-vp9', {}),
+        ('held_vp9.mp4', 'libvpx-vp9', {}),  # Its last packet does not say how long it lasts.
+        ('held.mov', 'mjpeg', {'pix_fmt': 'yuvj420p'}),
+    ],
+)
+def test_a_last_frame_that_is_held_is_not_a_missing_end(tmp_path, name, codec, options):
     durations = [0.1] * 19 + [5.0]
     times = np.arange(20) / 10
-    path = made_videos.write(tmp_path / name, times, durations=durations, bf='0')
+    path = made_videos.write(tmp_path / name, times, codec=codec, durations=durations, **options)
     for read in (forwards, backwards, prepared, benchmark):
         assert made_videos.numbers(read(path)[0]) == list(range(20 - (read is backwards)))
 
@@ -305,6 +314,29 @@ def test_frames_that_the_decoder_drops_are_missed(tmp_path):
         video.read_clip(str(path), 0.45, 6, 25.0)
     clip = video.read_clip(str(path), 0.99, 4, 25.0)
     assert made_videos.numbers(clip)[-1] == 39
+
+
+@pytest.mark.parametrize(
+    'name, codec, options',
+    [
+        ('a.mp4', 'libsvtav1', {'preset': '10', 'svtav1-params': 'keyint=10'}),
+        ('m.mp4', 'mpeg2video', {'g': '10', 'b': '2M'}),
+        ('a.avi', 'cinepak', {'pix_fmt': 'rgb24'}),
+        ('m.avi', 'msmpeg4', {'g': '10', 'b': '2M'}),
+    ],
+)
+def test_packets_of_zeros_are_no_frames(tmp_path, name, codec, options):
+    path = pathlib.Path(made_videos.write(tmp_path / name, TIMES, codec=codec, **options))
+    assert_numbered_everywhere(path)
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for position, size in packets[14:18]:
+        content[position : position + size] = bytes(size)
+    path.write_bytes(content)
+    assert all(errors_of(path))
+    with pytest.raises(source.UnreadableVideo):
+        video.read_clip(str(path), 0.45, 6, 25.0)
 
 
 def test_an_avi_with_a_hole_is_recognised_by_the_count_of_its_header(tmp_path):

@@ -1,11 +1,13 @@
 """Records of shards are found by their numbers, and little memory is kept for each."""
 
 import gzip
+import io
 import json
 import tracemalloc
 import zlib
 
 import numpy as np
+from PIL import Image
 import pytest
 import tensorflow as tf
 
@@ -108,6 +110,32 @@ def test_records_of_dmvr_are_spread_over_their_part_of_the_video(tmp_path):
     for video in (1, 2):
         with pytest.raises(clips.UnreadableVideo, match='neither image/frame_rate nor clip/start'):
             source.read(video, 0.0, 5, 5.0)
+
+
+def _kinds_of_pictures(shown):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # Stored on its side: the first row is the right edge.
+    image, on_its_side = Image.fromarray(shown), Image.fromarray(np.rot90(shown))
+    yield image, {'format': 'JPEG', 'quality': 95}
+    yield on_its_side, {'format': 'JPEG', 'quality': 95, 'exif': turned}
+    yield on_its_side, {'format': 'PNG', 'exif': turned}
+    yield Image.fromarray(shown[..., 0].astype(np.uint16) * 257), {'format': 'PNG'}
+
+
+@pytest.mark.parametrize('kind', range(4))
+def test_pictures_in_records_are_read_as_those_in_files_are(tmp_path, kind):
+    shown = np.full((16, 24, 3), 20, np.uint8)
+    shown[:8, :16] = 230
+    image, settings = list(_kinds_of_pictures(shown))[kind]
+    contents = io.BytesIO()
+    image.save(contents, **settings)
+    example = tf.train.SequenceExample.FromString(_dmvr_record(2, 0, 1_000_000))
+    for feature in example.feature_lists.feature_list['image/encoded'].feature:
+        feature.bytes_list.value[:] = [contents.getvalue()]
+    path = str(tmp_path / 'a.tfrecord')
+    shard_writer.write_shard(path, [example.SerializeToString()])
+    clip = clips.open_source(path).read(0, 0.0, 2, 2.0)
+    assert clip.shape == (2, 16, 24, 3) and np.abs(clip - shown.astype(int)).mean() < 2
 
 
 @pytest.mark.parametrize('kind, compress', [('GZIP', gzip.compress), ('ZLIB', zlib.compress)])
