@@ -1,6 +1,20 @@
 """Sources of clips: video files, frame folders, TFRecord shards, built-in synthetic scenes.
 
 `open_source` finds the videos, `clip_dataset` draws clips from them.
+
+What is where:
+
+    source                        the interface of all sources
+    opening, label_folders        which source a path means
+    video_files, frame_folders, still_pictures, shards, synthetic    the sources
+    dataset, shuffle              the stream of clips, and its order
+    decoder                       the decoder of video files; with its parts:
+                                  clock, orientation, frame_colours, completeness, animations,
+                                  unopened
+    video                         clips of files, and pictures of folders
+    frame, footage, part          whole videos, frame by frame
+    video_writer, shard_writer    what is written
+    textures                      of the built-in scenes
 """
 
 from stfc3_tf.clips.dataset import ClipSampler, clip_dataset, sample_numbers

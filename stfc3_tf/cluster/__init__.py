@@ -1,1 +1,10 @@
-"""Several workers: who they are, what they share, and who reads the clips."""
+"""Several workers: who they are, what they share, and who reads the clips.
+
+What is where:
+
+    environment                   where the workers are: TF_CONFIG, SLURM, Kubernetes
+    rendezvous, secret            they meet, and check that they belong together
+    interface                     the network interface to listen on
+    strategy                      the devices that share the batches
+    data_service                  clips that other machines read
+"""

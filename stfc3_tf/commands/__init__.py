@@ -1,1 +1,10 @@
-"""What all commands share: `stfc3 VERB`, flags, gin configurations, and how a command ends."""
+"""What all commands share.
+
+What is where:
+
+    console                       `stfc3 VERB`
+    command                       how a command starts and ends: errors, exit status
+    flag_check                    flags and --help, before any large library is imported
+    configuration, gin_files      gin configurations
+    received_config               the configuration of somebody else's run
+"""

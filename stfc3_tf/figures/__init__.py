@@ -2,6 +2,16 @@
 
 Each function draws one figure and writes it to a path, whose ending (.pdf, .svg, .png) chooses the
 format. The file is complete or absent. Models are named rows, in the given order.
+
+What is where:
+
+    encoders                      features as colours, affinities
+    overlays, benchmark_labels    predicted and true labels, and their reader
+    results                       scores of several evaluations
+    curves, events                training curves, and the reader of TensorBoard's files
+    page                          fonts, sizes and the file of every figure
+    pictures                      pictures without axes, also for TensorBoard
+    stretch                       frames chosen from a part of a video
 """
 
 from stfc3_tf.figures.curves import loss_against_quality, training_curves

@@ -1,1 +1,14 @@
-"""Labels carried from frame to frame through features."""
+"""Labels carried from frame to frame through features.
+
+What is where:
+
+    extractor                     the contract of all encoders
+    settings, input_size          settings that protocols choose
+    one_frame, window_search      labels of one frame from its context
+    propagator, numpy_propagator  frame after frame, with TensorFlow or without; choice: which one
+    brute_force                   the same as it is defined, slow
+    tracker                       from frames to labels, for benchmarks
+    label_maps                    masks and points as maps on the grid of cells, and back
+    codecs, tracks, label_geometry    the same as protocols do it
+    shapes                        checks
+"""

@@ -1,1 +1,12 @@
-"""Paths anywhere, files whole or absent, and pictures read and written."""
+"""Paths on any file system, files that are whole or absent, pictures.
+
+What is where:
+
+    files, folders, text          reading; object_store: from s3:// and others
+    writing, workplace            writing
+    names, frame_names            names of data sets as file names; the order of frames
+    images, palette               pictures and masks
+    state                         JSON, checked against a schema
+    pickles, mat_size             pickles and MATLAB files of strangers
+    spool                         arrays on disk while a program runs
+"""

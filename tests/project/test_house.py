@@ -65,6 +65,19 @@ def test_folders_import_only_folders_above_them_in_the_table():
     assert not upwards
 
 
+def test_maps_of_folders_name_what_is_there():
+    """The lines `    name, name   what they do` in the docstrings of packages."""
+    gone, maps = [], 0
+    for path in (_ROOT / 'stfc3_tf').rglob('__init__.py'):
+        text = ast.get_docstring(ast.parse(path.read_text()), clean=False) or ''
+        lines = re.findall(r'^    (\w+/?(?:, \w+/?)*)  +\S', text, re.MULTILINE)
+        maps += bool(lines)
+        for name in (name for line in lines for name in line.split(', ')):
+            if not any((path.parent / f'{name.rstrip("/")}{end}').exists() for end in ('', '.py')):
+                gone.append(f'{path.parent.name}: {name}')
+    assert maps > 10 and not gone
+
+
 def test_no_module_imports_itself_through_others():
     graph = {name: _imports(path) - {name} for name, path in _MODULES.items()}
     graphlib.TopologicalSorter(graph).prepare()  # Raises CycleError, which names the circle.

@@ -1,1 +1,10 @@
-"""The page on which people mark, propagate, look and correct."""
+"""The page on which people mark, propagate, look and correct.
+
+What is where:
+
+    server, guard                 HTTP, and who may use it
+    desk, opened                  the videos that may be opened, and one that is open
+    frame_store                   frames as JPEGs
+    job, loading_encoder          work in threads
+    static/                       the page itself: HTML, CSS, JavaScript
+"""

@@ -1,5 +1,7 @@
 """The metrics of all benchmarks, each defined once, for NumPy arrays.
 
+What is where:
+
     masks       J and F of DAVIS, and their statistics over a sequence
     pck         share of correct key points, by CRW's rule and over all visible joints
     landmarks   errors of landmarks, their cumulative curve, failures
