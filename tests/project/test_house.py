@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 from pathlib import Path
 import re
@@ -23,10 +24,16 @@ def _name(path: Path) -> str:
 _MODULES = {_name(path): path for path in _FILES}
 
 
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def _imports(path: Path) -> set[str]:
     """Return the modules of this project that a file imports anywhere, also within functions."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -69,7 +76,7 @@ def test_maps_of_folders_name_what_is_there():
     """The lines `    name, name   what they do` in the docstrings of packages."""
     gone, maps = [], 0
     for path in (_ROOT / 'stfc3_tf').rglob('__init__.py'):
-        text = ast.get_docstring(ast.parse(path.read_text()), clean=False) or ''
+        text = ast.get_docstring(_tree(path), clean=False) or ''
         lines = re.findall(r'^    (\w+/?(?:, \w+/?)*)  +\S', text, re.MULTILINE)
         maps += bool(lines)
         for name in (name for line in lines for name in line.split(', ')):
@@ -124,9 +131,7 @@ def _undescribed(documented: _Documented) -> list[str]:
 def test_three_or_more_parameters_are_described():
     """Or a docstring says which method, of the same name, describes them: "See `Source.read`"."""
     functions = [
-        each
-        for name, path in _MODULES.items()
-        for each in _public(ast.parse(path.read_text()).body, name)
+        each for name, path in _MODULES.items() for each in _public(_tree(path).body, name)
     ]
     missing = {each.where: names for each in functions if (names := _undescribed(each))}
     assert not missing
