@@ -20,10 +20,10 @@ from stfc3_tf.commands import command, configuration
 from stfc3_tf.training import run, settings
 
 _GIN_FILE = flags.DEFINE_multi_string(
-    'gin_file', [], 'Configuration file; later ones override earlier ones.'
+    'gin_file', [], 'Configuration file; later ones override earlier ones'
 )
 _GIN_BINDINGS = flags.DEFINE_multi_string(
-    'gin_bindings', [], "Single settings, such as 'train.steps = 100'; they override the files."
+    'gin_bindings', [], "Single settings, such as 'train.steps = 100'; they override the files"
 )
 _DATA = flags.DEFINE_string(
     'data',

@@ -76,7 +76,7 @@ _HOST = flags.DEFINE_string(
 )
 _PORT = flags.DEFINE_integer('port', 0, 'Port to listen on; 0 for one that is free.', 0, 65535)
 _GIN_BINDINGS = flags.DEFINE_multi_string(
-    'gin_bindings', [], "A setting of the propagation, e.g. 'PropagationSettings.radius = 20'."
+    'gin_bindings', [], "A setting of the propagation, e.g. 'PropagationSettings.radius = 20'"
 )
 
 

@@ -88,7 +88,7 @@ _WHAT = flags.DEFINE_list('what', _DEFAULT, f'Parts to measure, among {", ".join
 _VIDEOS = flags.DEFINE_multi_string(
     'videos',
     [],
-    'Videos for the part prepare, as --input of tools.prepare_clips; by default built-in ones.',
+    'Videos for the part prepare, as --input of tools.prepare_clips; by default built-in ones',
 )
 _DAVIS = flags.DEFINE_string('davis', None, 'DAVIS, for the part corrections.')
 _YEAR = flags.DEFINE_integer('year', 2016, '2016 or 2017, of --davis.')

@@ -38,10 +38,10 @@ _OUTPUT_DIR = flags.DEFINE_string(
 _GIN_FILE = flags.DEFINE_multi_string(
     'gin_file',
     [],
-    'Protocol: a file of gin/eval/, by default that of the task; later files override earlier.',
+    'Protocol: a file of gin/eval/, by default that of the task; later files override earlier',
 )
 _GIN_BINDINGS = flags.DEFINE_multi_string(
-    'gin_bindings', [], "A setting, such as 'PropagationSettings.radius = 5'."
+    'gin_bindings', [], "A setting, such as 'PropagationSettings.radius = 5'"
 )
 _SEQUENCES = flags.DEFINE_list('sequences', [], 'Only these sequences, by name; all by default.')
 _WORKERS = flags.DEFINE_integer(

@@ -26,12 +26,12 @@ from stfc3_tf.storage import images
 _FRAMES = flags.DEFINE_string(
     'frames', None, 'Glob of pictures, 480 pixels high or more.', required=True
 )
-_SAVED_MODEL = flags.DEFINE_multi_string('saved_model', [], 'NAME=SAVED_MODEL.')
+_SAVED_MODEL = flags.DEFINE_multi_string('saved_model', [], 'NAME=SAVED_MODEL')
 _UNTRAINED = flags.DEFINE_list(
     'untrained', [], 'Paddings of untrained encoders that are measured too.'
 )
 _GIN_BINDINGS = flags.DEFINE_multi_string(
-    'gin_bindings', [], "A setting of the untrained encoders, such as 'resnet18.width = 32'."
+    'gin_bindings', [], "A setting of the untrained encoders, such as 'resnet18.width = 32'"
 )
 
 

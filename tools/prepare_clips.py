@@ -25,7 +25,7 @@ _INPUT = flags.DEFINE_multi_string(
     [],
     'Videos: a folder (searched with all its subfolders), a glob, or a CSV list with a column '
     '`path` (relative to the list). Where there are no video files, folders of pictures are the '
-    'videos. May be repeated.',
+    'videos',
 )
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder of the shards.', required=True)
 _SHORT_SIDE = flags.DEFINE_integer(
@@ -74,7 +74,7 @@ _RUNNER = flags.DEFINE_string(
     'same.',
 )
 _PIPELINE_OPTIONS = flags.DEFINE_multi_string(
-    'pipeline_options', [], "An option of Beam's runner, for example '--region=us-east1'."
+    'pipeline_options', [], "An option of Beam's runner, for example '--region=us-east1'"
 )
 _VERIFY = flags.DEFINE_boolean(
     'verify',

@@ -70,13 +70,13 @@ _MASK = flags.DEFINE_multi_string(
     'Mask of the frame --frame, of its size: one colour per object on black or on a transparent '
     'ground, black and white, or a palette or grey PNG of object numbers (255: void). For several '
     'frames --mask=0:first.png --mask=40:later.png, or a folder of masks with the numbers of their '
-    'frames in their names.',
+    'frames in their names',
 )
 _OBJECTS = flags.DEFINE_multi_string(
     'objects',
     [],
     '--objects=40:2,3 says that the mask of frame 40 is about objects 2 and 3 alone: the others '
-    'continue. Without it, an object that a mask does not show is not there from that frame on.',
+    'continue. Without it, an object that a mask does not show is not there from that frame on',
 )
 _POINTS = flags.DEFINE_multi_string(
     'points',
@@ -84,7 +84,7 @@ _POINTS = flags.DEFINE_multi_string(
     'Instead of --mask, points of the frame --frame: JSON {"points": [{"name": "nose", '
     '"x": 310.5, "y": 120}, ...]} or {"nose": [310.5, 120], ...}, or CSV with the columns '
     'name,x,y. Pixels; the centre of the first pixel is (0, 0). A field or column "frame" says '
-    'which frame a point belongs to; points that a later frame does not name continue.',
+    'which frame a point belongs to; points that a later frame does not name continue',
 )
 _FRAME = flags.DEFINE_integer(
     'frame',
@@ -129,7 +129,7 @@ _GIN_BINDINGS = flags.DEFINE_multi_string(
     'gin_bindings',
     [],
     "A setting of the propagation, e.g. 'PropagationSettings.radius = 20' (cells that an object "
-    'may move from one frame to the next).',
+    'may move from one frame to the next)',
 )
 
 _MOST_LINES = 20

@@ -42,13 +42,13 @@ _BENCHMARKS = flags.DEFINE_list(
     'benchmarks', [], "Only these of the plan's benchmarks, by name; all by default."
 )
 _SAVED_MODELS = flags.DEFINE_multi_string(
-    'saved_model', [], 'ROW=SAVED_MODEL: a further row, with an encoder that was trained elsewhere.'
+    'saved_model', [], 'ROW=SAVED_MODEL: a further row, with an encoder that was trained elsewhere'
 )
 _JOIN = flags.DEFINE_multi_string(
-    'join', [], 'results.json of another run of this plan; what it contains is not run again.'
+    'join', [], 'results.json of another run of this plan; what it contains is not run again'
 )
 _GIN_BINDINGS = flags.DEFINE_multi_string(
-    'gin_bindings', [], "A setting for every training run, such as 'train.steps = 100'."
+    'gin_bindings', [], "A setting for every training run, such as 'train.steps = 100'"
 )
 _LIST = flags.DEFINE_bool(
     'list', False, 'Run nothing; show state, expected time and command of every part.'

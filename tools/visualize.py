@@ -41,7 +41,7 @@ _OUTPUT = flags.DEFINE_string(
     'output', None, 'Picture to write: .pdf, .svg, .png (features: also .mp4).', required=True
 )
 _SAVED_MODEL = flags.DEFINE_multi_string(
-    'saved_model', [], 'NAME=PATH of a SavedModel, one row each. For features, affinity.'
+    'saved_model', [], 'NAME=PATH of a SavedModel, one row each. For features, affinity'
 )
 _VIDEO = flags.DEFINE_string(
     'video', None, 'Video file or folder of pictures. For features, affinity, labels.'
@@ -81,16 +81,16 @@ _PREDICTIONS = flags.DEFINE_multi_string(
     'predictions',
     [],
     'NAME=PATH of predictions for --video, in OUT/predictions of tools.evaluate, or OUT/masks of '
-    'tools.propagate; one row each. For labels.',
+    'tools.propagate; one row each. For labels',
 )
 _RESULTS = flags.DEFINE_multi_string(
-    'results', [], 'NAME=PATH of a results.json of tools.evaluate; one bar each. For scores.'
+    'results', [], 'NAME=PATH of a results.json of tools.evaluate; one bar each. For scores'
 )
 _METRIC = flags.DEFINE_string(
     'metric', None, "Metric; by default the benchmark's first, such as J&F-Mean. For scores."
 )
 _RUN = flags.DEFINE_multi_string(
-    'run', [], 'NAME=PATH of a --model_dir of training; one line each. For curves.'
+    'run', [], 'NAME=PATH of a --model_dir of training; one line each. For curves'
 )
 _TAGS = flags.DEFINE_list(
     'tags',
