@@ -228,6 +228,7 @@ def test_marks_are_taken_back(page, served):
     page.keys('o')
     page.wait("document.getElementById('videos').children.length === 2")
     page.type('#videos-filter', 'oth')
+    page.wait("document.getElementById('videos').children.length === 1")
     page.click('#videos button')
     page.wait("document.getElementById('name').textContent === 'other.mp4'")
     ready(page)

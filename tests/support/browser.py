@@ -75,7 +75,8 @@ class Browser:
             if value:
                 return value
             time.sleep(0.1)
-        raise AssertionError(f'not within {seconds} s: {condition}')
+        said = self.run("return document.getElementById('message')?.textContent;")
+        raise AssertionError(f'not within {seconds} s: {condition}; the page says: {said}')
 
     def element(self, selector):
         found = self.call('POST', '/element', {'using': 'css selector', 'value': selector})
