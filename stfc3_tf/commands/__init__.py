@@ -5,6 +5,7 @@ What is where:
     console                       `stfc3 VERB`
     command                       how a command starts and ends: errors, exit status
     flag_check                    flags and --help, before any large library is imported
+    flag_errors                   mistakes in flags, as one line
     configuration, gin_files      gin configurations
     received_config               the configuration of somebody else's run
 """

@@ -20,6 +20,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 
 from stfc3_tf import errors, stopping
+from stfc3_tf.commands import flag_errors
 from stfc3_tf.storage import object_store
 
 Main = Callable[[Sequence[str]], 'int | None']
@@ -43,8 +44,6 @@ def run(main: Main) -> None:
     def main_and_exit(arguments: Sequence[str]) -> NoReturn:
         """Run `main`; never return, see the module."""
         stopping.end_on_closed_pipe(False)
-        if len(arguments) > 1:
-            raise app.UsageError(f'Unexpected arguments: {" ".join(arguments[1:])}')
         try:
             object_store.register(*_paths_in_flags())
             status = main(arguments) or 0
@@ -56,7 +55,7 @@ def run(main: Main) -> None:
     try:
         stopping.handle_interrupts()
         stopping.end_on_closed_pipe(True)  # While absl prints help.
-        app.run(main_and_exit)
+        app.run(main_and_exit, flags_parser=flag_errors.parse)
     except KeyboardInterrupt as error:  # Before or after `main`.
         exit_now(_show(error))
 

@@ -111,17 +111,15 @@ def _parse_flags(program: str, module: str) -> Callable[[Any], NoReturn]:
         """Stand for `command.run`: parse the flags, with help for `program`."""
         from absl import app
 
+        from stfc3_tf.commands import flag_errors
+
         main = sys.modules['__main__']
         name = re.escape(module.replace('stfc3_tf.tools', 'tools'))
         main.__doc__ = re.sub(rf'python -m {name}\b', program, main.__doc__ or '')
-        app.run(_end)
+        app.run(_end, flags_parser=flag_errors.parse)
         raise AssertionError('unreachable')
 
-    def _end(arguments: Sequence[str]) -> NoReturn:
-        from absl import app
-
-        if len(arguments) > 1:
-            raise app.UsageError(f'Unexpected arguments: {" ".join(arguments[1:])}')
+    def _end(_: Sequence[str]) -> NoReturn:
         raise _FlagsAreRight
 
     return run

@@ -61,6 +61,26 @@ def test_a_verb_refuses_wrong_flags_and_helps_before_tensorflow_is_imported(verb
     assert f'stfc3 {verb}' in assert_quick(stfc3, verb, '--help', folder=tmp_path).stdout
 
 
+@pytest.mark.parametrize(
+    'given, message',
+    [
+        ([], 'Give --task and --output_dir.'),
+        (['--tusk=davis'], "Unknown command line flag 'tusk' (do you mean --task?)."),
+        (['--task=goose', '--output_dir=out'], '--task=goose: choose davis, jhmdb,'),
+        (['--workers=few'], '--workers=few: give a whole number.'),
+        (
+            ['--task=davis', '--output_dir=out', 'extra', 'words'],
+            'Unexpected arguments: extra words.',
+        ),
+    ],
+)
+def test_a_mistake_in_flags_is_one_line_that_says_what_to_do(given, message, tmp_path):
+    said = stfc3('evaluate', *given, folder=tmp_path)
+    assert said.returncode == 1 and not said.stdout
+    assert said.stderr.startswith(f'error: {message}')
+    assert said.stderr.endswith('. --help shows the flags.\n') and said.stderr.count('\n') == 1
+
+
 @pytest.mark.skipif(sys.version_info < (3, 10), reason='Python tells the name of the module late')
 @pytest.mark.parametrize('name', ['stfc3_tf.train', 'tools.evaluate', 'tools.prepare_clips'])
 def test_so_does_a_module(name, tmp_path):
