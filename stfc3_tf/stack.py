@@ -49,6 +49,17 @@ def prepare() -> None:
             _silence_loggers()
 
 
+def use_one_blas_thread() -> None:
+    """Let NumPy use one thread for matrix products in the processes that are started from here.
+
+    Beside TensorFlow only small matrices are multiplied with NumPy, such as those of built-in
+    scenes. On busy processors OpenBLAS loses far more time by waiting for its own threads than it
+    wins. Without TensorFlow, propagation needs all threads. A number of threads that was set stays.
+    """
+    if importlib.util.find_spec('tensorflow') is not None:
+        os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
+
 def needs_tf_keras() -> bool:
     """Return whether TensorFlow is installed and comes with Keras 3, as 2.16 and later do."""
     if importlib.util.find_spec('tensorflow') is None:

@@ -1,7 +1,12 @@
 """Fixtures of all tests."""
 
-import gin
-import pytest
+import os
+
+# As commands do it, see stfc3_tf.stack. It takes effect before NumPy is imported.
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
+import gin  # noqa: E402
+import pytest  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ import sys
 from types import ModuleType
 from typing import Any, NoReturn
 
-from stfc3_tf import stopping
+from stfc3_tf import stack, stopping
 
 # What takes time to import. What is not named here is imported as it is.
 _LIBRARIES = (
@@ -73,6 +73,7 @@ def check_and_start_again(
     sys.stdout.flush()
     # `execv` keeps the process number, so that only this process takes its flags as checked.
     os.environ[_CHECKED] = str(os.getpid())
+    stack.use_one_blas_thread()
     os.execv(sys.executable, [sys.executable, *command])
 
 

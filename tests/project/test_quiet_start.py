@@ -1,4 +1,4 @@
-"""What a command prints before its own first line: nothing, unless it is asked for."""
+"""What holds before a command's own first line: silence, and threads for NumPy."""
 
 import os
 import pathlib
@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import pytest
+
+from stfc3_tf import stack
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCRIPT = """
@@ -43,3 +45,12 @@ def test_only_the_commands_own_lines_are_shown_and_all_on_request(tmp_path):
     (line,) = lines_of_errors(tmp_path)
     assert 'command.py:' in line and line.endswith('] Ours.')
     assert any('tensorflow' in each.lower() for each in lines_of_errors(tmp_path, '--verbosity=1'))
+
+
+def test_a_number_of_threads_that_a_person_set_stays(monkeypatch):
+    monkeypatch.setenv('OPENBLAS_NUM_THREADS', '4')
+    stack.use_one_blas_thread()
+    assert os.environ['OPENBLAS_NUM_THREADS'] == '4'
+    monkeypatch.delenv('OPENBLAS_NUM_THREADS')
+    stack.use_one_blas_thread()
+    assert os.environ['OPENBLAS_NUM_THREADS'] == '1'
