@@ -117,6 +117,7 @@ class Carrier:
         settings: PropagationSettings,
         input_size: InputSize,
         advance: Callable[[], None] = lambda: None,
+        propagator: choice.Maker = choice.propagator,
     ):
         """Set what is propagated; nothing is read yet.
 
@@ -127,9 +128,11 @@ class Carrier:
           settings: of the propagation.
           input_size: at which the encoder sees frames.
           advance: called for every frame to which labels were propagated from one side.
+          propagator: makes what carries the labels.
         """
         self._encoder, self._clip, self._given = encoder, clip, given
         self.settings, self._input_size, self._advance = settings, input_size, advance
+        self._propagator = propagator
         self._features = Spool()
         self._places: dict[int, int] = {}
         self._times: dict[int, float] = {}
@@ -211,7 +214,7 @@ class Carrier:
           start: the labelled frame.
           pinned: other labelled frames.
         """
-        propagator = choice.propagator(self.settings)
+        propagator = self._propagator(self.settings)
         propagator.start(*start, pinned)
         for frame in frames:
             features = self._features_of(frame)

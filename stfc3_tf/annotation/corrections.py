@@ -13,8 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import kept_features, propagate
+from stfc3_tf.annotation import (
+    frame_lists,
+    given_labels,
+    kept_features,
+    kept_matches,
+    propagate,
+)
 from stfc3_tf.benchmarks import davis, metrics
+from stfc3_tf.propagation import choice
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.serving import loading
 from stfc3_tf.storage import images
@@ -61,8 +68,8 @@ def measure(
         half = len(paths) // 2
         frames = [images.read_frame(path) for path in paths[:half]]
         truth = [benchmark.read_mask(path) for path in paths[half:]]
-        with kept_features.kept_for_now(encoder) as kept:
-            curves.append(curve(kept, frames, truth, COUNTS, short_side))
+        with kept_features.kept_for_now(encoder) as kept, kept_matches.matches_for_now() as matches:
+            curves.append(curve(kept, frames, truth, COUNTS, short_side, matches.propagator))
         print(name, *(f'{key}={value:.4f}' for key, value in curves[-1].items()), flush=True)
     return {key: float(np.mean([each[key] for each in curves])) for key in curves[0]}
 
@@ -73,6 +80,7 @@ def curve(
     truth: Sequence[np.ndarray],
     counts: Sequence[int],
     short_side: int | None = None,
+    propagator: choice.Maker = choice.propagator,
 ) -> dict[str, float]:
     """Return J&F of one sequence: 'corrections n', and 'nearest n' from the nearest label alone.
 
@@ -82,8 +90,9 @@ def curve(
       truth: uint8 [height, width] of object numbers; 255 is not scored.
       counts: numbers of corrections, ascending.
       short_side: see `propagate.propagate_masks`.
+      propagator: makes what carries the labels.
     """
-    clip = _Clip(encoder, frames, short_side)
+    clip = _Clip(encoder, frames, short_side, propagator)
     labels = {0: _without_void(truth[0])}
     both_ways, nearest = _BothWays(clip), _Nearest(clip, labels)
     figures: dict[str, float] = {}
@@ -107,6 +116,7 @@ class _Clip(NamedTuple):
     encoder: FeatureExtractor
     frames: Sequence[np.ndarray]
     short_side: int | None
+    propagator: choice.Maker
 
     def masks(
         self, places: Sequence[int], labels: Mapping[int, np.ndarray]
@@ -114,10 +124,14 @@ class _Clip(NamedTuple):
         """Return the masks of the frames at some places, from those of some of them."""
         if not any(mask.any() for mask in labels.values()):
             return dict.fromkeys(places, np.zeros_like(next(iter(labels.values()))))
-        chosen = [self.frames[place] for place in places]
+        clip = frame_lists.clip([self.frames[place] for place in places])
         known = {places.index(place): mask for place, mask in labels.items()}
-        found = propagate.propagate_masks(
-            self.encoder, chosen, labels=known, short_side=self.short_side
+        found = propagate.propagate_given(
+            self.encoder,
+            clip,
+            given_labels.GivenMasks(known),
+            short_side=self.short_side,
+            propagator=self.propagator,
         )
         return {place: label.mask for place, label in zip(places, found)}
 

@@ -17,6 +17,7 @@ import numpy as np
 from stfc3_tf import checks, errors
 from stfc3_tf.annotation import both_ways, frame_lists, given_labels, label_codecs
 from stfc3_tf.annotation.label_codecs import MaskLabel, PointLabel
+from stfc3_tf.propagation import choice
 from stfc3_tf.propagation import tracker as tracking
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
@@ -128,6 +129,7 @@ def propagate_given(
     given: given_labels.Given,
     settings: PropagationSettings | None = None,
     short_side: int | None = None,
+    propagator: choice.Maker = choice.propagator,
 ) -> Iterator[Any]:
     """Propagate labels of some frames to all frames of a clip.
 
@@ -137,12 +139,13 @@ def propagate_given(
       given: the labels.
       settings: see `propagate_masks`.
       short_side: see `propagate_masks`.
+      propagator: makes what carries the labels.
 
     Returns:
       An iterator of one label per frame, in the order of time.
     """
-    size = input_size(clip.size, short_side)
-    carrier = both_ways.Carrier(encoder, clip, given, settings or PropagationSettings(), size)
+    size, chosen = input_size(clip.size, short_side), settings or PropagationSettings()
+    carrier = both_ways.Carrier(encoder, clip, given, chosen, size, propagator=propagator)
     return (labelled.label for labelled in carrier.labels())
 
 

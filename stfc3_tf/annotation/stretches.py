@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stfc3_tf.annotation import both_ways, given_labels, propagate
+from stfc3_tf.annotation import both_ways, given_labels, label_codecs, propagate
 from stfc3_tf.annotation.both_ways import Frame
 from stfc3_tf.annotation.label_codecs import MaskLabel, PointLabel
 from stfc3_tf.annotation.session import GivenMask, Position
 from stfc3_tf.annotation.session_results import Record, Stretch
+from stfc3_tf.propagation import choice
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
+from stfc3_tf.propagation.tracker import PropagationTracker
 
 Masks = Mapping[int, GivenMask]
 Points = Mapping[int, Mapping[int, Position]]
@@ -69,17 +71,26 @@ class Method:
       settings: of the propagation.
       short_side: see `propagate.propagate_masks`.
       advance: called for every frame that is looked at.
+      propagator: makes what carries the labels.
     """
 
     encoder: FeatureExtractor
     settings: PropagationSettings
     short_side: int | None
     advance: Callable[[], None]
+    propagator: choice.Maker = choice.propagator
+
+    def tracker(self, clip: both_ways.Clip) -> PropagationTracker:
+        """Return what carries labels of one frame."""
+        size = propagate.input_size(clip.size, self.short_side)
+        return PropagationTracker(self.encoder, self.settings, size, self.propagator)
 
     def carrier(self, clip: both_ways.Clip, given: given_labels.Given) -> both_ways.Carrier:
         """Return what carries labels of several frames."""
         size = propagate.input_size(clip.size, self.short_side)
-        return both_ways.Carrier(self.encoder, clip, given, self.settings, size, self.advance)
+        return both_ways.Carrier(
+            self.encoder, clip, given, self.settings, size, self.advance, self.propagator
+        )
 
 
 def plan_masks(given: Masks, method: str) -> list[Planned]:
@@ -174,9 +185,9 @@ def carry_masks(
             mask = np.zeros_like(ours[planned.labelled[0]])
             yield Carried(Record(frame.number, frame.time, {}), mask)
     elif len(ours) == 1:
-        (start, mask), *_ = ours.items()
-        frames = _frames(footage, planned.stretch, start)
-        for number, time, label in _one_way(method, frames, propagate.propagate_masks, mask):
+        (mask,), codec = ours.values(), label_codecs.MaskCodec(sorted(numbers))
+        first = MaskLabel(mask, dict.fromkeys(sorted(numbers), 1.0))
+        for number, time, label in _one_way(method, footage, planned, first, codec):
             yield _mask_carried(number, time, label)
     else:
         objects = {frame: [n for n in given[frame].objects if n in numbers] for frame in ours}
@@ -210,10 +221,9 @@ def carry_points(
             method.advance()
             yield _points_carried(planned, [], frame.number, frame.time, None)
     elif len(ours) == 1:
-        (start, points), *_ = placed.items()
-        frames = _frames(footage, planned.stretch, start)
-        carried = _one_way(method, frames, propagate.propagate_points, np.array(points))
-        for number, time, label in carried:
+        (points,) = (np.array(each) for each in placed.values())
+        first, codec = PointLabel(points, np.ones(len(points))), label_codecs.PointCodec()
+        for number, time, label in _one_way(method, footage, planned, first, codec):
             yield _points_carried(planned, there, number, time, label)
     else:
         several = given_labels.GivenPoints(
@@ -243,17 +253,25 @@ def _points_carried(
 
 
 def _one_way(
-    method: Method, frames: Iterator[Frame], carry: Callable[..., Iterator[Any]], label: np.ndarray
+    method: Method, footage: both_ways.Clip, planned: Planned, label: Any, codec: Any
 ) -> Iterator[tuple[int, float, Any]]:
-    """Yield numbers, times and labels of frames, the first of which has a label."""
+    """Yield numbers, times and labels of frames, the first of which has a label.
+
+    Args:
+      method: how.
+      footage: the video.
+      planned: the stretch; one frame of it has a label.
+      label: of that frame.
+      codec: converts between labels and soft label maps.
+    """
     latest: list[Frame] = []
 
     def images() -> Iterator[np.ndarray]:
-        for frame in frames:
+        for frame in _frames(footage, planned.stretch, planned.labelled[0]):
             latest[:] = [frame]
             yield frame.image
 
-    for found in carry(method.encoder, images(), label, method.settings, method.short_side):
+    for found in method.tracker(footage).track(images(), label, codec, footage.size):
         method.advance()
         yield latest[0].number, latest[0].time, found
 

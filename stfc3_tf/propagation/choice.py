@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +24,9 @@ class AnyPropagator(Protocol):
 
     def step(self, features: np.ndarray) -> Any:
         """Return the soft labels of the next frame, float32 [rows, columns, labels]."""
+
+
+Maker = Callable[[PropagationSettings], AnyPropagator]
 
 
 def propagator(settings: PropagationSettings) -> AnyPropagator:

@@ -56,6 +56,7 @@ class PropagationTracker:
       encoder: of the frames.
       propagation_settings: of the propagation.
       input_size: at which the encoder sees the frames.
+      propagator: makes what carries the labels.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class PropagationTracker:
         encoder: FeatureExtractor,
         propagation_settings: PropagationSettings,
         input_size: InputSize,
+        propagator: choice.Maker = choice.propagator,
     ):
         self._encoder = encoder
         self._propagation = propagation_settings
         self._input_size = input_size
+        self._propagator = propagator
 
     def settings(self) -> dict[str, Any]:
         """Return every value that changes the predictions, the encoder's identity included."""
@@ -84,7 +87,7 @@ class PropagationTracker:
         label_size: tuple[int, int],
     ) -> Iterator[Any]:
         """See `Tracker.track`."""
-        propagator = choice.propagator(self._propagation)
+        propagator = self._propagator(self._propagation)
         geometry = None
         for frame in frames:
             image = self._input_size.resize(frame)

@@ -23,12 +23,13 @@ def test_the_worst_frame_is_corrected_and_the_score_is_that_of_davis(monkeypatch
     truth = moving_box(9)
     asked = []
 
-    def copies(encoder, frames, labels, short_side):
-        asked.append((len(frames), sorted(labels)))
-        for number in range(len(frames)):
+    def copies(encoder, clip, given, **options):
+        count, labels = sum(1 for _ in clip.frames()), given.masks
+        asked.append((count, sorted(labels)))
+        for number in range(count):
             yield label_codecs.MaskLabel(labels.get(number, labels[0]), {})
 
-    monkeypatch.setattr(propagate, 'propagate_masks', copies)
+    monkeypatch.setattr(propagate, 'propagate_given', copies)
     frames = np.zeros((9, 16, 32, 3), np.uint8)
     found = corrections.curve(None, frames, truth, (0, 1, 2))
     # The last frame is worst. It is not scored, and the frames before keep the first mask. Then
@@ -48,9 +49,9 @@ def test_beside_it_stands_the_nearest_label_alone(monkeypatch):
     truth = moving_box(9)
     monkeypatch.setattr(
         propagate,
-        'propagate_masks',
-        lambda encoder, frames, labels, short_side: (
-            label_codecs.MaskLabel(labels[0], {}) for _ in frames
+        'propagate_given',
+        lambda encoder, clip, given, **options: (
+            label_codecs.MaskLabel(given.masks[0], {}) for _ in clip.frames()
         ),
     )
     frames = np.zeros((9, 16, 32, 3), np.uint8)

@@ -17,6 +17,7 @@ from stfc3_tf.annotation import outputs, session_export, stretches
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation import session as session_lib
 from stfc3_tf.annotation.kept_features import KeptFeatures
+from stfc3_tf.annotation.kept_matches import KeptMatches
 from stfc3_tf.annotation.page.frame_store import FrameStore
 from stfc3_tf.annotation.page.job import Advance, Job
 from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
@@ -297,8 +298,9 @@ class Opened:
     def _propagate(self, allowed: ReplacedFrames, advance: Advance) -> None:
         """Carry labels through the stretches that are not done."""
         options = self._options
-        folder = os.path.join(self.session.folder, 'features')
-        encoder = KeptFeatures(self._encoder.get(), folder, options.features_bytes)
+        features, matches = (os.path.join(self.session.folder, n) for n in ('features', 'matches'))
+        encoder = KeptFeatures(self._encoder.get(), features, options.features_bytes)
+        kept = KeptMatches(matches, options.features_bytes)
         masks, points = self.session.masks, self.session.points
         work = [
             (kind, batch)
@@ -307,7 +309,9 @@ class Opened:
         ]
         count = self._count(advance, [batch[0] for _, batch in work])
         step = lambda: count(None)
-        method = stretches.Method(encoder, options.settings, options.short_side, step)
+        method = stretches.Method(
+            encoder, options.settings, options.short_side, step, kept.propagator
+        )
         for kind, batch in work:
             results, video = self.results[kind], self.frames.to_read()
             planned = stretches.joined(batch)
