@@ -12,7 +12,7 @@ What is where:
     drawing/                      labels drawn on frames
     session, session_results, session_export    what a person marks on the page, and its results
     stretches, replaced_frames    what is computed again after a correction
-    kept_features                 features kept on disk
+    kept_features, kept_matches   features, and what is similar in them, kept on disk
     page/                         the page in the browser
     corrections, correction_time  what corrections are worth, and their time
 """

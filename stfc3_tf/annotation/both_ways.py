@@ -3,7 +3,8 @@
 Between two labelled frames, labels are propagated forwards from the earlier and backwards from the
 later one. Both labelled frames are in the context of both directions. `agreement` says in which
 frames which side counts. Before the first and after the last labelled frame, labels come from one
-side.
+side; the next labelled frame on the other side is in the context too. So there are never more than
+two labelled frames in a context, however many are given.
 
 One frame is in memory at a time, besides the propagator's context. Labels from both sides are
 stored on disk until it is known which count, at most from one labelled frame to the next.
@@ -12,6 +13,7 @@ stored on disk until it is known which count, at most from one labelled frame to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+import itertools
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -55,6 +57,22 @@ class Clip(Protocol):
 
     def backwards(self, stop: int) -> Iterator[Frame]:
         """Yield the frames before number `stop`, the last first."""
+
+
+class Span(NamedTuple):
+    """The frames of a clip that get labels.
+
+    Attributes:
+      first: number of the first frame.
+      last: number of the last frame; None for that of the clip.
+    """
+
+    first: int = 0
+    last: int | None = None
+
+    def holds(self, number: int) -> bool:
+        """Return whether the frame of this number is one of them."""
+        return self.first <= number and (self.last is None or number <= self.last)
 
 
 class Labelled(NamedTuple):
@@ -106,6 +124,7 @@ class Carrier:
 
     Attributes:
       settings: of the propagation.
+      span: the frames that get labels.
       latest: number of the frame that was looked at last, for messages.
     """
 
@@ -118,21 +137,23 @@ class Carrier:
         input_size: InputSize,
         advance: Callable[[], None] = lambda: None,
         propagator: choice.Maker = choice.propagator,
+        span: Span | None = None,
     ):
         """Set what is propagated; nothing is read yet.
 
         Args:
           encoder: of the frames.
           clip: the frames.
-          given: the labels.
+          given: the labels; those outside the span are only context.
           settings: of the propagation.
           input_size: at which the encoder sees frames.
           advance: called for every frame to which labels were propagated from one side.
           propagator: makes what carries the labels.
+          span: the frames that get labels, by default all; every object or point has a label there.
         """
         self._encoder, self._clip, self._given = encoder, clip, given
         self.settings, self._input_size, self._advance = settings, input_size, advance
-        self._propagator = propagator
+        self._propagator, self.span = propagator, span or Span()
         self._features = Spool()
         self._places: dict[int, int] = {}
         self._times: dict[int, float] = {}
@@ -148,10 +169,22 @@ class Carrier:
             be propagated.
           clips.source.UnreadableVideo: a frame cannot be read; the labels before were yielded.
         """
+        return self._labels(_Way.maps)
+
+    def labels_backwards(self) -> Iterator[Labelled]:
+        """Yield the label of every frame, the last first; only that frame of the span has labels.
+
+        Raises:
+          errors.UserError: see `labels`.
+          clips.source.UnreadableVideo: see `labels`.
+        """
+        return self._labels(_Way.maps_backwards)
+
+    def _labels(self, maps_of: Callable[[_Way], Iterator[_Soft]]) -> Iterator[Labelled]:
         groups = self._given.groups
         geometry = self._look_at({frame for group in groups for frame in group.frames})
         self._given.check(geometry)
-        ways = [_Way(self, self._given, group, geometry).maps() for group in groups]
+        ways = [maps_of(_Way(self, self._given, group, geometry)) for group in groups]
         for number, time, maps in _together(ways):
             yield Labelled(number, time, self._given.result(number, maps, geometry))
         if self._error is not None:
@@ -224,13 +257,17 @@ class Carrier:
     def back(self, stop: int) -> Iterator[Frame]:
         """Yield the frames before number `stop`, the last first; store an error and end."""
         try:
-            yield from self._clip.backwards(stop)
+            yield from self._within(self._clip.backwards(stop))
         except errors.UserError as error:
             self._error = self._error or error
 
     def forth(self, start: int) -> Iterator[Frame]:
         """Yield the frames after number `start`."""
-        return (frame for frame in self._clip.frames(start) if frame.number > start)
+        frames = self._clip.frames(start)
+        return self._within(frame for frame in frames if frame.number > start)
+
+    def _within(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        return itertools.takewhile(lambda frame: self.span.holds(frame.number), frames)
 
 
 class _Way:
@@ -243,7 +280,7 @@ class _Way:
 
     def maps(self) -> Iterator[_Soft]:
         """Yield the maps of every frame, in the order of time."""
-        earlier, *others = self._group.frames
+        earlier, *others = filter(self._carrier.span.holds, self._group.frames)
         yield from self._before(earlier)
         yield self._exact(earlier)
         onwards = self._carrier.forth(earlier)
@@ -251,16 +288,31 @@ class _Way:
             yield from self._between(earlier, later, onwards)
             yield self._exact(later)
             earlier = later
-        for frame, soft in self._from_one(onwards, earlier):
+        for frame, soft in self._from_one(onwards, earlier, self._beside(earlier, -1)):
             yield _Soft(frame.number, frame.time, soft)
+
+    def maps_backwards(self) -> Iterator[_Soft]:
+        """Yield the maps of the only labelled frame of the span, and of those before, backwards."""
+        (number,) = filter(self._carrier.span.holds, self._group.frames)
+        yield self._exact(number)
+        for frame, soft in self._from_first(number):
+            yield _Soft(frame.number, frame.time, soft)
+
+    def _beside(self, number: int, step: int) -> int | None:
+        """Return the labelled frame just before (step -1) or after (1) a labelled one, if any."""
+        place = self._group.frames.index(number) + step
+        return self._group.frames[place] if 0 <= place < len(self._group.frames) else None
 
     def _exact(self, number: int) -> _Soft:
         return _Soft(number, self._carrier.key(number).time, None)
 
     def _before(self, first: int) -> Iterator[_Soft]:
-        shown = self._stored(self._from_one(self._carrier.back(first), first))
+        shown = self._stored(self._from_first(first))
         for place in reversed(range(len(shown))):
             yield _Soft(*shown[place], self._spool.get(place))
+
+    def _from_first(self, first: int) -> Iterator[tuple[Frame, np.ndarray]]:
+        return self._from_one(self._carrier.back(first), first, self._beside(first, 1))
 
     def _stored(self, softs: Iterator[tuple[Frame, np.ndarray]]) -> list[tuple[int, float]]:
         """Store maps by their place; return number and time of their frames."""

@@ -20,6 +20,7 @@ from stfc3_tf.annotation import (
     kept_matches,
     propagate,
 )
+from stfc3_tf.annotation.both_ways import Span
 from stfc3_tf.benchmarks import davis, metrics
 from stfc3_tf.propagation import choice
 from stfc3_tf.propagation.extractor import FeatureExtractor
@@ -118,20 +119,18 @@ class _Clip(NamedTuple):
     short_side: int | None
     propagator: choice.Maker
 
-    def masks(
-        self, places: Sequence[int], labels: Mapping[int, np.ndarray]
-    ) -> dict[int, np.ndarray]:
-        """Return the masks of the frames at some places, from those of some of them."""
+    def masks(self, span: Span, labels: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """Return the masks of the frames of a span, from those of some frames."""
+        places = range(span.first, len(self.frames) if span.last is None else span.last + 1)
         if not any(mask.any() for mask in labels.values()):
             return dict.fromkeys(places, np.zeros_like(next(iter(labels.values()))))
-        clip = frame_lists.clip([self.frames[place] for place in places])
-        known = {places.index(place): mask for place, mask in labels.items()}
         found = propagate.propagate_given(
             self.encoder,
-            clip,
-            given_labels.GivenMasks(known),
+            frame_lists.clip(self.frames),
+            given_labels.GivenMasks(labels),
             short_side=self.short_side,
             propagator=self.propagator,
+            span=span,
         )
         return {place: label.mask for place, label in zip(places, found)}
 
@@ -141,19 +140,20 @@ class _BothWays:
 
     def __init__(self, clip: _Clip):
         self._clip = clip
-        self._stretches: dict[tuple[int, ...], dict[int, np.ndarray]] = {}
+        self._stretches: dict[tuple[int | None, ...], dict[int, np.ndarray]] = {}
 
     def masks(self, labels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
         """Return the masks of all frames; frame 0 has a label."""
         numbers = sorted(labels)
         found: dict[int, np.ndarray] = {}
-        for first, last in zip(numbers, [*numbers[1:], None]):
-            ends = [first] if last is None else [first, last]
-            count = len(self._clip.frames) if last is None else last + 1
-            if tuple(ends) not in self._stretches:
-                known = {number: labels[number] for number in ends}
-                self._stretches[tuple(ends)] = self._clip.masks(range(first, count), known)
-            found.update(self._stretches[tuple(ends)])
+        for place, first in enumerate(numbers):
+            # After the last label, the one before it is context.
+            last = numbers[place + 1] if place + 1 < len(numbers) else None
+            known = (first, last) if last is not None else numbers[-2:]
+            if (*known, last) not in self._stretches:
+                chosen = {number: labels[number] for number in known}
+                self._stretches[(*known, last)] = self._clip.masks(Span(first, last), chosen)
+            found.update(self._stretches[(*known, last)])
         return [found[number] for number in range(len(self._clip.frames))]
 
 
@@ -170,9 +170,7 @@ class _Nearest:
         """Propagate one more label to all frames whose nearest label it is."""
         numbers = sorted([*self._found, number])
         near = [place for place in range(len(self._clip.frames)) if _near(numbers, place) == number]
-        onwards, back = range(number, near[-1] + 1), range(number, near[0] - 1, -1)
-        label = {number: mask}
-        self._found[number] = {**self._clip.masks(onwards, label), **self._clip.masks(back, label)}
+        self._found[number] = self._clip.masks(Span(near[0], near[-1]), {number: mask})
 
     def masks(self) -> list[np.ndarray]:
         """Return the masks of all frames."""

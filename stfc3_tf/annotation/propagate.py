@@ -130,8 +130,9 @@ def propagate_given(
     settings: PropagationSettings | None = None,
     short_side: int | None = None,
     propagator: choice.Maker = choice.propagator,
+    span: both_ways.Span | None = None,
 ) -> Iterator[Any]:
-    """Propagate labels of some frames to all frames of a clip.
+    """Propagate labels of some frames to the frames of a clip.
 
     Args:
       encoder: see `propagate_masks`.
@@ -140,12 +141,15 @@ def propagate_given(
       settings: see `propagate_masks`.
       short_side: see `propagate_masks`.
       propagator: makes what carries the labels.
+      span: the frames that get labels, by default all; labels outside it are only context.
 
     Returns:
       An iterator of one label per frame, in the order of time.
     """
     size, chosen = input_size(clip.size, short_side), settings or PropagationSettings()
-    carrier = both_ways.Carrier(encoder, clip, given, chosen, size, propagator=propagator)
+    carrier = both_ways.Carrier(
+        encoder, clip, given, chosen, size, propagator=propagator, span=span
+    )
     return (labelled.label for labelled in carrier.labels())
 
 

@@ -1,9 +1,11 @@
 """Labels of some frames carried through a video, stretch by stretch.
 
 A stretch lies between two frames in which everything is labelled, or before the first or after the
-last of them. Its labels depend on those given within it alone: after a correction, the stretches
-on its two sides are computed again and no other. Points do not depend on each other, so each has
-stretches of its own; those of the same frames are computed together.
+last of them. Its labels depend on those given within it; before the first and after the last, also
+on the next labelled frame on the other side. After a correction, the stretches on its two sides are
+computed again, and one at an end of the video if the labelled frame beside it is another now.
+Points do not depend on each other, so each has stretches of its own; those of the same frames are
+computed together.
 """
 
 from __future__ import annotations
@@ -16,15 +18,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stfc3_tf.annotation import both_ways, given_labels, label_codecs, propagate
+from stfc3_tf.annotation import both_ways, given_labels, propagate
 from stfc3_tf.annotation.both_ways import Frame
-from stfc3_tf.annotation.label_codecs import MaskLabel, PointLabel
+from stfc3_tf.annotation.label_codecs import PointLabel
 from stfc3_tf.annotation.session import GivenMask, Position
 from stfc3_tf.annotation.session_results import Record, Stretch
 from stfc3_tf.propagation import choice
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
-from stfc3_tf.propagation.tracker import PropagationTracker
 
 Masks = Mapping[int, GivenMask]
 Points = Mapping[int, Mapping[int, Position]]
@@ -37,10 +38,12 @@ class Planned(NamedTuple):
     Attributes:
       stretch: its frames.
       labelled: frames in it, or at its ends, that have labels.
+      beside: other labelled frames, which are context.
     """
 
     stretch: Stretch
     labelled: tuple[int, ...]
+    beside: tuple[int, ...] = ()
 
     def steps(self, count: int) -> int:
         """Return about how many frames are read in a video of `count` frames."""
@@ -80,16 +83,13 @@ class Method:
     advance: Callable[[], None]
     propagator: choice.Maker = choice.propagator
 
-    def tracker(self, clip: both_ways.Clip) -> PropagationTracker:
-        """Return what carries labels of one frame."""
-        size = propagate.input_size(clip.size, self.short_side)
-        return PropagationTracker(self.encoder, self.settings, size, self.propagator)
-
-    def carrier(self, clip: both_ways.Clip, given: given_labels.Given) -> both_ways.Carrier:
-        """Return what carries labels of several frames."""
+    def carrier(
+        self, clip: both_ways.Clip, given: given_labels.Given, span: both_ways.Span
+    ) -> both_ways.Carrier:
+        """Return what carries labels through a span of a clip."""
         size = propagate.input_size(clip.size, self.short_side)
         return both_ways.Carrier(
-            self.encoder, clip, given, self.settings, size, self.advance, self.propagator
+            self.encoder, clip, given, self.settings, size, self.advance, self.propagator, span
         )
 
 
@@ -117,7 +117,7 @@ def batches(planned: Sequence[Planned]) -> list[list[Planned]]:
     """Return stretches of the same frames and labelled frames together, in the order given."""
     found: dict[Any, list[Planned]] = {}
     for each in planned:
-        place = each.stretch.first, each.stretch.last, each.labelled
+        place = each.stretch.first, each.stretch.last, each.labelled, each.beside
         found.setdefault(place, []).append(each)
     return [*found.values()]
 
@@ -145,11 +145,29 @@ def _plan(
     found = []
     for first, last in ends:
         labelled = [n for n in sorted(about) if n >= first and (last is None or n <= last)]
-        text = repr([method, things, [(n, digests[n]) for n in labelled]])
+        beside = _beside(sorted(about), whole, labelled)
+        text = repr([method, things, [(n, digests[n]) for n in (*labelled, *beside)]])
         key = hashlib.sha256(text.encode()).hexdigest()
         if labelled and first != last:
-            found.append(Planned(Stretch(first, last, things, key), tuple(labelled)))
+            found.append(Planned(Stretch(first, last, things, key), tuple(labelled), beside))
     return found
+
+
+def _beside(about: Sequence[int], whole: Sequence[int], labelled: Sequence[int]) -> tuple[int, ...]:
+    """Return the labelled frames that are context of a stretch at an end of the video.
+
+    Args:
+      about: the labelled frames.
+      whole: those in which everything is labelled.
+      labelled: those of the stretch.
+    """
+    if len(whole) < 2:
+        return ()
+    if labelled[-1:] == whole[:1]:
+        return tuple(n for n in about if whole[0] < n <= whole[1])
+    if labelled[:1] == whole[-1:]:
+        return tuple(n for n in about if whole[-2] <= n < whole[-1])
+    return ()
 
 
 def nearest_first(planned: list[Planned], frame: int) -> list[Planned]:
@@ -180,20 +198,19 @@ def carry_masks(
     ours = {frame: given[frame].over(None) for frame in planned.labelled}
     numbers = {int(n) for mask in ours.values() for n in np.unique(mask)} - {0}
     if not numbers:
-        for frame in _frames(footage, planned.stretch, planned.labelled[0]):
+        for frame in _frames(footage, planned):
             method.advance()
             mask = np.zeros_like(ours[planned.labelled[0]])
             yield Carried(Record(frame.number, frame.time, {}), mask)
-    elif len(ours) == 1:
-        (mask,), codec = ours.values(), label_codecs.MaskCodec(sorted(numbers))
-        first = MaskLabel(mask, dict.fromkeys(sorted(numbers), 1.0))
-        for number, time, label in _one_way(method, footage, planned, first, codec):
-            yield _mask_carried(number, time, label)
-    else:
-        objects = {frame: [n for n in given[frame].objects if n in numbers] for frame in ours}
-        several = given_labels.GivenMasks(ours, objects)
-        for number, time, label in _several(method, footage, planned, several):
-            yield _mask_carried(number, time, label)
+        return
+    for frame in planned.beside:
+        mask = given[frame].over(None)
+        ours[frame] = np.where(np.isin(mask, list(numbers)), mask, 0)
+    objects = {frame: [n for n in given[frame].objects if n in numbers] for frame in ours}
+    masks = given_labels.GivenMasks(ours, objects)
+    for number, time, label in _carried(method, footage, planned, masks):
+        confidence = {int(each): float(sure) for each, sure in label.confidence.items()}
+        yield Carried(Record(number, time, confidence), label.mask.astype(np.uint8))
 
 
 def carry_points(
@@ -210,33 +227,19 @@ def carry_points(
     Raises:
       errors.UserError: a frame cannot be read.
     """
-    ours = {
-        frame: {number: given[frame][number] for number in planned.stretch.things}
-        for frame in planned.labelled
-    }
-    there = [n for n in planned.stretch.things if any(points[n] for points in ours.values())]
-    placed = {frame: [points[n] or _NOWHERE for n in there] for frame, points in ours.items()}
+    things, frames = planned.stretch.things, (*planned.labelled, *planned.beside)
+    there = [n for n in things if any(given[frame][n] for frame in planned.labelled)]
     if not there:
-        for frame in _frames(footage, planned.stretch, planned.labelled[0]):
+        for frame in _frames(footage, planned):
             method.advance()
             yield _points_carried(planned, [], frame.number, frame.time, None)
-    elif len(ours) == 1:
-        (points,) = (np.array(each) for each in placed.values())
-        first, codec = PointLabel(points, np.ones(len(points))), label_codecs.PointCodec()
-        for number, time, label in _one_way(method, footage, planned, first, codec):
-            yield _points_carried(planned, there, number, time, label)
-    else:
-        several = given_labels.GivenPoints(
-            len(there),
-            {frame: dict(enumerate(np.array(points))) for frame, points in placed.items()},
-        )
-        for number, time, label in _several(method, footage, planned, several):
-            yield _points_carried(planned, there, number, time, label)
-
-
-def _mask_carried(number: int, time: float, label: MaskLabel) -> Carried:
-    confidence = {int(each): float(sure) for each, sure in label.confidence.items()}
-    return Carried(Record(number, time, confidence), label.mask.astype(np.uint8))
+        return
+    placed = {frame: np.array([given[frame][n] or _NOWHERE for n in there]) for frame in frames}
+    points = given_labels.GivenPoints(
+        len(there), {frame: dict(enumerate(each)) for frame, each in placed.items()}
+    )
+    for number, time, label in _carried(method, footage, planned, points):
+        yield _points_carried(planned, there, number, time, label)
 
 
 def _points_carried(
@@ -252,61 +255,19 @@ def _points_carried(
     return Carried(Record(number, time, confidence, points), None)
 
 
-def _one_way(
-    method: Method, footage: both_ways.Clip, planned: Planned, label: Any, codec: Any
-) -> Iterator[tuple[int, float, Any]]:
-    """Yield numbers, times and labels of frames, the first of which has a label.
-
-    Args:
-      method: how.
-      footage: the video.
-      planned: the stretch; one frame of it has a label.
-      label: of that frame.
-      codec: converts between labels and soft label maps.
-    """
-    latest: list[Frame] = []
-
-    def images() -> Iterator[np.ndarray]:
-        for frame in _frames(footage, planned.stretch, planned.labelled[0]):
-            latest[:] = [frame]
-            yield frame.image
-
-    for found in method.tracker(footage).track(images(), label, codec, footage.size):
-        method.advance()
-        yield latest[0].number, latest[0].time, found
-
-
-def _several(
+def _carried(
     method: Method, footage: both_ways.Clip, planned: Planned, given: given_labels.Given
-) -> Iterator[tuple[int, float, Any]]:
-    """Yield numbers, times and labels of frames, from labels of several frames."""
-    return iter(method.carrier(_Part(footage, planned.stretch), given).labels())
+) -> Iterator[both_ways.Labelled]:
+    """Yield the labels of a stretch, each as soon as it is known: backwards from its last frame."""
+    span = both_ways.Span(planned.stretch.first, planned.stretch.last)
+    carrier = method.carrier(footage, given, span)
+    if planned.labelled == (planned.stretch.last,):
+        return carrier.labels_backwards()
+    return carrier.labels()
 
 
-def _frames(footage: both_ways.Clip, stretch: Stretch, start: int) -> Iterator[Frame]:
-    """Yield the frames of a stretch from the labelled one to the other end."""
-    part = _Part(footage, stretch)
-    onwards = part.frames(start)
-    if start != stretch.last:
-        return onwards
-    return itertools.chain([next(onwards)], part.backwards(start))
-
-
-class _Part:
-    """A stretch as a clip of its own; frames keep their numbers."""
-
-    def __init__(self, footage: both_ways.Clip, stretch: Stretch):
-        self.name, self.size = footage.name, footage.size
-        self._footage, self._stretch = footage, stretch
-
-    def frames(self, start: int = 0) -> Iterator[Frame]:
-        """See `Footage.frames`."""
-        last = self._stretch.last
-        frames = self._footage.frames(max(start, self._stretch.first))
-        return itertools.takewhile(lambda frame: last is None or frame.number <= last, frames)
-
-    def backwards(self, stop: int) -> Iterator[Frame]:
-        """See `Footage.backwards`."""
-        first = self._stretch.first
-        frames = self._footage.backwards(stop)
-        return itertools.takewhile(lambda frame: frame.number >= first, frames)
+def _frames(footage: both_ways.Clip, planned: Planned) -> Iterator[Frame]:
+    """Yield the frames of a stretch that shows nothing, in the order of time."""
+    span = both_ways.Span(planned.stretch.first, planned.stretch.last)
+    frames = footage.frames(span.first)
+    return itertools.takewhile(lambda frame: span.holds(frame.number), frames)

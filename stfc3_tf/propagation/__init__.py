@@ -6,6 +6,7 @@ What is where:
     settings, input_size          settings that protocols choose
     one_frame, window_search      labels of one frame from its context
     propagator, numpy_propagator  frame after frame, with TensorFlow or without; choice: which one
+    candidates, matched_propagator    the same in two parts: what is similar, and labels
     brute_force                   the same as it is defined, slow
     tracker                       from frames to labels, for benchmarks
     label_maps                    masks and points as maps on the grid of cells, and back

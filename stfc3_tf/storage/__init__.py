@@ -9,4 +9,5 @@ What is where:
     state                         JSON, checked against a schema
     pickles, mat_size             pickles and MATLAB files of strangers
     spool                         arrays on disk while a program runs
+    bounded_folder                arrays kept on disk within a set size
 """

@@ -120,6 +120,55 @@ def test_between_two_masks_as_the_definition_says():
         np.testing.assert_allclose(found[number].label, expected, atol=2e-5)
 
 
+def random_scene(places, count):
+    """Return features of frames, and a carrier of random masks of some of them."""
+    features, _ = random_video(3, count, 5, 7)
+    cells = np.random.default_rng(0).integers(0, 3, (len(places), 5, 7))
+    labels = MapsOfMasks(dict(zip(places, cells.repeat(8, 1).repeat(8, 2))))
+    encoder, settings = Recorded(features), PropagationSettings(context=2, radius=3.0, top_k=4)
+
+    def carrier(span=None):
+        clip, size = frame_lists.Listed(encoder.frames()), InputSize('native')
+        return both_ways.Carrier(encoder, clip, labels, settings, size, span=span)
+
+    return features, labels, carrier
+
+
+@pytest.mark.parametrize(
+    'places, order', [((0, 3), [4, 5, 6]), ((0, 1, 4), [5, 6]), ((3, 6), [2, 1, 0])]
+)
+def test_before_and_after_all_masks_the_two_nearest_are_context(places, order):
+    features, labels, carrier = random_scene(places, 7)
+    codec = labels.codec(labels.groups[0])
+    geometry = both_ways.Geometry((40, 56), (40, 56), (5, 7), Recorded.cell_grid)
+    near, other = sorted(places, key=lambda place: abs(place - order[-1]))[:2]
+    given = [codec.maps(labels.label(labels.groups[0], each), geometry) for each in (near, other)]
+    settings = PropagationSettings(context=2, radius=3.0, top_k=4)
+    expected = carried_by_hand(features, near, given[0], other, given[1], order, settings)
+    found = list(carrier().labels())
+    for number in order:
+        np.testing.assert_allclose(found[number].label, expected[number], atol=2e-5)
+
+
+def test_the_spans_of_a_clip_have_the_labels_of_the_whole():
+    _, _, carrier = random_scene((2, 5), 8)
+    whole = list(carrier().labels())
+    head = list(carrier(both_ways.Span(0, 2)).labels_backwards())
+    assert [each.number for each in head] == [2, 1, 0]
+    parts = [head[::-1]]
+    for first, last in ((0, 2), (2, 5), (5, None)):
+        parts.append(list(carrier(both_ways.Span(first, last)).labels()))
+    for part in parts:
+        for each in part:
+            if each.label is not None:
+                np.testing.assert_array_equal(each.label, whole[each.number].label)
+    assert [[each.number for each in part] for part in parts[1:]] == [
+        [0, 1, 2],
+        [2, 3, 4, 5],
+        [5, 6, 7],
+    ]
+
+
 @pytest.mark.parametrize('kept', [(0, FRAMES - 1), (2,), (1, 3, 4)])
 def test_masks_of_any_frames_follow_their_objects(encoder, kept):
     frames, masks = frames_and_masks()

@@ -23,19 +23,26 @@ def test_the_worst_frame_is_corrected_and_the_score_is_that_of_davis(monkeypatch
     truth = moving_box(9)
     asked = []
 
-    def copies(encoder, clip, given, **options):
-        count, labels = sum(1 for _ in clip.frames()), given.masks
-        asked.append((count, sorted(labels)))
-        for number in range(count):
-            yield label_codecs.MaskLabel(labels.get(number, labels[0]), {})
+    def copies(encoder, clip, given, span, **options):
+        labels = given.masks
+        asked.append((span, sorted(labels)))
+        for number in range(span.first, 9 if span.last is None else span.last + 1):
+            yield label_codecs.MaskLabel(labels.get(number, labels[min(labels)]), {})
 
     monkeypatch.setattr(propagate, 'propagate_given', copies)
     frames = np.zeros((9, 16, 32, 3), np.uint8)
     found = corrections.curve(None, frames, truth, (0, 1, 2))
     # The last frame is worst. It is not scored, and the frames before keep the first mask. Then
-    # frame 7 is worst. Only the stretches beside a correction are computed again.
-    both_ways = [call for call in asked if call[0] > 1 and len(call[1]) == 2]
-    assert both_ways == [(9, [0, 8]), (8, [0, 7]), (2, [0, 1])]
+    # frame 7 is worst. Only the stretches beside a correction are computed again, and the last one,
+    # in which the labelled frame before is context.
+    both_ways = [(*span, labels) for span, labels in asked if len(labels) == 2]
+    assert both_ways == [
+        (0, 8, [0, 8]),
+        (8, None, [0, 8]),
+        (0, 7, [0, 7]),
+        (7, 8, [7, 8]),
+        (8, None, [7, 8]),
+    ]
     region = np.mean([(8 - k) / (8 + k) for k in range(1, 8)])
     assert found['corrections 0'] == found['nearest 0'] == found['corrections 1']
     scores = corrections._scores([np.where(truth[0] == 255, 0, truth[0])] * 9, truth)
@@ -51,7 +58,7 @@ def test_beside_it_stands_the_nearest_label_alone(monkeypatch):
         propagate,
         'propagate_given',
         lambda encoder, clip, given, **options: (
-            label_codecs.MaskLabel(given.masks[0], {}) for _ in clip.frames()
+            label_codecs.MaskLabel(given.masks[min(given.masks)], {}) for _ in clip.frames()
         ),
     )
     frames = np.zeros((9, 16, 32, 3), np.uint8)
