@@ -203,14 +203,14 @@ def carry_masks(
             mask = np.zeros_like(ours[planned.labelled[0]])
             yield Carried(Record(frame.number, frame.time, {}), mask)
         return
-    for frame in planned.beside:
-        mask = given[frame].over(None)
-        ours[frame] = np.where(np.isin(mask, list(numbers)), mask, 0)
-    objects = {frame: [n for n in given[frame].objects if n in numbers] for frame in ours}
+    for number in planned.beside:
+        mask = given[number].over(None)
+        ours[number] = np.where(np.isin(mask, list(numbers)), mask, 0)
+    objects = {number: [n for n in given[number].objects if n in numbers] for number in ours}
     masks = given_labels.GivenMasks(ours, objects)
-    for number, time, label in _carried(method, footage, planned, masks):
+    for place, time, label in _carried(method, footage, planned, masks):
         confidence = {int(each): float(sure) for each, sure in label.confidence.items()}
-        yield Carried(Record(number, time, confidence), label.mask.astype(np.uint8))
+        yield Carried(Record(place, time, confidence), label.mask.astype(np.uint8))
 
 
 def carry_points(
