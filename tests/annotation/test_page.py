@@ -254,29 +254,34 @@ def test_masks_are_propagated_corrected_and_found_again(client, videos, tmp_path
         assert_masks_agree(mask_of(client, number), truth(number), within=2)
     state = client.done('GET', 'v/patches/state')
     assert [each['done'] for each in state['stretches']] == [True, True]
-    # A wrong "correction" at frame 5 changes what lies on its sides, up to the next marked frame.
+    assert client.get('v/patches/masks/1?before=1')[0] == 404
+    # A wrong "correction" at frame 5 changes what lies on its sides. It is also the second marked
+    # frame, and so the context of those before the first.
     before = [mask_of(client, number) for number in range(FRAMES)]
     shifted = np.roll(truth(5), -16, axis=0)
     client.done('PUT', 'v/patches/masks/5', body=page_server.png(shifted))
     state = client.done('GET', 'v/patches/state')
     assert [(s['first'], s['last'], s['done']) for s in state['stretches']] == [
-        (0, 3, True),
+        (0, 3, False),
         (3, 5, False),
         (5, None, False),
     ]
     changes = propagated(client, 5)['changes']
-    assert {each['frame'] for each in changes} == {3, 4, 5, 6}
+    assert {each['frame'] for each in changes} == set(range(FRAMES))
     np.testing.assert_array_equal(mask_of(client, 5), shifted)
-    for number in range(3):
-        np.testing.assert_array_equal(mask_of(client, number), before[number])
     assert (mask_of(client, 6) != before[6]).any()
     np.testing.assert_array_equal(mask_of(client, '6?before=1'), before[6])
-    assert client.get('v/patches/masks/1?before=1')[0] == 404
     assert propagated(client)['changes'] == []
+    # One more changes nothing beyond the next marked frame.
+    before = [mask_of(client, number) for number in range(5)]
+    client.done('PUT', 'v/patches/masks/6', body=page_server.png(truth(6)))
+    assert {each['frame'] for each in propagated(client, 6)['changes']} == {5, 6}
+    for number in range(5):
+        np.testing.assert_array_equal(mask_of(client, number), before[number])
     # Another process finds it all, and has nothing to do.
     with page_server.serving(page_server.options(videos, tmp_path / 'kept')) as other:
         state = other.done('POST', 'open', {'name': 'patches'})
-        assert state['masks'] == {'3': [2, 5], '5': [2, 5]}
+        assert state['masks'] == {'3': [2, 5], '5': [2, 5], '6': [2, 5]}
         assert state['things']['objects'] == OBJECTS
         assert other.done('GET', 'v/patches/results') == client.done('GET', 'v/patches/results')
         assert propagated(other)['changes'] == []
