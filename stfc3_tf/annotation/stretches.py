@@ -86,7 +86,13 @@ class Method:
     def carrier(
         self, clip: both_ways.Clip, given: given_labels.Given, span: both_ways.Span
     ) -> both_ways.Carrier:
-        """Return what carries labels through a span of a clip."""
+        """Return what carries labels through a span of a clip.
+
+        Args:
+          clip: the video.
+          given: the labels in the span, and others that are context.
+          span: the frames that get labels.
+        """
         size = propagate.input_size(clip.size, self.short_side)
         return both_ways.Carrier(
             self.encoder, clip, given, self.settings, size, self.advance, self.propagator, span
