@@ -60,7 +60,7 @@ class MatchedPropagator:
         labels: np.ndarray,
         pinned: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ) -> None:
-        """Take the frame whose labels are known. See `Propagator.start`."""
+        """See `propagator.Propagator.start`."""
         shapes.check_grids(np.shape(features), np.shape(labels))
         given = [(features, labels), *pinned]
         self._known = [_frame(each) for each, _ in given]
