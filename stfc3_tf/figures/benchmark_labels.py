@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from stfc3_tf import errors
 from stfc3_tf.benchmarks import badja, frame_checks, vw300
-from stfc3_tf.storage import files, images
+from stfc3_tf.storage import files, folders, images
 
 # For each name of a frame a mask, uint8 [height, width] of object numbers, or points,
 # float [points, 2], (x, y) in 0-based pixels of the frame, NaN for a missing point.
@@ -66,7 +66,7 @@ def _checked(where: str, label: np.ndarray, size: tuple[int, int]) -> np.ndarray
 
 
 def _of_folder(path: str, frame_names: Sequence[str]) -> Labels:
-    landmarks = [name for name in tf.io.gfile.listdir(path) if name.endswith('.pts')]
+    landmarks = [name for name in folders.names_in(path) if name.endswith('.pts')]
     if landmarks:
         numbered = {files.stem(name): posixpath.join(path, name) for name in landmarks}
         numbers = {f'{number:06d}': name for number, name in enumerate(frame_names, 1)}

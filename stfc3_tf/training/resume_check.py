@@ -23,7 +23,7 @@ from gin import config_parser
 import tensorflow as tf
 
 from stfc3_tf import clips, errors
-from stfc3_tf.storage import files, object_store, writing
+from stfc3_tf.storage import files, folders, object_store, writing
 from stfc3_tf.training.run_folder import RunFolder, reporting_writes
 
 _OTHER_SETTINGS = {
@@ -117,7 +117,8 @@ def data_of(source: clips.Source) -> dict[str, int | str]:
 
 def _size(path: str) -> int:
     if tf.io.gfile.isdir(path):
-        return len(tf.io.gfile.listdir(path))
+        # Hidden files, which systems add, are no change of the data.
+        return len(folders.names_in(path))
     return tf.io.gfile.stat(path).length
 
 

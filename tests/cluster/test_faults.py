@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 WORKERS, DEVICES = 2, 1
 KILLS = int(os.environ.get('STFC3_KILLS', '1'))
 # The longest wait of workers for each other, and how long the rest of an ending may take.
-PATIENCE_MINUTES, LONGEST_END = 1.0, 60.0
+PATIENCE_MINUTES, LONGEST_END = 2.0, 60.0
 
 
 def train(model_dir, hooks=None):
@@ -104,6 +104,7 @@ def test_a_worker_that_is_killed_at_a_random_moment_ends_the_other(unbroken, tmp
     for status, output in train(tmp_path / 'whole'):
         assert status == 0, output
     longest, moments = time.monotonic() - began, random.Random(KILLS)
+    print(f'an unbroken run takes {longest:.0f} s', flush=True)
     kills, runs, slowest = 0, 0, 0.0
     while kills < KILLS:
         victim, model_dir = moments.randrange(WORKERS), tmp_path / str(runs)
@@ -122,4 +123,5 @@ def test_a_worker_that_is_killed_at_a_random_moment_ends_the_other(unbroken, tmp
         assert_as_unbroken(model_dir, unbroken)
         assert (model_dir / 'saved_model' / 'saved_model.pb').exists()
         runs += 1
+        print(f'kill {kills}: worker {victim}, the other ended with {results[1 - victim][0]} in {seconds:.0f} s', flush=True)
     print(f'{kills} kills; the other worker ended within {slowest:.0f} s')

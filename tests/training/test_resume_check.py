@@ -90,7 +90,7 @@ def test_what_does_not_change_what_is_learnt_may_change(tmp_path, bindings):
 
 
 def make_data(folder, sizes):
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, size in sizes.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(bytes(size))
@@ -127,6 +127,8 @@ def test_folders_of_pictures_are_known_by_their_number_of_pictures(tmp_path):
     one = make_data(tmp_path / 'one', {'v/0.png': 3, 'v/1.png': 3, 'w/0.png': 3})
     other = make_data(tmp_path / 'other', {'v/0.png': 3, 'w/0.png': 3, 'w/1.png': 3})
     assert one['videos'] == other['videos'] == 2 and one['sha256'] != other['sha256']
+    added = ('v/.DS_Store', 'v/._0.png', 'w/Thumbs.db')  # By systems, while a run was stopped.
+    assert make_data(tmp_path / 'one', dict.fromkeys(added, 3)) == one
 
 
 def test_a_run_of_an_older_version_resumes_on_what_it_stored(tmp_path):
