@@ -83,8 +83,15 @@ def _local_names(folder: str) -> list[str]:
 
 def natural_order(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts 'frame_9' before 'frame_10'."""
-    texts_and_numbers = re.split(r'(\d+)', name)
-    return [(int(part), '') if part.isdecimal() else (-1, part) for part in texts_and_numbers]
+    return [
+        _number_key(part) if part.isdecimal() else (-1, part) for part in re.split(r'(\d+)', name)
+    ]
+
+
+def _number_key(digits: str) -> tuple[int, str]:
+    """Return a key that sorts digits by their number; Python refuses to convert very long ones."""
+    significant = digits.lstrip('0')
+    return len(significant), significant
 
 
 def files_under(path: str) -> list[str]:

@@ -15,8 +15,8 @@ from stfc3_tf.storage import folders
 
 # Other pictures are left out with a warning if the frames are at least this share.
 _CLEAR_SHARE = 2 / 3
-# Numbers of this size are times or dates.
-_TOO_LARGE = 10**9
+# Numbers of more digits are times or dates.
+_MOST_DIGITS = 9
 _SAME_ENDING = {'jpeg': 'jpg', 'tiff': 'tif'}
 
 
@@ -77,10 +77,10 @@ def numbers(names: Sequence[str]) -> list[int] | None:
         return None
     columns = list(zip(*parts))
     differing = columns if len(columns) == 1 else [c for c in columns if len(set(c)) > 1]
-    if len(differing) != 1:
+    if len(differing) != 1 or max(len(n.lstrip('0')) for n in differing[0]) > _MOST_DIGITS:
         return None
     found = [int(number) for number in differing[0]]
-    return found if len(set(found)) == len(found) and max(found) < _TOO_LARGE else None
+    return found if len(set(found)) == len(found) else None
 
 
 def _kind(name: str) -> str:

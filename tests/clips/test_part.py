@@ -69,6 +69,7 @@ def test_a_part_of_a_video_file(tmp_path):
         (['a.png', 'b.png'], None),
         (['1.png', '01.png'], None),
         (['1699999999123.png', '1699999999163.png'], None),
+        (['9' * 5000 + '.png', '8.png'], None),
     ],
 )
 def test_numbers_in_names(names, expected):

@@ -412,6 +412,33 @@ def test_deep_and_huge_json_is_refused(text):
     assert '\n' not in str(caught.value) and len(str(caught.value)) < 1000
 
 
+@pytest.mark.parametrize(
+    'name, old, new',
+    [
+        ('coco', b'"1.png"', b'"%s.png"' % (b'9' * 5000)),
+        ('coco', b'[2, 2, 9', b'[1e300, -1e300, 9'),
+        ('coco', b'[16, 24]', b'[1000000, 1000000]'),
+        ('deeplabcut', b'img3', b'img%s' % (b'9' * 5000)),
+        ('cvat', b'id="3"', b'id="%s"' % (b'9' * 5000)),
+        ('cvat', b'width="4"', b'width="1000000"'),
+        ('points.json', b'10.5', b'1e999'),
+        ('points.csv', b'10.5', b'9' * 5000),
+        ('landmarks', b'1 2\n', b'%s 2\n' % (b'9' * 5000)),
+        ('gin file', b'= 4', b'= %s' % (b'9' * 5000)),
+    ],
+)
+def test_huge_numbers_in_files_are_one_line_or_read(name, old, new, tmp_path):
+    path_in_folder, _, read = FORMATS[name]
+    contents = whole(name)
+    if name == 'coco':
+        contents = json.dumps(json.loads(contents)).encode()  # On one line.
+    assert old in contents
+    path = tmp_path / path_in_folder
+    path.write_bytes(contents.replace(old, new))
+    with contextlib.suppress(errors.UserError), damages.one_line_about(path, tmp_path):
+        read(str(path))
+
+
 @pytest.mark.slow
 def test_a_mat_file_that_unpacks_to_gigabytes_is_refused(tmp_path):
     import scipy.io

@@ -6,7 +6,7 @@ import pytest
 
 from stfc3_tf import errors
 from stfc3_tf.clips import video
-from stfc3_tf.storage import files, images
+from stfc3_tf.storage import files, folders, images
 
 READERS = [images.read_frame, video.read_picture]
 
@@ -96,3 +96,9 @@ def test_files_come_in_natural_order_without_hidden_ones(tmp_path):
         (tmp_path / name).touch()
     found = files.list_files(str(tmp_path), ('.png',), 'frames')
     assert found == [f'{tmp_path}/{name}' for name in names]
+
+
+def test_numbers_of_any_length_are_in_order():
+    names = ['a', 'a0', 'a0b', 'a1', 'a007', 'a10', 'a10b2', 'a10b10', f'a{"9" * 5000}', 'b']
+    shuffled = np.random.default_rng(0).permutation(names).tolist()
+    assert sorted(shuffled, key=folders.natural_order) == names
