@@ -1,12 +1,6 @@
-"""Two workers, one of which is killed or stopped, and the restart after it.
+"""Two workers, one of which is killed or stopped, and the restart after it."""
 
-`STFC3_KILLS=10 pytest -s tests/cluster/test_faults.py -k random` kills 10 times.
-"""
-
-import os
-import random
 import signal
-import time
 
 import clusters
 import numpy as np
@@ -15,9 +9,6 @@ import pytest
 pytestmark = pytest.mark.slow
 
 WORKERS, DEVICES = 2, 1
-KILLS = int(os.environ.get('STFC3_KILLS', '1'))
-# The longest wait of workers for each other, and how long the rest of an ending may take.
-PATIENCE_MINUTES, LONGEST_END = 2.0, 60.0
 
 
 def train(model_dir, hooks=None):
@@ -83,48 +74,3 @@ def test_without_its_chief_a_worker_ends_too(tmp_path):
     (chief, _), (other, output) = train(tmp_path / 'run', hooks)
     assert chief == -signal.SIGKILL
     assert other == 1 and 'Start every worker again' in output
-
-
-def killed_at(seconds, victim, model_dir):
-    """Train, and kill one worker after some seconds.
-
-    Returns:
-      The exit status and the output of each worker, and the seconds from the kill to the end.
-    """
-    patience = [f'MultiWorker.patience_minutes = {PATIENCE_MINUTES}']
-    run = clusters.Run(model_dir, WORKERS, DEVICES, patience)
-    time.sleep(seconds)
-    run.processes[victim].kill()
-    began = time.monotonic()
-    return run.finish(), time.monotonic() - began
-
-
-def assert_told(output, status):
-    """The worker that was not killed says what to do, or had taken its last step before."""
-    assert status in (0, 1) and 'Traceback' not in output, output
-    assert status == 0 or 'tart every worker' in output, output
-
-
-def test_a_worker_that_is_killed_at_a_random_moment_ends_the_other(unbroken, tmp_path):
-    began = time.monotonic()
-    for status, output in train(tmp_path / 'whole'):
-        assert status == 0, output
-    longest, moments = time.monotonic() - began, random.Random(KILLS)
-    print(f'an unbroken run takes {longest:.0f} s', flush=True)
-    kills, runs = 0, 0
-    while kills < KILLS:
-        victim, model_dir = moments.randrange(WORKERS), tmp_path / str(runs)
-        results, seconds = killed_at(moments.uniform(0, longest), victim, model_dir)
-        runs += 1
-        if results[victim][0] == 0:  # It was faster than the first run.
-            continue
-        kills += 1
-        assert results[victim][0] == -signal.SIGKILL
-        assert seconds < 60 * PATIENCE_MINUTES + LONGEST_END
-        status, output = results[1 - victim]
-        assert_told(output, status)
-        print(f'kill {kills}, of worker {victim}: status {status} in {seconds:.0f} s', flush=True)
-        for status, output in train(model_dir):
-            assert status == 0, output
-        assert_as_unbroken(model_dir, unbroken)
-        assert (model_dir / 'saved_model' / 'saved_model.pb').exists()
