@@ -18,7 +18,7 @@ import numpy as np
 from stfc3_tf import errors, wording
 from stfc3_tf.clips import video
 from stfc3_tf.formats import labels, reading
-from stfc3_tf.storage import files
+from stfc3_tf.storage import files, folders
 
 _NUMBER = re.compile('(?:object )?([1-9][0-9]{0,2})')
 _MOST_NUMBER = 255
@@ -86,7 +86,7 @@ def read_masks(entries: Sequence[tuple[int | None, str]], frames: Frames) -> Mas
       errors.UserError: a file is damaged, does not fit the video, or, unlike the first one, is of
         no other tool; or a frame is in two files.
     """
-    if not entries or video.is_picture(posixpath.basename(entries[0][1])):
+    if not entries or _holds_pictures(entries[0][1]):
         return None
     named: dict[int, dict[str, np.ndarray | None]] = {}
     alone: set[int] = set()
@@ -108,6 +108,11 @@ def read_masks(entries: Sequence[tuple[int | None, str]], frames: Frames) -> Mas
         named.update(each)
         alone |= set(each) if found.each_alone else set()
     return _numbered({frame: named[frame] for frame in sorted(named)}, alone, frames.size)
+
+
+def _holds_pictures(path: str) -> bool:
+    """Return whether a path is a picture or, without files of other tools, a folder."""
+    return video.is_picture(posixpath.basename(path)) or folders.is_folder(path)
 
 
 def _found(path: str, contents: bytes, frames: Frames) -> labels.Found | None:
