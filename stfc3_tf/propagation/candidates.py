@@ -76,25 +76,14 @@ def _window_search(settings: PropagationSettings):
     def search(query: tf.Tensor, context: tf.Tensor) -> tf.Tensor:
         frames, rows, columns, channels = tf.unstack(tf.shape(context))
         cells = tf.reshape(tf.range(frames * rows * columns), [frames, rows, columns])
-        context, cells = tf.transpose(context, [1, 0, 2, 3]), tf.transpose(cells, [1, 0, 2])
-        reach = window_search.reach_of(settings.radius, settings.window, tf.maximum(rows, columns))
-        nearby = window_search.nearby(settings.radius, settings.window, reach)
+        read = functools.partial(tf.gather, tf.reshape(context, [-1, channels]))
 
-        def strip(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-            first = tf.maximum(left - reach, 0)
-            part = slice(first, right + reach)
-            around = window_search.Keys(context[:, :, part], cells[:, :, part])
-            near = nearby[:, first - left + reach :, :, : right - left]
+        def tile(tile_rows: slice, tile_columns: slice, keys: window_search.Keys) -> tf.Tensor:
+            queries = tf.reshape(query[tile_rows, tile_columns], [-1, channels])
+            found = window_search.most_similar(queries, keys, tf.constant(settings.top_k))
+            return _packed(*found, tile_rows.stop - tile_rows.start)
 
-            def tile(top: tf.Tensor, bottom: tf.Tensor) -> tf.Tensor:
-                queries = tf.reshape(query[top:bottom, left:right], [-1, channels])
-                keys = window_search.rows_around(around, near, top, bottom, reach)
-                found = window_search.most_similar(queries, keys, tf.constant(settings.top_k))
-                return _packed(*found, bottom - top)
-
-            return tf.transpose(window_search.tile_by_tile(tile, rows), [1, 0, 2])
-
-        return tf.transpose(window_search.tile_by_tile(strip, columns), [1, 0, 2])
+        return window_search.by_windows(tile, cells, read, settings.radius, settings.window)
 
     signature = [tf.TensorSpec([None] * 3), tf.TensorSpec([None] * 4)]
     return tf.function(search, input_signature=signature, autograph=False)

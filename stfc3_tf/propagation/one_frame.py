@@ -93,28 +93,16 @@ def propagate_read(
     everywhere = tf.boolean_mask(cells, (repeats > 0) & unrestricted)
     everywhere = tf.reshape(everywhere, [-1, window_search.group_rows(rows), columns])
     everywhere = window_search.Keys(read_features(everywhere), everywhere)
-    reach = window_search.reach_of(settings.radius, settings.window, tf.maximum(rows, columns))
-    nearby = window_search.nearby(settings.radius, settings.window, reach)
 
-    def strip(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-        """Propagate to columns left ... right - 1: [right - left, rows, labels]."""
-        first = tf.maximum(left - reach, 0)
-        strip_cells = tf.transpose(windowed[:, :, first : right + reach], [1, 0, 2])
-        around = window_search.Keys(read_features(strip_cells), strip_cells)
-        near = nearby[:, first - left + reach :, :, : right - left]
+    def tile(tile_rows: slice, tile_columns: slice, limited: window_search.Keys) -> tf.Tensor:
+        """Propagate to a tile: [rows, columns, labels]."""
+        part = query[tile_rows, tile_columns]
+        similarity, cell = _kept(tf.reshape(part, [-1, channels]), limited, everywhere, settings)
+        weights = _weights(similarity, tf.gather(repeats, cell // (rows * columns)), settings)
+        result = tf.linalg.matvec(read_labels(cell), weights, transpose_a=True)
+        return tf.reshape(result, [*tf.unstack(tf.shape(part)[:2]), tf.shape(result)[1]])
 
-        def tile(top: tf.Tensor, bottom: tf.Tensor) -> tf.Tensor:
-            """Propagate to rows top ... bottom - 1 of the strip: [rows, columns, labels]."""
-            queries = tf.reshape(query[top:bottom, left:right], [-1, channels])
-            limited = window_search.rows_around(around, near, top, bottom, reach)
-            similarity, cell = _kept(queries, limited, everywhere, settings)
-            weights = _weights(similarity, tf.gather(repeats, cell // (rows * columns)), settings)
-            result = tf.linalg.matvec(read_labels(cell), weights, transpose_a=True)
-            return tf.reshape(result, [bottom - top, right - left, tf.shape(result)[1]])
-
-        return tf.transpose(window_search.tile_by_tile(tile, rows), [1, 0, 2])
-
-    return tf.transpose(window_search.tile_by_tile(strip, columns), [1, 0, 2])
+    return window_search.by_windows(tile, windowed, read_features, settings.radius, settings.window)
 
 
 def _kept(

@@ -132,6 +132,47 @@ def tile_by_tile(part: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], length: tf.T
     return parts.concat()
 
 
+def by_windows(
+    part: Callable[[slice, slice, Keys], tf.Tensor],
+    cells: tf.Tensor,
+    read: Callable[[tf.Tensor], tf.Tensor],
+    radius: float,
+    window: str,
+) -> tf.Tensor:
+    """Compute a grid tile by tile, each from the context cells around it.
+
+    Args:
+      part: maps the rows and columns of a tile, and the keys around it, to float32
+        [rows, columns, ...].
+      cells: int32 [frames, rows, columns], the context cells.
+      read: maps cells, int32 [...], to their features, float32 [..., channels].
+      radius: in cells; infinite for no window.
+      window: 'disc' or 'square'.
+
+    Returns:
+      The parts, joined to float32 [rows, columns, ...].
+    """
+    _, rows, columns = tf.unstack(tf.shape(cells))
+    reach = reach_of(radius, window, tf.maximum(rows, columns))
+    nearby_cells = nearby(radius, window, reach)
+
+    def strip(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        """Compute columns left ... right - 1: [right - left, rows, ...]."""
+        first = tf.maximum(left - reach, 0)
+        strip_cells = tf.transpose(cells[:, :, first : right + reach], [1, 0, 2])
+        around = Keys(read(strip_cells), strip_cells)
+        near = nearby_cells[:, first - left + reach :, :, : right - left]
+
+        def tile(top: tf.Tensor, bottom: tf.Tensor) -> tf.Tensor:
+            """Compute rows top ... bottom - 1 of the strip: [rows, columns, ...]."""
+            keys = rows_around(around, near, top, bottom, reach)
+            return part(slice(top, bottom), slice(left, right), keys)
+
+        return tf.transpose(tile_by_tile(tile, rows), [1, 0, 2])
+
+    return tf.transpose(tile_by_tile(strip, columns), [1, 0, 2])
+
+
 def most_similar(queries: tf.Tensor, keys: Keys, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the `count` most similar keys of each query, or all if there are fewer.
 
