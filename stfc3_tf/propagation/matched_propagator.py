@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from stfc3_tf import errors
-from stfc3_tf.propagation import shapes
+from stfc3_tf.propagation import numpy_propagator, shapes
 from stfc3_tf.propagation.candidates import Candidates
 from stfc3_tf.propagation.settings import PropagationSettings
 
@@ -118,10 +118,8 @@ class MatchedPropagator:
         similarity, rows, repeats = (
             np.take_along_axis(each, best, 1) for each in (similarity, rows, repeats)
         )
-        copies = np.clip(self._settings.top_k - np.cumsum(repeats, 1) + repeats, 0, repeats)
-        weights = copies * np.exp((similarity - similarity[:, :1]) / self._settings.temperature)
-        weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-        return np.einsum('ck,ckl->cl', weights, self._labels.reshape(-1, count)[rows])
+        labels = self._labels.reshape(-1, count)[rows]
+        return numpy_propagator.mean_labels(similarity, labels, repeats, self._settings)
 
 
 class _Found(NamedTuple):

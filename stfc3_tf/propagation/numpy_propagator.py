@@ -156,12 +156,9 @@ class _Step:
         values, cells = (np.concatenate(part, axis=1) for part in zip(*parts))
         values, cells = _top(values, cells, self._settings.top_k)
         repeats = self._repeats[cells // self._cells[0].size]
-        before = np.cumsum(repeats, axis=1) - repeats
         if not self._settings.keep_ties:
-            copies = np.clip(self._settings.top_k - before, 0, repeats)
-            weights = copies * np.exp((values - values[:, :1]) / self._settings.temperature)
-            weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-            return np.einsum('qk,qkl->ql', weights, self._labels[cells])
+            return mean_labels(values, self._labels[cells], repeats, self._settings)
+        before = np.cumsum(repeats, axis=1) - repeats
         kth = np.where(before < self._settings.top_k, values, np.inf).min(1)
         return self._labels_with_ties(compared, values[:, 0], kth)
 
@@ -180,6 +177,27 @@ class _Step:
             total += weights @ self._labels[keys.cell.reshape(-1)]
             mass += weights.sum(1, keepdims=True)
         return (total / mass).astype(np.float32)
+
+
+def mean_labels(
+    similarity: np.ndarray, labels: np.ndarray, repeats: np.ndarray, settings: PropagationSettings
+) -> np.ndarray:
+    """Return the mean of the labels of candidates, without `keep_ties`.
+
+    Args:
+      similarity: float32 [queries, candidates], the best first.
+      labels: float32 [queries, candidates, labels].
+      repeats: int [queries, candidates], how often each candidate counts.
+      settings: `top_k` and `temperature` are used.
+
+    Returns:
+      float32 [queries, labels].
+    """
+    before = np.cumsum(repeats, axis=1) - repeats
+    copies = np.clip(settings.top_k - before, 0, repeats)
+    weights = copies * np.exp((similarity - similarity[:, :1]) / settings.temperature)
+    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.einsum('qk,qkl->ql', weights, labels)
 
 
 def _known(shape: tuple[int, int, int], rows: int) -> tuple[int, int, int]:
