@@ -38,11 +38,10 @@ from stfc3_tf.clips.shard_writer import FOOTER_BYTES, HEADER
 from stfc3_tf.storage import files, images, object_store
 
 _FILES_AT_A_TIME = 16
-# The first bytes of compressed TFRecord files: GZIP, and ZLIB at its usual levels.
-_COMPRESSED = {b'\x1f\x8b': 'GZIP', b'\x78\x01': 'ZLIB', b'\x78\x9c': 'ZLIB', b'\x78\xda': 'ZLIB'}
-
-# The first bytes of a JPEG picture, and the mark of its notes, which are near the beginning.
-_JPEG, _EXIF, _BEGIN = b'\xff\xd8', b'Exif\0\0', 1 << 12
+# The first bytes of GZIP files, and the method of compression in those of ZLIB files.
+_GZIP, _DEFLATE = b'\x1f\x8b', 8
+# The first bytes of a JPEG picture, and the mark of its notes.
+_JPEG, _EXIF = b'\xff\xd8', b'Exif\0\0'
 
 
 class _Shard(NamedTuple):
@@ -251,12 +250,23 @@ def _index(path: str, known: np.ndarray | None) -> _Shard:
 def _check_uncompressed(path: str) -> None:
     with object_store.reporting(path), object_store.File(path) as file:
         head = file.read(HEADER.size)
-    kind = _COMPRESSED.get(head[:2])
+    kind = _compression(head)
     if kind is not None and _data_length(head) is None:
         raise errors.UserError(
             f'{path} is compressed with {kind}, but records are read in any order. Decompress the '
             'shards first' + (', for example with gunzip.' if kind == 'GZIP' else '.')
         )
+
+
+def _compression(head: bytes) -> str | None:
+    """Return the name of the compression that a file with these first bytes has, or None."""
+    if head.startswith(_GZIP):
+        return 'GZIP'
+    # RFC 1950: the method is in the lower half of the first byte, and both are a multiple of 31.
+    is_zlib = (
+        len(head) > 1 and head[0] & 15 == _DEFLATE and int.from_bytes(head[:2], 'big') % 31 == 0
+    )
+    return 'ZLIB' if is_zlib else None
 
 
 def _bounds(path: str, size: int) -> list[int]:
@@ -309,7 +319,7 @@ def _masked_crc32c(data: bytes) -> int:
 
 
 def _decode(picture: bytes, name: str) -> np.ndarray:
-    if not picture.startswith(_JPEG) or _EXIF in picture[:_BEGIN]:
+    if not picture.startswith(_JPEG) or _EXIF in picture:
         # A picture of another format, or one that may be stored on its side.
         return images.decode_frame(picture, name)
     return tf.io.decode_jpeg(picture, channels=3, dct_method='INTEGER_ACCURATE').numpy()

@@ -65,7 +65,48 @@ def read_clip(
     with decoder.opened(path, assumed_rate, threads=1) as video:
         stamps = video.packet_stamps()
         last = max(first, video.seconds(stamps[-1])) if stamps else first
-    times = source.clip_times(path, first, last, position, count, frame_rate)
+    try:
+        return _read_from_start(path, (first, last), position, count, frame_rate, assumed_rate)
+    except _EndsBefore as error:
+        # Packets of frames that cannot be shown, such as those before the first key frame, count.
+        last = error.last
+    return _read_from_start(path, (first, last), position, count, frame_rate, assumed_rate)
+
+
+class _EndsBefore(source.UnreadableVideo):
+    """A file was decoded to its end, which is before that of a clip.
+
+    Attributes:
+      last: seconds of the last frame.
+    """
+
+    def __init__(self, path: str, last: float):
+        super().__init__(path, f'decoding ends at {last:.3f} s', everywhere=False)
+        self.last = last
+
+
+def _read_from_start(
+    path: str,
+    between: tuple[float, float],
+    position: float,
+    count: int,
+    frame_rate: float,
+    assumed_rate: float,
+) -> np.ndarray:
+    """Read a clip; decode everything before it.
+
+    Args:
+      path: see `read_clip`.
+      between: seconds of the first and of the last frame.
+      position: see `read_clip`.
+      count: see `read_clip`.
+      frame_rate: see `read_clip`.
+      assumed_rate: see `read_clip`.
+
+    Returns:
+      See `read_clip`.
+    """
+    times = source.clip_times(path, *between, position, count, frame_rate)
     with decoder.opened(path, assumed_rate, threads=1) as video:
         return _frames_at(video, video.frames(), times)
 
@@ -145,9 +186,11 @@ def _frames_at(
             break
         previous = now, frame
     if len(chosen) < len(times):
-        if previous is None or times[-1] > previous[0] + tolerance:
-            end = 'the first frame' if previous is None else f'{previous[0]:.3f} s'
-            raise source.UnreadableVideo(path, f'decoding ends at {end}', everywhere=False)
+        if previous is None:
+            reason = 'decoding ends at the first frame'
+            raise source.UnreadableVideo(path, reason, everywhere=False)
+        if times[-1] > previous[0] + tolerance:
+            raise _EndsBefore(path, previous[0])
         last = decoder.intact(path, previous[1], previous[0])
         chosen += [last] * (len(times) - len(chosen))
     return np.stack([orientation.upright_rgb(frame) for frame in chosen])

@@ -16,6 +16,8 @@ from stfc3_tf import errors
 from stfc3_tf.storage import files, palette, writing
 
 _OF_SEVERAL = ('GIF', 'PNG', 'TIFF', 'WEBP')
+# The least value of the alpha channel of a marked pixel.
+OPAQUE = 128
 _WITH_ALPHA = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 
 
@@ -53,7 +55,6 @@ def decode_frame(contents: bytes, path: str) -> np.ndarray:
     """
     image = decode(contents, path)
     try:
-        _check_single(contents)
         return _rgb(image)
     except Exception as error:
         raise UnreadablePicture(path, errors.one_line(error)) from error
@@ -70,6 +71,7 @@ def decode(contents: bytes, path: str) -> Image.Image:
       UnreadablePicture: it cannot be decoded.
     """
     try:
+        _check_single(contents)
         stored = Image.open(io.BytesIO(contents))
         stored.load()
         upright = ImageOps.exif_transpose(stored)
@@ -143,7 +145,7 @@ def read_index_mask(path: str) -> np.ndarray:
 
     Palette images give their indices, grey images (of up to 32 bits) their values. Colour images
     (some copies of DAVIS are) give the index of each colour in the DAVIS palette, but 0 and 255 if
-    they are black and white.
+    they are black and white. Transparent pixels are 0; opaque ones are 255 if all are black.
 
     Raises:
       errors.UserError: unreadable, a number above 255, or a colour that is not in the palette.
@@ -153,7 +155,7 @@ def read_index_mask(path: str) -> np.ndarray:
         return np.asarray(image if image.mode != '1' else image.convert('L'))
     if image.mode.startswith('I'):
         return _small_numbers(path, np.asarray(image))
-    channels = np.asarray(image.convert('RGB'))
+    channels = _on_black(image) if has_alpha(image) else np.asarray(image.convert('RGB'))
     if np.all((channels == channels[..., :1]) & ((channels == 0) | (channels == 255))):
         return channels[..., 0]
     index = palette.davis_index(channels)
@@ -163,6 +165,15 @@ def read_index_mask(path: str) -> np.ndarray:
             'expected a palette PNG whose indices are object numbers.'
         )
     return index
+
+
+def _on_black(image: Image.Image) -> np.ndarray:
+    """Return a mask with transparency as uint8 [height, width, 3]; opaque black becomes white."""
+    picture = np.asarray(image.convert('RGBA'))
+    opaque = picture[..., 3] >= OPAQUE
+    if not opaque.all() and not picture[opaque, :3].any():
+        return np.repeat(np.where(opaque, 255, 0).astype(np.uint8)[..., np.newaxis], 3, axis=-1)
+    return np.where(opaque[..., np.newaxis], picture[..., :3], 0).astype(np.uint8)
 
 
 def _small_numbers(path: str, numbers: np.ndarray) -> np.ndarray:

@@ -80,6 +80,28 @@ def test_other_pictures_with_transparency(tmp_path):
         check(read(tmp_path / name), shape(1))
 
 
+def test_the_colours_of_davis_on_a_transparent_ground_keep_their_numbers(tmp_path):
+    picture = with_alpha(palette.DAVIS[shape(4, 2)], shape(255, 255))
+    Image.fromarray(picture).save(tmp_path / 'mask.png')
+    indexed = Image.fromarray(shape(1, 2), 'P')
+    indexed.putpalette(palette.DAVIS.tobytes())
+    indexed.save(tmp_path / 'indexed.png', transparency=0)
+    check(read(tmp_path / 'mask.png'), shape(4, 2))
+    check(read(tmp_path / 'indexed.png'), shape(1, 2))
+    # 128, 128, 128 is colour 7 of DAVIS, but greys are shades.
+    greys = with_alpha(shape((128,) * 3, (200,) * 3), shape(255, 255))
+    Image.fromarray(greys).save(tmp_path / 'grey.png')
+    check(read(tmp_path / 'grey.png'), shape(1, 2))
+
+
+@pytest.mark.parametrize('name', ['stack.tif', 'moving.gif', 'moving.png'])
+def test_several_masks_in_one_file_are_refused(tmp_path, name):
+    masks = [Image.fromarray(shape(1)), Image.fromarray(shape(0, 1))]
+    masks[0].save(tmp_path / name, save_all=True, append_images=masks[1:])
+    with pytest.raises(errors.UserError, match=f'{name} .*it holds 2 pictures; write each to a'):
+        read(tmp_path / name)
+
+
 def test_nothing_but_transparency(tmp_path):
     Image.fromarray(with_alpha(shape(RED), shape(0))).save(tmp_path / 'mask.png')
     with pytest.raises(errors.UserError, match='mask.png is empty: all of its pixels are transp'):

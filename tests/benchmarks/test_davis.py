@@ -333,6 +333,15 @@ def test_black_and_white_masks_of_any_kind(tmp_path, mode):
     np.testing.assert_array_equal(images.read_index_mask(str(tmp_path / 'mask.png')), mask)
 
 
+@pytest.mark.parametrize('grey', [0, 255])
+@pytest.mark.parametrize('mode', ['RGBA', 'LA'])
+def test_masks_in_the_alpha_channel(tmp_path, mode, grey):
+    mask = square(16, 8, number=255)
+    picture = np.stack([np.full_like(mask, grey)] * (len(mode) - 1) + [mask], -1)
+    Image.fromarray(picture, mode).save(tmp_path / 'mask.png')
+    np.testing.assert_array_equal(images.read_index_mask(str(tmp_path / 'mask.png')), mask)
+
+
 @pytest.mark.parametrize(
     'settings, named',
     [

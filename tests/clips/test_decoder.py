@@ -235,6 +235,34 @@ def test_a_stream_that_begins_within_a_group_starts_at_its_first_key_frame(
     assert first[0] == 10 and np.abs(np.diff(first) - RATE / 8).max() <= 1
 
 
+@pytest.mark.parametrize('dropped', [3, 10])
+@pytest.mark.parametrize(
+    'name, codec',
+    [
+        ('a.h264', 'libx264'),
+        ('a.avi', 'libx264'),
+        ('a.m2v', 'mpeg2video'),
+        ('x.avi', 'mpeg4'),
+        ('a.mkv', 'libx264'),
+    ],
+)
+def test_clips_reach_the_end_of_a_stream_whose_first_frames_cannot_be_shown(
+    tmp_path, name, codec, dropped
+):
+    options = {'bf': '3', 'g': '10', 'b': '2M', 'sc_threshold': '1000000000'}
+    if codec == 'libx264':
+        options = {'x264-params': 'open-gop=1:scenecut=0:bframes=3:keyint=10'}
+    whole = made_videos.write(tmp_path / f'whole_{name}', TIMES, codec=codec, **options)
+    path = tmp_path / name
+    _remux(whole, path, lambda number, packet: packet if number >= dropped else None)
+    shown = made_videos.numbers(forwards(path)[0])
+    for position in (0.0, 0.5, 0.999):
+        clip = made_videos.numbers(video.read_clip(str(path), position, 4, 8.0, RATE))
+        assert np.abs(np.diff(clip) - RATE / 8).max() <= 1
+        wanted = shown[0] + position * (len(shown) - 1 - 3 * RATE / 8)
+        assert abs(clip[0] - wanted) < 1.5, (clip, shown)
+
+
 def _remux(source_path, path, change):
     """Copy a video; `change` takes a packet's number and the packet, and returns it, or None."""
     with av.open(str(source_path)) as whole, av.open(str(path), 'w') as part:

@@ -1,5 +1,6 @@
 """Records of shards are found by their numbers, and little memory is kept for each."""
 
+import functools
 import gzip
 import io
 import json
@@ -118,11 +119,12 @@ def _kinds_of_pictures(shown):
     image, on_its_side = Image.fromarray(shown), Image.fromarray(np.rot90(shown))
     yield image, {'format': 'JPEG', 'quality': 95}
     yield on_its_side, {'format': 'JPEG', 'quality': 95, 'exif': turned}
+    yield on_its_side, {'format': 'JPEG', 'quality': 95, 'exif': turned, 'comment': b' ' * 60_000}
     yield on_its_side, {'format': 'PNG', 'exif': turned}
     yield Image.fromarray(shown[..., 0].astype(np.uint16) * 257), {'format': 'PNG'}
 
 
-@pytest.mark.parametrize('kind', range(4))
+@pytest.mark.parametrize('kind', range(5))
 def test_pictures_in_records_are_read_as_those_in_files_are(tmp_path, kind):
     shown = np.full((16, 24, 3), 20, np.uint8)
     shown[:8, :16] = 230
@@ -138,7 +140,19 @@ def test_pictures_in_records_are_read_as_those_in_files_are(tmp_path, kind):
     assert clip.shape == (2, 16, 24, 3) and np.abs(clip - shown.astype(int)).mean() < 2
 
 
-@pytest.mark.parametrize('kind, compress', [('GZIP', gzip.compress), ('ZLIB', zlib.compress)])
+def _small_window(contents):
+    compressor = zlib.compressobj(wbits=9)
+    return compressor.compress(contents) + compressor.flush()
+
+
+@pytest.mark.parametrize(
+    'kind, compress',
+    [
+        ('GZIP', gzip.compress),
+        *(('ZLIB', functools.partial(zlib.compress, level=level)) for level in range(10)),
+        ('ZLIB', _small_window),
+    ],
+)
 def test_compressed_shards_are_named(tmp_path, kind, compress):
     (path,), _ = _write(tmp_path, [[10, 20]])
     (tmp_path / '0.tfrecord').write_bytes(compress((tmp_path / '0.tfrecord').read_bytes()))

@@ -24,7 +24,10 @@ def fixture_upright():
         (1, lambda image: image),
         (2, lambda image: image[:, ::-1]),
         (3, lambda image: image[::-1, ::-1]),
+        (4, lambda image: image[::-1]),
+        (5, lambda image: image.swapaxes(0, 1)),
         (6, lambda image: np.rot90(image, 1)),
+        (7, lambda image: image[::-1, ::-1].swapaxes(0, 1)),
         (8, lambda image: np.rot90(image, -1)),
     ],
 )

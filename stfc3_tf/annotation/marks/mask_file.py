@@ -27,7 +27,6 @@ _VOID = 255
 # Larger values beside 255 are shades of grey.
 _MOST_NUMBER_BESIDE_VOID = 31
 _LOSSY_FORMATS = ('JPEG', 'MPO', 'WEBP', 'AVIF', 'JPEG2000')
-_OPAQUE = 128
 _BLACK = 10
 _BLACK_LOSSY = 40
 
@@ -86,9 +85,9 @@ def _picture(path: str) -> Image.Image:
 def _objects(path: str, image: Image.Image) -> Objects:
     if images.has_alpha(image):
         alpha = np.asarray(image.convert('RGBA'))[..., 3]
-        if not (alpha >= _OPAQUE).any():
+        if not (alpha >= images.OPAQUE).any():
             raise errors.UserError(f'{path} is empty: all of its pixels are transparent.')
-        if not (alpha >= _OPAQUE).all():
+        if not (alpha >= images.OPAQUE).all():
             return _on_transparent(path, image, alpha)
     if image.mode == 'P':
         return _indexed(path, image)
@@ -105,10 +104,15 @@ def _objects(path: str, image: Image.Image) -> Objects:
 
 def _on_transparent(path: str, image: Image.Image, alpha: np.ndarray) -> Objects:
     """Return the opaque parts; their colours are different objects."""
-    opaque = alpha >= _OPAQUE
+    opaque = alpha >= images.OPAQUE
     _warn(path, int(((alpha > 0) & (alpha < 255)).sum()))
     picture = np.asarray(image.convert('RGBA'))[..., :3].copy()
     colours = np.unique(palette.packed_colours(picture[opaque]))
+    index = _davis_colours(picture[opaque])
+    if index is not None:
+        numbers = np.zeros(opaque.shape, np.uint8)
+        numbers[opaque] = index
+        return _numbers(numbers, 'colour {} of DAVIS')
     if len(colours) == 1:
         return Objects(opaque.astype(np.uint8), {1: f'opaque, {_code(colours[0])}'})
     flat = _flat_opaque(picture, opaque, colours)
@@ -116,6 +120,13 @@ def _on_transparent(path: str, image: Image.Image, alpha: np.ndarray) -> Objects
         return Objects(opaque.astype(np.uint8), {1: 'opaque, in many colours'})
     found = _numbered(flat, black=_BLACK, background=~opaque)
     return found if found.mask.any() else Objects(opaque.astype(np.uint8), {1: 'opaque, black'})
+
+
+def _davis_colours(pixels: np.ndarray) -> np.ndarray | None:
+    """Return the numbers of DAVIS' colours, or None for greys, black, and colours of others."""
+    grey = (pixels == pixels[:, :1]).all()
+    index = None if grey else palette.davis_index(pixels)
+    return index if index is not None and index.all() else None
 
 
 def _flat_opaque(
