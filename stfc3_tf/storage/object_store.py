@@ -36,6 +36,8 @@ _OBJECT_STORES = ('s3', 'gs', 'az')
 # The paths of these begin with a bucket, whose existence can be checked.
 _WITH_BUCKETS = ('s3', 'gs')
 _PATH = re.compile(r'\b(?P<scheme>[a-z][a-z0-9]*)://[^\s\'",;()]+')
+# TensorFlow finds the variables of checkpoints and models by a glob, in which these have a meaning.
+_GLOB = re.compile(r'[*?\[\\]')
 # What a client raises after its own retries; missing files and rights give other errors.
 _NO_ANSWER = (
     tf.errors.AbortedError,
@@ -202,7 +204,12 @@ def read(path: str) -> bytes:
 
 @contextlib.contextmanager
 def fetched(folder: str) -> Iterator[str]:
-    """Yield a local folder: the given one, or a temporary copy of one on an object store."""
+    """Yield a local folder that TensorFlow can load a model from.
+
+    Args:
+      folder: yielded itself if it can. Of one on an object store, a temporary copy is yielded; of
+        one with glob characters in its name, a temporary link.
+    """
     with contextlib.ExitStack() as stack:
         if is_object_store(folder):
             local = stack.enter_context(tempfile.TemporaryDirectory())
@@ -210,18 +217,34 @@ def fetched(folder: str) -> Iterator[str]:
                 here = posixpath.join(local, posixpath.relpath(place, folder))
                 _fetch([posixpath.join(place, name) for name in names], here)
             folder = local
+        elif _GLOB.search(folder):
+            folder = stack.enter_context(_linked(folder))
         yield folder
 
 
 @contextlib.contextmanager
 def fetched_checkpoint(prefix: str) -> Iterator[str]:
-    """Yield the prefix of a local checkpoint: the given one, or that of a temporary copy."""
+    """Yield the prefix of a local checkpoint that TensorFlow can restore, see `fetched`."""
     with contextlib.ExitStack() as stack:
         if is_object_store(prefix):
             local = stack.enter_context(tempfile.TemporaryDirectory())
-            _fetch(tf.io.gfile.glob(f'{prefix}.*'), local)
-            prefix = posixpath.join(local, posixpath.basename(prefix))
+            folder, name = posixpath.split(prefix)
+            files = [file for file in tf.io.gfile.listdir(folder) if file.startswith(f'{name}.')]
+            _fetch([posixpath.join(folder, file) for file in files], local)
+            prefix = posixpath.join(local, name)
+        elif _GLOB.search(prefix):
+            folder, name = posixpath.split(prefix)
+            prefix = posixpath.join(stack.enter_context(_linked(folder)), name)
         yield prefix
+
+
+@contextlib.contextmanager
+def _linked(folder: str) -> Iterator[str]:
+    """Yield a temporary link to a local folder."""
+    with tempfile.TemporaryDirectory() as place:
+        link = posixpath.join(place, 'folder')
+        os.symlink(os.path.abspath(folder), link)
+        yield link
 
 
 def _fetch(files: Iterable[str], folder: str) -> None:

@@ -44,7 +44,8 @@ def decode(contents: bytes, path: str) -> str:
             f'{path} is not text in UTF-8: it holds zero bytes (it may be UTF-16 without a byte '
             'order mark, or no text at all). Save it as UTF-8.'
         )
-    return text
+    # Files that were joined or converted twice may have more than one mark.
+    return text.lstrip('\ufeff')
 
 
 def fields(line: str, separator: str) -> list[str]:

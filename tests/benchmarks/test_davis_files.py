@@ -52,7 +52,10 @@ def test_files_that_systems_add(tmp_path):
     assert len(frames_and_masks(root)[0]) == 4
 
 
-@pytest.mark.parametrize('listed', ['\ufeffball\r\n'.encode(), 'ball\n'.encode('utf-16')])
+@pytest.mark.parametrize(
+    'listed',
+    ['\ufeffball\r\n'.encode(), 'ball\n'.encode('utf-16'), '\ufeffball\n'.encode('utf-16')],
+)
 def test_encodings_of_the_list(tmp_path, listed):
     assert len(frames_and_masks(write(tmp_path, range(4), listed))[0]) == 4
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -104,6 +105,14 @@ def test_metadata_beside_and_inside_the_model(exported):
     assert beside['propagate']['radius'] == 2.0
     assert beside['versions']['tensorflow'] == tf.__version__
     assert loaded.cell_grid == model.cell_grid['stage3']
+
+
+@pytest.mark.parametrize('name', ['model [1]', 'model*', 'mo\\del'])
+def test_names_of_folders_are_no_patterns(exported, tmp_path, name):
+    shutil.copytree(exported[1], tmp_path / name)
+    frames = random_frames(1, 40, 48)
+    found = saved_model.load(str(tmp_path / name)).features(frames)
+    np.testing.assert_array_equal(found, saved_model.load(exported[1]).features(frames))
 
 
 @pytest.mark.slow

@@ -71,6 +71,20 @@ def test_the_last_ones_stay_and_tensorflow_finds_the_newest(learner, tmp_path):
     assert keeper_of(learner, tmp_path).newest() == 11
 
 
+@pytest.mark.parametrize('name', ['run [1]', 'run*', 'r?n', 'run\\1', 'run:1 100%'])
+def test_names_of_runs_are_no_patterns(learner, tmp_path, name):
+    save_steps(learner, tmp_path / name, 1, 2)
+    save_steps(learner, tmp_path / 'run1', 5)  # Which some of the names would match.
+    learner.encoder.trainable_variables[0].assign_add(tf.ones(kernel_shape(learner)))
+    assert keeper_of(learner, tmp_path / name).restore() == 2
+    assert kernel_of(learner.encoder) == 2
+    assert reload.restore_encoder(learner.encoder, RunFolder(str(tmp_path / name))) == 2
+
+
+def kernel_shape(learner):
+    return learner.encoder.trainable_variables[0].shape
+
+
 def test_only_the_best_is_kept_beside_the_last(learner, tmp_path):
     keeper = keeper_of(learner, tmp_path)
     kept = []
