@@ -1,19 +1,12 @@
 #!/usr/bin/env bash
 # Install if necessary (tools/setup.sh says how to choose Python and TensorFlow), then run the tests
 # on the CPU. Arguments go to pytest (tests/model, -m "not slow", -k davis, -x, ...).
-# Where neither tests nor -n are named, two processes share the files of tests; without arguments,
-# those in the browser run first, by themselves.
+# Where neither tests nor -n are named, two processes share the files of tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 EXTRAS=test,beam,serving${EXTRAS:+,$EXTRAS} bash tools/setup.sh
 python=${VENV:-.venv}/bin/python
 export CUDA_VISIBLE_DEVICES=-1
-if (($# == 0)); then
-  # The browser's time limits are for a machine that does nothing else.
-  page=tests/annotation/test_page_in_browser.py
-  "$python" -m pytest "$page"
-  set -- --ignore="$page"
-fi
 shared=()
 if ! [[ " $*" =~ \ (tests|-n|-s|--pdb) ]] &&
   "$python" -c 'import os, xdist; exit(os.cpu_count() < 2)' 2>/dev/null; then

@@ -22,7 +22,9 @@ SIDE, TOP = 40, 28
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(browser.programs() is None, reason='no chromium or chromedriver'),
+    pytest.mark.skipif(
+        browser.programs() is None, reason=f'no {browser.WANTED}, or no driver of it'
+    ),
 ]
 
 
@@ -60,7 +62,7 @@ def served(tmp_path_factory):
     """The address of the page, and the folder of the sessions."""
     folder = tmp_path_factory.mktemp('page')
     times = np.arange(FRAMES) / 10
-    for name in ('square.mp4', 'other.mp4'):
+    for name in ('square.mp4', 'other.mp4', 'plain.mp4'):
         made_videos.write(folder / name, times, picture)
     command = [sys.executable, '-m', 'tools.annotate', '--root=.']
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'CUDA_VISIBLE_DEVICES': '-1'}
@@ -198,7 +200,7 @@ def test_a_video_is_marked_propagated_corrected_and_exported(page, served):
     # Reloaded while it works, the page finds everything and goes on watching.
     page.keys('Control', 'Enter')
     page.wait("!document.getElementById('progress').hidden")
-    page.call('POST', '/refresh')
+    page.reload()
     ready(page)
     # It may take a moment until the page knows of the work.
     for _ in range(600):
@@ -226,7 +228,7 @@ def test_a_video_is_marked_propagated_corrected_and_exported(page, served):
 
 def test_marks_are_taken_back(page, served):
     page.keys('o')
-    page.wait("document.getElementById('videos').children.length === 2")
+    page.wait("document.getElementById('videos').children.length === 3")
     page.type('#videos-filter', 'oth')
     page.wait("document.getElementById('videos').children.length === 1")
     page.click('#videos button')
@@ -292,6 +294,15 @@ def test_marks_are_taken_back(page, served):
     saved(page)
     assert not points.exists()
     assert [each for each in page.log() if 'willReadFrequently' not in each] == []
+
+
+def test_a_video_without_marks_is_shown_when_nothing_has_to_be_waited_for(page):
+    """The frames are counted and the encoder is loaded before the page opens the video."""
+    page.run("location.hash = 'plain.mp4';")
+    for _ in range(2):
+        page.reload()
+        page.wait("document.getElementById('name').textContent === 'plain.mp4'")
+        ready(page)
 
 
 def in_page(page, script, *arguments):

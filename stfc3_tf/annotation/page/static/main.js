@@ -72,6 +72,7 @@ class Page {
     if (first) this.things.select(this.store.things.objects.length ? 'objects' : 'points', first.number);
     await this.player.go(this.store.marked()[0] ?? 0);
     this.setTool(this.tool);
+    this.display.drawAll();
     if (state.job && state.job.state === 'running') this.work.watch(state.job.seen);
     this.settle(this.store);
   }
