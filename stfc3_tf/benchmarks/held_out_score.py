@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import concurrent.futures
 import functools
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +23,12 @@ from stfc3_tf.propagation import tracker as tracking
 from stfc3_tf.propagation.extractor import FunctionExtractor
 from stfc3_tf.propagation.input_size import native_size
 from stfc3_tf.propagation.settings import crw_settings
+from stfc3_tf.views.cell_grid import CellGrid
+
+Result = TypeVar('Result')
+
+# Height and width of the scenes.
+SIZE = 128, 160
 
 
 class HeldOutScore:
@@ -36,15 +42,28 @@ class HeldOutScore:
         if self._encode is None:
             features = functools.partial(resnet.unit_features, learner.encoder, output='stage3')
             self._encode = tf.function(features)
-        # Keras calls back inside the strategy's scope, where the propagator's variables would be
-        # mirrored over the devices. Another thread is outside of it.
-        with concurrent.futures.ThreadPoolExecutor(1) as thread:
-            grid = learner.encoder.cell_grid['stage3']
-            return thread.submit(held_out_score, self._encode, grid).result()['J-Mean']
+        grid = learner.encoder.cell_grid['stage3']
+        found = outside_strategy(functools.partial(held_out_score, self._encode, grid))
+        return found['J-Mean']
+
+
+def outside_strategy(function: Callable[[], Result]) -> Result:
+    """Return what a function of no arguments returns; call it outside of a strategy's scope.
+
+    Keras calls back inside the scope, where the propagator's variables would be mirrored over the
+    devices. Another thread is outside of it.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(function).result()
+
+
+def fits(cell_grid: CellGrid) -> bool:
+    """Return whether cells of such a grid lie inside the scenes."""
+    return 2 * cell_grid.first < min(SIZE)
 
 
 def held_out_score(
-    features: Callable[[np.ndarray], Any], cell_grid: Any, scenes: int = 4, frames: int = 8
+    features: Callable[[np.ndarray], Any], cell_grid: CellGrid, scenes: int = 4, frames: int = 8
 ) -> dict[str, float]:
     """Score how well features carry labels through a few scenes that training never shows.
 
@@ -71,7 +90,7 @@ def _scores(tracker: Tracker, scenes: int, frames: int) -> dict[str, float]:
 
 
 def held_out_tracker(
-    features: Callable[[np.ndarray], Any], cell_grid: Any
+    features: Callable[[np.ndarray], Any], cell_grid: CellGrid
 ) -> tracking.PropagationTracker:
     """Return the tracker of `held_out_score`; see there for the arguments."""
     encoder = FunctionExtractor(features, cell_grid)
@@ -85,8 +104,8 @@ def held_out_benchmark(scenes: int, frames: int) -> SyntheticBenchmark:
         scenes,
         frames,
         frame_rate=8.0,
-        height=128,
-        width=160,
+        height=SIZE[0],
+        width=SIZE[1],
         mask_codec=codecs.MaskCodec(shrink='bilinear', normalise='none', decide_at='label'),
         track_codec=tracks.TrackCodec(points=exact, visible_above=0.2),
     )

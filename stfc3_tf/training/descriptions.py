@@ -1,4 +1,4 @@
-"""The meaning of each scalar in TensorBoard, shown by the mark beside its name."""
+"""The meaning of each scalar and picture in TensorBoard, shown by the mark beside its name."""
 
 import re
 
@@ -10,6 +10,22 @@ _DESCRIPTIONS = {
     'reading/wait_share': (
         'Share of the time of the steps in which they waited for clips. Near 0, the input is fast '
         'enough.'
+    ),
+    'pictures/affinity': (
+        'Transitions from the cells of a frame (rows) to those of a later frame, on the left, and '
+        'of a frame of another video, on the right. A diagonal on the right is the shortcut.'
+    ),
+    'pictures/features': (
+        'Frames of a clip above their features; the three colours are the three main directions '
+        'in which the features differ. What belongs together should keep its colour.'
+    ),
+    'pictures/masks': (
+        'The mask of the first frame, carried through a built-in scene that training never shows; '
+        'the true masks below.'
+    ),
+    'pictures/views': (
+        'The forward and the backward view of a frame; the forward view warped onto the backward '
+        'one, both half transparent; the part that both show. Where they differ, the loss is wrong.'
     ),
     'probe/collapse_ratio': (
         'Whether the encoder cheats: the affinity of two unrelated frames on its diagonal, against '
@@ -35,5 +51,5 @@ _DESCRIPTIONS = {
 
 
 def description(name: str) -> str:
-    """Return what the scalar `name` means; '' for meters that a user's own learner adds."""
+    """Return what a scalar or picture means; '' for meters that a user's own learner adds."""
     return _DESCRIPTIONS.get(re.sub(r'cycle_\d+$', 'cycle_N', name), '')

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping
+import functools
 
 import numpy as np
 import tensorflow as tf
 
+from stfc3_tf.benchmarks import held_out_score
 from stfc3_tf.figures import pictures
 from stfc3_tf.model import diagnostics
 from stfc3_tf.training import run_pictures
 from stfc3_tf.training.event_writer import EventWriter
+from stfc3_tf.views.cell_grid import CellGrid
 
 # Maps uint8 [batch, height, width, 3] to float32 [batch, rows, columns, channels], unit length.
 Encode = Callable[[tf.Tensor], tf.Tensor]
@@ -144,4 +147,26 @@ class Pictures(PeriodicCallback):
         }
         with self._writer.at(step):
             for name, picture in drawn.items():
-                tf.summary.image(f'pictures/{name}', picture[np.newaxis])
+                self._writer.picture(f'pictures/{name}', picture)
+
+
+class CarriedMask(PeriodicCallback):
+    """Draws a mask carried through a built-in scene, see `run_pictures.mask_picture`.
+
+    Args:
+      writer: to TensorBoard.
+      interval: steps between pictures.
+      encode: the encoder in inference mode, with the features that are exported.
+      cell_grid: of the features.
+    """
+
+    def __init__(self, writer: EventWriter, interval: int, encode: Encode, cell_grid: CellGrid):
+        super().__init__(interval)
+        self._writer = writer
+        self._draw = functools.partial(run_pictures.mask_picture, encode, cell_grid)
+
+    def act(self, step: int) -> None:
+        """Write the picture under `step`."""
+        picture = held_out_score.outside_strategy(self._draw)
+        with self._writer.at(step):
+            self._writer.picture('pictures/masks', picture)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import contextlib
 import time
 
+import numpy as np
 import tensorflow as tf
 
 from stfc3_tf.figures import events
@@ -55,6 +56,17 @@ class EventWriter:
           value: a number.
         """
         tf.summary.scalar(name, value, description=descriptions.description(name))
+
+    @staticmethod
+    def picture(name: str, picture: np.ndarray) -> None:
+        """Write a picture with what it shows; in the block of `at`.
+
+        Args:
+          name: one of `descriptions`.
+          picture: uint8 [height, width, 3].
+        """
+        about = descriptions.description(name)
+        tf.summary.image(name, picture[np.newaxis], description=about)
 
     def send_if_due(self) -> None:
         """Write immediately to a file system; to an object store at most every five minutes."""

@@ -9,13 +9,14 @@ TensorBoard gets, under the step of the run (a resumed run continues the count):
     reading/skipped_videos    videos that could not be read so far
     probe/collapse_ratio      see `diagnostics.collapse_ratio`
     probe/held_out_score      if a held-out score is configured
-    pictures/...              views, features and affinity of fixed clips
+    pictures/...              views, features and affinity of fixed clips, a carried mask
     configuration             the settings in force
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import functools
 from typing import NamedTuple
 
 import gin
@@ -23,6 +24,8 @@ import numpy as np
 import tensorflow as tf
 
 from stfc3_tf import clips, progress
+from stfc3_tf.benchmarks import held_out_score
+from stfc3_tf.model import resnet
 from stfc3_tf.model.learner import WalkLearner
 from stfc3_tf.training import encoder_callbacks, probe_clips
 from stfc3_tf.training.checkpoints import Checkpoints
@@ -134,7 +137,18 @@ def _encoder_callbacks(
         made.append(
             encoder_callbacks.Pictures(writer, picture_interval, encode, *shown, temperature)
         )
+        made += _carried_mask(writer, run, picture_interval)
     return made
+
+
+def _carried_mask(writer: EventWriter, run: Watched, interval: int) -> Callbacks:
+    """Make the picture of a carried mask, unless the scene is too small for the encoder."""
+    encoder = run.model.encoder
+    grid = encoder.cell_grid['stage3']
+    if not held_out_score.fits(grid):
+        return []
+    encode = tf.function(functools.partial(resnet.unit_features, encoder, output='stage3'))
+    return [encoder_callbacks.CarriedMask(writer, interval, encode, grid)]
 
 
 def _keeping_the_best(

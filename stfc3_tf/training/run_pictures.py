@@ -1,15 +1,21 @@
-"""Pictures of a training run: views of a clip, features as colours, affinities."""
+"""Pictures of a training run: views of a clip, features as colours, affinities, carried masks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from stfc3_tf.benchmarks import held_out_score, synthetic_scenes
+from stfc3_tf.clips import synthetic
 from stfc3_tf.figures import pictures
 from stfc3_tf.model import walk
 from stfc3_tf.views import geometry
+from stfc3_tf.views.cell_grid import CellGrid
+
+_CARRIED_FRAMES, _EVERY = 9, 2
 
 
 def view_picture(sample: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -74,6 +80,30 @@ def affinity_picture(
             pictures.affinity_picture(other, 'to another video', limit=limit),
         ]
     )
+
+
+def mask_picture(features: Callable[[np.ndarray], Any], cell_grid: CellGrid) -> np.ndarray:
+    """Draw masks carried through a held-out built-in scene, above the true ones.
+
+    Args:
+      features: see `held_out_score.held_out_score`.
+      cell_grid: of the features.
+
+    Returns:
+      uint8 [height, width, 3]: every second of 9 frames, from left to right.
+    """
+    benchmark = held_out_score.held_out_benchmark(1, _CARRIED_FRAMES)
+    tracker = held_out_score.held_out_tracker(features, cell_grid)
+    found = benchmark.sequences()[0].track(tracker)[::_EVERY]
+    scene = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, *held_out_score.SIZE)
+    times = np.arange(0, _CARRIED_FRAMES, _EVERY) / benchmark.frame_rate
+    masks = [label.mask for label in found] + [scene.masks(time) for time in times]
+    drawn = [
+        pictures.enlarge(pictures.overlay_mask(scene.frame(time), mask), 2)
+        for time, mask in zip([*times, *times], masks)
+    ]
+    captions = [f'{"given" if not time else "found"}, {time:.2f} s' for time in times]
+    return pictures.montage(drawn, captions + ['truth'] * len(times), columns=len(times))
 
 
 def _legible(image: np.ndarray) -> np.ndarray:

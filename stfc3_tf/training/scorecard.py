@@ -22,7 +22,6 @@ from stfc3_tf.training import run_pictures
 
 Features = Callable[[np.ndarray], tf.Tensor]
 
-_HEIGHT, _WIDTH = 128, 160
 _UNRELATED = 8
 
 
@@ -68,12 +67,12 @@ def score(name: str, encoder: resnet.Encoder, temperature: float) -> tuple[Score
 
 
 def _check_fits(encoder: resnet.Encoder) -> None:
-    border = encoder.cell_grid['stage3'].first
-    if 2 * border >= min(_HEIGHT, _WIDTH):
+    if not held_out_score.fits(grid := encoder.cell_grid['stage3']):
+        height, width = held_out_score.SIZE
         raise errors.UserError(
-            f'The built-in scenes, {_HEIGHT} x {_WIDTH} pixels, are too small for an encoder '
-            f"without padding (resnet18.padding = 'none'): its first cell is centred {border:g} "
-            'pixels from the border. Score it on a benchmark with larger frames: '
+            f'The built-in scenes, {height} x {width} pixels, are too small for an encoder '
+            "without padding (resnet18.padding = 'none'): its first cell is centred "
+            f'{grid.first:g} pixels from the border. Score it on a benchmark with larger frames: '
             'python -m tools.evaluate.'
         )
 
@@ -86,7 +85,7 @@ def exported_features(encoder: resnet.Encoder) -> Features:
 def held_out_frames(time: float) -> np.ndarray:
     """Return frames of unrelated scenes at `time` seconds, uint8 [scenes, height, width, 3]."""
     seeds = range(synthetic_scenes.HELD_OUT_SEED, synthetic_scenes.HELD_OUT_SEED + _UNRELATED)
-    return np.stack([synthetic.scene(seed, _HEIGHT, _WIDTH).frame(time) for seed in seeds])
+    return np.stack([synthetic.scene(seed, *held_out_score.SIZE).frame(time) for seed in seeds])
 
 
 def unrelated_nodes(encoder: resnet.Encoder) -> tuple[tf.Tensor, tf.Tensor]:
@@ -112,7 +111,7 @@ def table(rows: list[Score]) -> str:
 
 def draw(encoder: resnet.Encoder, temperature: float) -> dict[str, np.ndarray]:
     """Draw an encoder at work on held-out scenes, uint8 [height, width, 3] each, by name."""
-    scene = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, _HEIGHT, _WIDTH)
+    scene = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, *held_out_score.SIZE)
     times = np.arange(4) / 8
     frames = np.stack([scene.frame(time) for time in times])
     maps = exported_features(encoder)(frames).numpy()
@@ -121,25 +120,5 @@ def draw(encoder: resnet.Encoder, temperature: float) -> dict[str, np.ndarray]:
     return {
         'features': run_pictures.feature_picture(frames, maps, pictures.pca_basis(maps)),
         'affinity': run_pictures.affinity_picture(first, later, unrelated, temperature),
-        'masks': _masks(encoder),
+        'masks': run_pictures.mask_picture(exported_features(encoder), encoder.cell_grid['stage3']),
     }
-
-
-def _masks(encoder: resnet.Encoder) -> np.ndarray:
-    """Draw predicted masks above true ones, every second frame of a held-out scene."""
-    benchmark = held_out_score.held_out_benchmark(1, 9)
-    features = exported_features(encoder)
-    tracker = held_out_score.held_out_tracker(features, encoder.cell_grid['stage3'])
-    found = benchmark.sequences()[0].track(tracker)
-    scene = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, _HEIGHT, _WIDTH)
-    times = np.arange(0, 9, 2) / benchmark.frame_rate
-    drawn = [
-        pictures.overlay_mask(scene.frame(time), label.mask)
-        for time, label in zip(times, found[::2])
-    ]
-    true = [pictures.overlay_mask(scene.frame(time), scene.masks(time)) for time in times]
-    captions = [f'{"given" if not time else "found"}, {time:.2f} s' for time in times]
-    captions += ['truth'] * len(times)
-    return pictures.montage(
-        [pictures.enlarge(p, 2) for p in drawn + true], captions, columns=len(times)
-    )

@@ -246,7 +246,7 @@ def test_watch_writes_everything(learner, tmp_path):
     assert {n: float(v) for n, v in found['probe/held_out_score'].items()} == scores
     best = sorted(path.name for path in (tmp_path / 'checkpoints' / 'best').glob('*.index'))
     assert best == ['step-2.index']
-    for name in ('views', 'features', 'affinity'):
+    for name in ('views', 'features', 'affinity', 'masks'):
         assert sorted(found[f'pictures/{name}']) == [0, 4]
     assert found['pictures/features'][4].shape == (2 * 128 + 4, 4 * 128 + 3 * 4, 3)
     assert len(found['configuration']) == 1
@@ -255,7 +255,7 @@ def test_watch_writes_everything(learner, tmp_path):
     assert (found['pictures/features'][0] != found['pictures/features'][4]).any()
 
 
-def test_every_scalar_is_described(learner, tmp_path):
+def test_every_scalar_and_picture_is_described(learner, tmp_path):
     source = clips.SyntheticScenes(count=9, height=40, width=56)
     fit(learner, watch(learner, tmp_path, source, held_out_score=lambda model: 0.5), steps=2)
     described = {
@@ -263,9 +263,10 @@ def test_every_scalar_is_described(learner, tmp_path):
         for file in sorted((tmp_path / 'tensorboard').glob('events.*'))
         for event in tf.compat.v1.train.summary_iterator(str(file))
         for value in event.summary.value
-        if value.metadata.plugin_data.plugin_name == 'scalars'
+        if value.metadata.plugin_data.plugin_name in ('scalars', 'images')
     }
     assert {'probe/collapse_ratio', 'train/loss', 'reading/wait_share'} <= set(described)
+    assert {'pictures/views', 'pictures/masks'} <= set(described)
     assert [tag for tag, text in described.items() if not text.endswith('.')] == []
 
 

@@ -4,8 +4,12 @@ import numpy as np
 import tensorflow as tf
 
 from stfc3_tf import clips
+from stfc3_tf.benchmarks import synthetic_scenes
+from stfc3_tf.clips import synthetic
+from stfc3_tf.figures import pictures
 from stfc3_tf.training import probe_clips, run_pictures
 from stfc3_tf.views import sampler as views
+from stfc3_tf.views.cell_grid import CellGrid
 
 
 def test_view_picture_of_one_track_covers_everything():
@@ -47,3 +51,22 @@ def test_patches_are_drawn_as_their_grid():
     drawn = run_pictures.view_picture({'views': views})
     rows, columns = np.indices((3, 3)) * 20 + 8
     np.testing.assert_array_equal(drawn[rows, columns, 0], views[0, 0, :, 0, 0, 0].reshape(3, 3))
+
+
+def colour_features(frames):
+    """Features of the grey values around a cell: enough to follow a mask for a moment."""
+    small = np.asarray(frames, np.float32)[:, 4::8, 4::8] + 1
+    return small / np.linalg.norm(small, axis=-1, keepdims=True)
+
+
+def test_mask_picture_begins_with_the_given_mask_and_has_the_true_ones_below():
+    drawn = run_pictures.mask_picture(colour_features, CellGrid(4.0, 8))
+    scene = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, 128, 160)
+    height, width = drawn.shape[0] // 2, 2 * 160
+    for number in range(5):
+        time = number * 2 / 8
+        true = pictures.enlarge(pictures.overlay_mask(scene.frame(time), scene.masks(time)), 2)
+        left = number * (width + 4)
+        found = drawn[height - 258 : height - 2, left : left + width]
+        np.testing.assert_array_equal(drawn[-256:, left : left + width], true)
+        assert (found == true).all() == (number == 0)
