@@ -9,8 +9,9 @@ What is where:
     video_files, frame_folders, still_pictures, shards, synthetic    the sources
     dataset, shuffle              the stream of clips, and its order
     decoder                       the decoder of video files; with its parts:
-                                  clock, orientation, frame_colours, completeness, animations,
-                                  unopened
+                                  clock, orientation, frame_colours, animations, unopened,
+                                  completeness
+    avi_chunks, h264_numbers, jumps    of completeness: what tells that frames are missing
     video                         clips of files, and pictures of folders
     frame, footage, part          whole videos, frame by frame
     video_writer, shard_writer    what is written

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf.clips import decoder, orientation, source
+from stfc3_tf.clips import completeness, decoder, orientation, source
 from stfc3_tf.storage import folders, frame_names, images, object_store
 
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -64,6 +64,7 @@ def read_clip(
         first = video.seconds(next(video.frames()).stamp)
     with decoder.opened(path, assumed_rate, threads=1) as video:
         stamps = video.packet_stamps()
+        completeness.check_for_holes(video, len(stamps))
         last = max(first, video.seconds(stamps[-1])) if stamps else first
     try:
         return _read_from_start(path, (first, last), position, count, frame_rate, assumed_rate)
@@ -116,6 +117,7 @@ def _read_sought(path: str, position: float, count: int, frame_rate: float) -> n
     with decoder.opened(path, threads=1) as video:
         if not video.seekable:
             raise source.UnreadableVideo(path, 'seeking is not exact')
+        completeness.check_for_holes(video)
         first = video.seconds(video.start_stamp())
         begin = video.seconds(video.stated_start())
         last = begin + video.stated_seconds - video.interval
