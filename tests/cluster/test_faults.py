@@ -1,6 +1,12 @@
-"""Two workers, one of which is killed or stopped, and the restart after it."""
+"""Two workers, one of which is killed or stopped, and the restart after it.
 
+`STFC3_KILLS=10 pytest -s tests/cluster/test_faults.py -k random` kills 10 times.
+"""
+
+import os
+import random
 import signal
+import time
 
 import clusters
 import numpy as np
@@ -9,6 +15,10 @@ import pytest
 pytestmark = pytest.mark.slow
 
 WORKERS, DEVICES = 2, 1
+KILLS = int(os.environ.get('STFC3_KILLS', '1'))
+# How long workers of a run that is to be killed wait for each other, and longer than which no
+# ending takes, in seconds.
+PATIENCE, LONGEST_END = 60, 120
 
 
 def train(model_dir, hooks=None):
@@ -74,3 +84,59 @@ def test_without_its_chief_a_worker_ends_too(tmp_path):
     (chief, _), (other, output) = train(tmp_path / 'run', hooks)
     assert chief == -signal.SIGKILL
     assert other == 1 and 'Start every worker again' in output
+
+
+def killed_after(seconds, victim, model_dir):
+    """Train, and kill one worker after some seconds.
+
+    Returns:
+      The exit status and the output of each worker, and the seconds from the kill to the end.
+    """
+    patience = [f'MultiWorker.patience_minutes = {PATIENCE / 60}']
+    run = clusters.Run(model_dir, WORKERS, DEVICES, patience)
+    time.sleep(seconds)
+    run.processes[victim].kill()
+    began = time.monotonic()
+    return run.finish(), time.monotonic() - began
+
+
+def assert_told(status, output):
+    """The worker that was not killed says what to do, or had taken its last step before."""
+    assert status in (0, 1) and 'Traceback' not in output, output
+    assert status == 0 or 'tart every worker' in output, output
+
+
+def test_a_worker_that_is_killed_at_a_random_moment_changes_no_result(tmp_path):
+    began = time.monotonic()
+    for status, output in train(tmp_path / 'unbroken'):
+        assert status == 0, output
+    longest, unbroken = time.monotonic() - began, clusters.final_values(tmp_path / 'unbroken')
+    print(f'an unbroken run takes {longest:.0f} s', flush=True)
+    moments, kills, runs = random.Random(KILLS), 0, 0
+    while kills < KILLS:
+        victim, model_dir = moments.randrange(WORKERS), tmp_path / str(runs)
+        moment = moments.uniform(0, longest)
+        results, seconds = killed_after(moment, victim, model_dir)
+        runs += 1
+        if results[victim][0] == 0:  # It was faster than the unbroken run.
+            continue
+        kills += 1
+        assert results[victim][0] == -signal.SIGKILL, results[victim][1]
+        assert_told(*results[1 - victim])
+        assert seconds < PATIENCE + LONGEST_END
+        kept = checkpoints_of(model_dir)
+        for status, output in train(model_dir):
+            assert status == 0, output
+        assert_same(clusters.final_values(model_dir), unbroken)
+        assert (model_dir / 'saved_model' / 'saved_model.pb').exists()
+        print(
+            f'kill {kills} of {"chief" if not victim else "other worker"} at {moment:.0f} s, '
+            f'with checkpoints {kept}; the end came after {seconds:.0f} s',
+            flush=True,
+        )
+
+
+def assert_same(values, others):
+    assert values.keys() == others.keys()
+    for name, value in values.items():
+        np.testing.assert_array_equal(value, others[name], err_msg=name)
