@@ -22,6 +22,10 @@ OUTPUTS = ('stage3', 'stage4', 'head')
 PADDINGS = ('zero', 'reflect', 'replicate', 'none')
 HEAD_ORDERS = ('activation_first', 'norm_first')
 BLOCKS_PER_STAGE = 2
+# Channels at most, of stage 1 and of the head: settings that come with a model may not ask for a
+# network that fills the memory.
+WIDEST = 512
+WIDEST_HEAD = 16384
 
 
 class Statistics(NamedTuple):
@@ -273,9 +277,18 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
             f'resnet18.head_widths = {arguments["head_widths"]}: give (hidden, embedding), or '
             '(embedding,) for a linear head.'
         )
+    _check_width('resnet18.width', arguments['width'], WIDEST)
+    for width in arguments['head_widths']:
+        _check_width('resnet18.head_widths', width, WIDEST_HEAD)
     checks.one_of('resnet18.padding', arguments['padding'], PADDINGS)
     checks.one_of('resnet18.head_order', arguments['head_order'], HEAD_ORDERS)
     checks.one_of('resnet18.statistics', arguments['statistics'], STATISTICS)
+
+
+def _check_width(setting: str, width: Any, most: int) -> None:
+    checks.whole_number(setting, width)
+    if width > most:
+        raise errors.UserError(f'{setting}={width}: give at most {most} channels.')
 
 
 @gin.configurable

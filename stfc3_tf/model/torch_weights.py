@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from stfc3_tf import errors
 from stfc3_tf.model import torch_files
-from stfc3_tf.model.resnet import Encoder, resnet18
+from stfc3_tf.model.resnet import WIDEST, WIDEST_HEAD, Encoder, resnet18
 
 # Checkpoints keep a ResNet under a prefix: torchvision '', DataParallel 'module.', CRW
 # 'model.encoder.model.', STFC3 'encoder.backbone.' and 'module.backbone.', VFS 'backbone.'. These
@@ -39,9 +39,6 @@ _OF_MMACTION = (
     (re.compile(r'(\.downsample)\.bn\.'), r'\1.1.'),
 )
 _MMACTION_LANDMARK = 'conv1.conv.weight'
-# The widest first convolution and head that are built; torchvision's first convolution has 64.
-_WIDEST = 1024
-_WIDEST_HEAD = 16384
 # A count of training steps, for which the encoder has no variable.
 _COUNTER = '.num_batches_tracked'
 
@@ -217,7 +214,7 @@ def _channels_last(array: np.ndarray) -> np.ndarray:
 
 
 def _width(weights: Mapping[str, np.ndarray]) -> int:
-    return _outputs(weights, 'conv1.weight', _WIDEST)
+    return _outputs(weights, 'conv1.weight', WIDEST)
 
 
 def _head_widths(weights: Mapping[str, np.ndarray]) -> tuple[int, int]:
@@ -225,7 +222,7 @@ def _head_widths(weights: Mapping[str, np.ndarray]) -> tuple[int, int]:
     first, second = 'head.conv0.weight', 'head.conv1.weight'
     if first not in weights or second not in weights:
         return (2048, 512)
-    return _outputs(weights, first, _WIDEST_HEAD), _outputs(weights, second, _WIDEST_HEAD)
+    return _outputs(weights, first, WIDEST_HEAD), _outputs(weights, second, WIDEST_HEAD)
 
 
 def _outputs(weights: Mapping[str, np.ndarray], name: str, most: int) -> int:

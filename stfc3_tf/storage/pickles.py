@@ -18,6 +18,14 @@ import numpy as np
 
 # Booleans, numbers, bytes and text. Not objects, whose bytes are addresses; nor fields.
 _KINDS = frozenset('biufcSU')
+# All values together may take this many times the bytes of the file: one value may be copied often.
+_MOST_COPIES = 16
+_LEAST_LIMIT = 1 << 20
+# The instructions that call something, or change what it made.
+_CALLS = (
+    *(pickle.REDUCE, pickle.BUILD, pickle.OBJ, pickle.INST),
+    *(pickle.NEWOBJ, pickle.NEWOBJ_EX),
+)
 # The most axes of an array in every version of NumPy.
 _MOST_AXES = 32
 
@@ -58,6 +66,25 @@ class Inert:
         del state
 
 
+def _counting(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return the function of an instruction that also counts the memory of what it made."""
+
+    def load_and_count(unpickler: Any) -> None:
+        load(unpickler)
+        unpickler.count(unpickler.stack[-1])
+
+    return load_and_count
+
+
+def _bytes_of(value: Any) -> int:
+    """Return about how many bytes a value takes that a call may have copied."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, (bytes, bytearray, str)):
+        return len(value)
+    return 8 * len(value) if isinstance(value, (tuple, list)) else 0
+
+
 # The C version allocates as much memory as a damaged pickle asks for; the Python version does not.
 class Unpickler(pickle._Unpickler):
     """Builds plain values, with stand-ins for the names in the pickle.
@@ -75,6 +102,15 @@ class Unpickler(pickle._Unpickler):
     ):
         super().__init__(file, encoding=encoding)
         self._known = known
+        here = file.tell()
+        self._left = _MOST_COPIES * file.seek(0, io.SEEK_END) + _LEAST_LIMIT
+        file.seek(here)
+
+    def count(self, value: Any) -> None:
+        """Count the memory of a value; raise `UnpicklingError` if all together take too much."""
+        self._left -= _bytes_of(value)
+        if self._left < 0:
+            raise pickle.UnpicklingError('it copies its values until they fill the memory')
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the stand-in for a name; raise `Refused` if there is none."""
@@ -88,6 +124,8 @@ class Unpickler(pickle._Unpickler):
         self.append(bytearray(self.read(size)))
 
     dispatch[pickle.BYTEARRAY8[0]] = _load_bytearray
+    for _code in _CALLS:
+        dispatch[_code[0]] = _counting(dispatch[_code[0]])
 
 
 class Bounded(io.BufferedReader):

@@ -16,7 +16,11 @@ from stfc3_tf.model.learner import WalkLearner
 # Registers the settings of `train`.
 from stfc3_tf.training import checkpoint_files
 from stfc3_tf.training import settings as _  # noqa: F401
-from stfc3_tf.training.run_folder import RunFolder
+from stfc3_tf.training.run_folder import RunFolder, first_line
+
+# What odd configurations lead to; their settings may name themselves, or ask for more memory than
+# there is.
+_UNUSABLE = (TypeError, ValueError, KeyError, OverflowError, RecursionError, tf.errors.OpError)
 
 
 def encoder_of_run(folder: RunFolder, which: str = 'last') -> tuple[resnet.Encoder, int]:
@@ -37,7 +41,10 @@ def encoder_of_run(folder: RunFolder, which: str = 'last') -> tuple[resnet.Encod
     received_config.parse(folder.read_config(), folder.config)
     try:
         encoder = gin.get_bindings('train')['encoder'](dtype_policy='float32')
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
+    except errors.UserError as error:
+        # gin adds lines about where it was called.
+        raise errors.UserError(f'{folder.config}: {first_line(error)}') from error
+    except _UNUSABLE as error:
         raise errors.UserError(
             f'{folder.config} names no encoder: {errors.one_line(error)}'
         ) from error

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import pickle
+import struct
 import tracemalloc
 from typing import NamedTuple
 
@@ -161,6 +162,31 @@ def test_a_pickle_takes_no_more_memory_than_it_is_long(tmp_path, body):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50e6
+
+
+def _copied_text():
+    """Return a program that turns one text into bytes again and again."""
+    text = b'X' + struct.pack('<i', 300_000) + b'a' * 300_000 + b'q\x01'
+    again = b'h\x00h\x01h\x02\x86R'
+    return b'c_codecs\nencode\nq\x00' + text + b'X\x06\0\0\0latin1q\x02(' + again * 10_000 + b't'
+
+
+def _copied_array():
+    """Return a program that gives the bytes of one array to many, in the other byte order."""
+    dtype = np.dtype('>f8')
+    state = pickle.dumps(np.zeros(40_000, dtype), 2)[2:-1]
+    made, built = state[: state.index(b'(K\x01')], state[state.index(b'(K\x01') : -1]
+    again = b'h\xfeh\xfdb'
+    kept = b'q\xfe' + built + b'q\xfd'
+    return made + kept + b'b(' + again * 10_000 + b't'
+
+
+@pytest.mark.parametrize('body', [_copied_text(), _copied_array()], ids=['text', 'array'])
+def test_a_pickle_does_not_fill_the_memory_with_copies(tmp_path, body):
+    path = tmp_path / 'bad.pkl'
+    path.write_bytes(b'\x80\x02' + body + b'.')
+    with pytest.raises(errors.UserError, match='bad.pkl.*copies its values until they fill the'):
+        tapvid.read_pickle(str(path))
 
 
 def test_a_pickle_does_not_change_its_reader(tmp_path):

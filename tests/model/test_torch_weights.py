@@ -238,6 +238,14 @@ def test_an_archive_that_unpacks_to_much_more_is_refused(tmp_path):
         torch_files.read_checkpoint(str(tmp_path / 'model.pth'))
 
 
+def test_a_checkpoint_does_not_fill_the_memory_with_copies(tmp_path):
+    # torch.Size, which is a tuple, of one long list, again and again.
+    numbers = b'](' + b'N' * 50_000 + b'eq\x01'
+    body = b'ctorch\nSize\nq\x00' + numbers + b'(' + b'h\x00h\x01\x85R' * 10_000 + b't'
+    with pytest.raises(errors.UserError, match='model.pth.*copies its values until they fill'):
+        torch_files.read_checkpoint(write_zip(tmp_path / 'model.pth', body, {}))
+
+
 def test_a_checkpoint_does_not_ask_for_a_network_that_fills_the_memory(tmp_path):
     arrays = torch_arrays(small_encoder())
     wide = np.zeros((2000, 3, 7, 7), '<f4')

@@ -8,7 +8,11 @@ import pytest
 
 from stfc3_tf import errors
 from stfc3_tf.commands import received_config
-from stfc3_tf.training import run  # noqa: F401  registers what a run's configuration names
+from stfc3_tf.training import (
+    reload,
+    run,  # noqa: F401  registers what a run's configuration names
+    run_folder,
+)
 
 DYNAMIC = """
 from __gin__ import dynamic_registration
@@ -101,6 +105,26 @@ def test_a_run_that_a_stranger_sent_does_not_run_a_command(module, starter, tmp_
         (line,) = [line for line in said.splitlines() if line.startswith('error:')]
         assert problem.format(run=sent) in line, said
         assert not trap.exists() and 'No module named' not in said
+
+
+@pytest.mark.parametrize(
+    'setting, problem',
+    [
+        ('resnet18.width = 30000', 'width=30000: give at most'),
+        ('resnet18.width = -1', 'width=-1: give a whole number'),
+        ('resnet18.head_widths = (3000000, 8)', 'head_widths=3000000: give at most'),
+        ('resnet18.statistics = "' + 'x' * 900_000 + '"', 'xxx...: choose one of imagenet'),
+        ('A = %A\nresnet18.width = %A', 'config.gin names no encoder: RecursionError'),
+        ('train.encoder = %train.encoder', 'config.gin names no encoder: TypeError'),
+        ('train.encoder = "resnet18"', 'config.gin names no encoder: TypeError'),
+    ],
+)
+def test_settings_that_no_network_has_are_one_short_line(tmp_path, setting, problem):
+    (tmp_path / 'config.gin').write_text(f'train.encoder = @resnet18\n{setting}\n')
+    with pytest.raises(errors.UserError) as caught:
+        reload.encoder_of_run(run_folder.RunFolder(str(tmp_path)))
+    message = str(caught.value)
+    assert problem in message and '\n' not in message and len(message) < 700
 
 
 @pytest.mark.slow
