@@ -3,7 +3,8 @@
 Three clocks exist:
 
     presented  the container states when each frame is shown: most of them do
-    ordered    it states when each frame is decoded (AVI; raw MPEG-2; MPEG-4 with packed B-frames):
+    ordered    it states when each frame is decoded (AVI; ASF; raw MPEG-2; MPEG-4 with packed
+               B-frames):
                the frames, in the order shown, get the sorted times of the packets
     counted    it states nothing (raw streams): frames follow each other at an assumed rate
 
@@ -27,8 +28,8 @@ from stfc3_tf.clips import source
 _RAW_FORMATS = frozenset(
     ('h261', 'h263', 'h264', 'hevc', 'vvc', 'evc', 'm4v', 'mjpeg', 'vc1', 'dirac', 'obu', 'dnxhd')
 )
-# AVI states when packets are decoded; so does FFmpeg of raw MPEG-1 and -2 streams.
-_DECODING_TIMES = frozenset(('avi', 'mpegvideo'))
+# AVI and ASF state when packets are decoded; so does FFmpeg of raw MPEG-1 and -2 streams.
+_DECODING_TIMES = frozenset(('avi', 'asf', 'mpegvideo'))
 # More frames in a row with one time: the times mean nothing.
 _MOST_EQUAL = 16
 # Encoders write this into MPEG-4 streams in which two frames share a packet.

@@ -78,6 +78,8 @@ KINDS = {
     'mpeg2.ts': ('mpeg2video', 'yuv420p', {'bf': '2', 'g': '12', 'b': '2M'}),
     'h264.ts': ('libx264', 'yuv420p', {'bf': '2', 'g': '12'}),
     'a.wmv': ('wmv2', 'yuv420p', {'b': '2M'}),
+    'h264.wmv': ('libx264', 'yuv420p', {'bf': '2', 'g': '12'}),
+    'no_b.wmv': ('libx264', 'yuv420p', {'bf': '0', 'g': '12'}),
     'raw.m1v': ('mpeg1video', 'yuv420p', {'bf': '2', 'g': '9', 'b': '2M'}),
     'raw.m2v': ('mpeg2video', 'yuv420p', {'bf': '2', 'g': '9', 'b': '2M'}),
     'a.webm': ('libvpx-vp9', 'yuv420p', {'g': '9', 'lag-in-frames': '12', 'auto-alt-ref': '1'}),
