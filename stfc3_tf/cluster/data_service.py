@@ -58,6 +58,7 @@ class Server:
 
     def __init__(self, data: str | None, host: str, port: int, frame_folder_rate: float = 24.0):
         reader = Reader(clips.open_source(data, frame_folder_rate))
+        _check_free(port, port + 1)
         service = tf.data.experimental.service
         try:
             self._dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
@@ -68,10 +69,9 @@ class Server:
                     port=port + 1,
                 )
             )
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, RuntimeError) as error:
             raise errors.UserError(
-                f'Ports {port} and {port + 1} cannot be opened: {error.message}. Choose another '
-                '--port.'
+                f'Ports {port} and {port + 1} cannot be opened: {error}. Choose another --port.'
             ) from error
         # The traced function keeps the registered Python function alive.
         self._traced = _traced(reader.read)
@@ -82,6 +82,21 @@ class Server:
         """Wait until a signal ends the process; TensorFlow's own `join` would ignore SIGINT."""
         while True:
             time.sleep(60)
+
+
+def _check_free(*ports: int) -> None:
+    """Raise `errors.UserError` if something listens on a port.
+
+    gRPC would share the port with another server, and each trainer would reach one of the two.
+    """
+    for port in ports:
+        try:
+            socket.create_server(('', port)).close()
+        except OSError as error:
+            raise errors.UserError(
+                f'Port {port} cannot be opened: {os.strerror(error.errno or 0)}. Choose another '
+                '--port.'
+            ) from error
 
 
 class Reader:

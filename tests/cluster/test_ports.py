@@ -1,6 +1,7 @@
 """Which interfaces ports are open on, and what is said of it."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ def start(port, *more):
 
 @pytest.mark.slow
 def test_a_data_server_opens_nothing_before_it_is_allowed_to_on_all_interfaces():
-    port = clusters.consecutive_ports()
+    port = clusters.free_ports(2)[0]
     process = start(port)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
@@ -37,7 +38,7 @@ def test_a_data_server_opens_nothing_before_it_is_allowed_to_on_all_interfaces()
 @pytest.mark.slow
 @pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, -15)])
 def test_a_data_server_says_what_it_listens_on_and_ends_by_a_signal(number, status):
-    port = clusters.consecutive_ports()
+    port = clusters.free_ports(2)[0]
     process = start(port, '--allow_all_interfaces')
     try:
         said = ''
@@ -56,3 +57,20 @@ def test_a_data_server_says_what_it_listens_on_and_ends_by_a_signal(number, stat
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('taken', [0, 1])
+def test_a_data_server_whose_port_is_taken_says_so(taken):
+    port = clusters.free_ports(2)[0]
+    with socket.socket() as other:
+        # As gRPC opens its ports: a second server would share it without a word.
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(('', port + taken))
+        other.listen()
+        process = start(port, '--allow_all_interfaces')
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    (line,) = [line for line in errors.splitlines() if line.startswith('error:')]
+    assert f'Port {port + taken} cannot be opened' in line
+    assert 'Choose another --port.' in line and 'Traceback' not in errors

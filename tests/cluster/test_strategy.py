@@ -289,7 +289,7 @@ def servers():
     processes, addresses = [], []
     try:
         for _ in range(2):
-            port = clusters.consecutive_ports()
+            port = clusters.free_ports(2)[0]
             command = [
                 sys.executable,
                 '-m',
