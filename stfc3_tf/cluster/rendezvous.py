@@ -38,6 +38,7 @@ _POLL_SECONDS = 0.2
 _EXCHANGE_SECONDS = 10.0
 # A worker's settings are a few kilobytes.
 _LONGEST_MESSAGE = 1 << 20
+_LONGEST_REASON = 200
 _MOST_CALLERS = 256  # at a time, before their reports are complete
 
 
@@ -132,6 +133,10 @@ class _Chief:
         self._callers += 1
         try:
             report = await asyncio.wait_for(self._exchange(reader, writer), _EXCHANGE_SECONDS)
+        except asyncio.CancelledError:
+            # The meeting is over. Raised again, it would be logged with a traceback.
+            writer.close()
+            return
         except (OSError, asyncio.TimeoutError, _MessageError) as error:
             await _dismiss(writer, str(error) or 'it took too long')
             return
@@ -228,7 +233,8 @@ class _Worker:
         """Return if the chief lets the worker begin; raise UserError if not."""
         if 'refused' in answer:
             raise errors.UserError(
-                f'The chief, {self.chief}, refused worker {self.index}: {answer["refused"]}.'
+                f'The chief, {self.chief}, refused worker {self.index}: '
+                f'{_printable(answer["refused"])}.'
             )
         verdict = answer.get('error')
         parts = 'chief', challenge, verdict
@@ -236,6 +242,12 @@ class _Worker:
             raise _MessageError('the answer does not come from the chief')
         if verdict:
             raise errors.UserError(str(verdict))
+
+
+def _printable(received: Any) -> str:
+    """Return what anybody may have sent as a short text without line breaks and control codes."""
+    text = ' '.join(str(received).split())[:_LONGEST_REASON]
+    return ''.join(character if character.isprintable() else '?' for character in text)
 
 
 async def _follow(worker: _Worker, deadline: float) -> None:

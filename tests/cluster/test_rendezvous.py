@@ -110,7 +110,7 @@ def test_a_number_that_no_other_worker_has_is_refused_though_the_secret_is_right
     assert meeting.finish() == {0: None, 1: None}
 
 
-def test_silent_and_slow_callers_do_not_delay_the_workers(monkeypatch):
+def test_silent_and_slow_callers_do_not_delay_the_workers(caplog):
     meeting = Meeting(2)
     meeting.start(0)
     callers = [meeting.call() for _ in range(40)]
@@ -120,6 +120,7 @@ def test_silent_and_slow_callers_do_not_delay_the_workers(monkeypatch):
     meeting.start(1)
     assert meeting.finish() == {0: None, 1: None}
     assert time.monotonic() - began < rendezvous._EXCHANGE_SECONDS
+    assert not [record for record in caplog.records if record.levelname == 'ERROR']
     for caller in callers:
         caller.close()
 
@@ -157,22 +158,40 @@ def test_another_secret_takes_no_worker_s_place():
     assert meeting.finish() == {0: None, 1: None}
 
 
+@contextlib.contextmanager
+def false_chief(port, answer):
+    """Listen in the chief's place, and answer each report with these bytes."""
+
+    def pretend(server):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection, contextlib.suppress(OSError, ValueError):
+                    connection.sendall(b'{"challenge": "x"}\n')
+                    line_of(connection)
+                    connection.sendall(answer + b'\n')
+
+    with socket.create_server(('127.0.0.1', port)) as server:
+        threading.Thread(target=pretend, args=(server,), daemon=True).start()
+        yield
+
+
 def test_a_false_chief_is_not_believed():
     meeting = Meeting(2, seconds=3)
-    with socket.create_server(('127.0.0.1', meeting.port)) as server:
-
-        def pretend():
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = server.accept()
-                    with connection, contextlib.suppress(OSError, ValueError):
-                        connection.sendall(b'{"challenge": "x"}\n')
-                        line_of(connection)
-                        connection.sendall(b'{"error": null, "proof": "00"}\n')
-
-        threading.Thread(target=pretend, daemon=True).start()
+    with false_chief(meeting.port, b'{"error": null, "proof": "00"}'):
         meeting.start(1)
         assert 'did not answer worker 1 in time' in meeting.finish()[1]
+
+
+@pytest.mark.parametrize(
+    'refused', ['a\nerror: b\x1b[2J', 'x' * 900_000, {'a': ['\n']}, '\u202e', None]
+)
+def test_what_a_false_chief_says_is_one_short_line_without_control_codes(refused):
+    meeting = Meeting(2, seconds=20)
+    with false_chief(meeting.port, json.dumps({'refused': refused}).encode()):
+        meeting.start(1)
+        said = meeting.finish()[1]
+    assert 'refused worker 1: ' in said and len(said) < 300 and said.isprintable()
 
 
 def test_workers_on_several_machines_need_a_secret():
