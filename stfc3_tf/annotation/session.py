@@ -181,6 +181,14 @@ class Session:
         with self._lock:
             return {frame: dict(points) for frame, points in self._points.items()}
 
+    @property
+    def version(self) -> str:
+        """A text that changes with everything that is marked."""
+        with self._lock:
+            masks = [(frame, given.digest) for frame, given in sorted(self._masks.items())]
+            marked = masks, sorted(self._points.items()), self._things
+            return hashlib.sha256(repr(marked).encode()).hexdigest()[:20]
+
     def set_things(self, things: Things) -> None:
         """Replace objects and points; labels of those that are gone are removed.
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import zipfile
@@ -25,6 +26,7 @@ import pytest
 
 from stfc3_tf import errors
 from stfc3_tf.annotation.page.guard import Guard
+from stfc3_tf.annotation.page.job import Job
 
 ROOT = pathlib.Path(__file__).parents[2]
 OBJECTS = [
@@ -501,6 +503,74 @@ def test_a_video_that_ends_early_is_used_as_far_as_it_goes(videos, tmp_path):
         state = client.done('GET', 'v/patches/state')
         assert state['frames'] == 5 and '5.png' in state['trouble']
         assert_masks_agree(mask_of(client, 4), truth(4), within=2)
+
+
+# Several windows.
+
+
+def test_a_change_that_another_window_knows_nothing_of_is_not_overwritten(client):
+    known = opened(client)['version']
+    status, found = client.json('PUT', f'v/patches/points/0?known={known}', {'1': [3, 4]})
+    assert status == 400 and 'another window' in found['error']
+    known = client.done('GET', 'v/patches/state')['version']
+    first = client.done('PUT', f'v/patches/points/0?known={known}', {'1': [3, 4]})['version']
+    mask = page_server.png(truth(0))
+    second = client.done('PUT', f'v/patches/masks/0?known={first}', body=mask)['version']
+    assert len({known, first, second}) == 3
+    for method, path, value in [
+        ('PUT', 'things', {'objects': [], 'points': []}),
+        ('PUT', 'points/0', {}),
+        ('DELETE', 'masks/0', None),
+    ]:
+        assert client.json(method, f'v/patches/{path}?known={first}', value)[0] == 400
+    state = client.done('GET', 'v/patches/state')
+    assert state['version'] == second and state['things']['objects'] == OBJECTS
+    assert state['masks'] == {'0': [2, 5]} and state['points'] == {'0': {'1': [3, 4]}}
+
+
+def test_what_was_opened_first_stays_usable_when_others_are_opened(client, videos):
+    known = opened(client)['version']
+    known = client.done('GET', 'v/patches/state')['version']
+    for number in range(4):
+        moving_patches.write_folder(videos / f'other{number}')
+        client.done('POST', 'open', {'name': f'other{number}'})
+    client.done('PUT', f'v/patches/points/0?known={known}', {'1': [3, 4]})
+    assert client.done('GET', 'v/patches/state')['points'] == {'0': {'1': [3, 4]}}
+
+
+def test_what_is_missing_for_now_is_asked_for_again(client):
+    """Browsers may keep frames, but no errors."""
+    opened(client)
+    for path, cached in [('frames/0', True), (f'frames/{FRAMES}', False), ('small/99', False)]:
+        _, headers, _ = client.ask('GET', f'{client.secret}v/patches/{path}')
+        assert ('no-store' not in headers['Cache-Control']) == cached, path
+
+
+def test_the_state_does_not_repeat_all_that_changed(client):
+    opened(client)
+    assert client.done('GET', 'v/patches/progress')['changes'] == []
+    client.done('PUT', 'v/patches/masks/0', body=page_server.png(truth(0)))
+    first = propagated(client)
+    job = client.done('GET', 'v/patches/state')['job']
+    assert len(first['changes']) == FRAMES == job['seen'] and job['changes'] == []
+    assert propagated(client)['number'] != job['number'] == first['number']
+
+
+def test_stopped_work_changes_nothing_more():
+    made, told = [], threading.Event()
+
+    def work(advance):
+        advance(1, 2, lambda: made.append(1))
+        told.wait(10)
+        advance(2, 2, lambda: made.append(2))
+
+    job = Job('propagate', work)
+    while not made:
+        time.sleep(0.01)
+    job.stop()
+    told.set()
+    job.wait(10)
+    assert made == [1] and job.progress()['state'] == 'stopped'
 
 
 # The command.

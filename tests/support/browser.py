@@ -29,6 +29,7 @@ _KEYS = {
     'Escape': '\ue00c',
     'Delete': '\ue017',
     'End': '\ue010',
+    'Home': '\ue011',
     'Right': '\ue014',
     'Control': '\ue009',
     'Shift': '\ue008',

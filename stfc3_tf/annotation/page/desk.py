@@ -27,7 +27,9 @@ class Desk:
         self._options = options
         self._encoder = LoadingEncoder(options.load)
         self._lock = threading.Lock()
+        # Those that were used last come last.
         self._opened: dict[str, Opened] = {}
+        self._names: dict[str, str] = {}
 
     def videos(self) -> list[str]:
         """Return the videos and folders of pictures that may be opened, relative to the root."""
@@ -47,17 +49,26 @@ class Desk:
         path = self._path(name)
         identifier = names.file_name(name)
         with self._lock:
-            if identifier not in self._opened:
-                self._close_oldest()
-                self._opened[identifier] = Opened(identifier, path, self._options, self._encoder)
-            return self._opened[identifier]
+            self._names[identifier] = name
+            return self._used(identifier, path)
 
     def get(self, identifier: str) -> Opened:
-        """Return a video that is open; raise `Missing` if it is not."""
+        """Return a video that was opened before; raise `Missing` if it was not.
+
+        It may have been closed because others were opened: some window still shows it.
+        """
         with self._lock:
-            if identifier not in self._opened:
-                raise Missing('This video is not open any more: open it again.')
-            return self._opened[identifier]
+            if identifier not in self._names:
+                raise Missing('This video is not open: open it first.')
+            return self._used(identifier, self._path(self._names[identifier]))
+
+    def _used(self, identifier: str, path: str) -> Opened:
+        found = self._opened.pop(identifier, None)
+        if found is None:
+            self._close_oldest()
+            found = Opened(identifier, path, self._options, self._encoder)
+        self._opened[identifier] = found
+        return found
 
     def _close_oldest(self) -> None:
         idle = [n for n, each in self._opened.items() if not (each.job and each.job.is_running)]

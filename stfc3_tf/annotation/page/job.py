@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import itertools
 import threading
 import time
 from typing import Any, Optional
@@ -11,8 +12,11 @@ from absl import logging
 
 from stfc3_tf import errors
 
-# Called with the steps done, the total of steps or None, and what changed, if anything.
-Advance = Callable[[int, Optional[int], Any], None]
+# Makes a change, and returns what is said of it.
+Change = Callable[[], Any]
+# Called with the steps done, the total of steps or None, and what makes a change, if any is made.
+Advance = Callable[[int, Optional[int], Optional[Change]], None]
+_numbers = itertools.count(1)
 
 
 class Stopped(Exception):
@@ -30,7 +34,7 @@ class Job:
           work: does it, and calls what it is given after each step.
           before: a stopped job; this one begins when that has ended.
         """
-        self.task = task
+        self.task, self._number = task, next(_numbers)
         self._work, self._before = work, before
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -67,6 +71,7 @@ class Job:
         with self._lock:
             return {
                 'task': self.task,
+                'number': self._number,
                 'state': self._state,
                 'message': self._message,
                 'done': self._done,
@@ -87,6 +92,7 @@ class Job:
     def _run(self) -> None:
         if self._before is not None:
             self._before.wait()
+            self._before = None  # It holds all that it changed.
         try:
             self._advance(0, None, None)
             self._work(self._advance)
@@ -99,8 +105,8 @@ class Job:
             logging.exception('%s failed', self.task)
             self._end('failed', f'The work failed: {errors.one_line(error)}')
 
-    def _advance(self, done: int, total: int | None, change: Any) -> None:
-        """Note a step; raise `Stopped` if no more are wanted."""
+    def _advance(self, done: int, total: int | None, change: Change | None) -> None:
+        """Note a step and make its change; raise `Stopped` if no more are wanted."""
         with self._lock:
             if self._stopped.is_set():
                 raise Stopped
@@ -108,7 +114,7 @@ class Job:
             if done:
                 self._first = self._first or (time.monotonic(), done)
             if change is not None:
-                self._changes.append(change)
+                self._changes.append(change())
 
     def _end(self, state: str, message: str) -> None:
         with self._lock:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 import os
+import sys
 import threading
 from typing import Any
 
@@ -19,17 +21,18 @@ from stfc3_tf.annotation import session as session_lib
 from stfc3_tf.annotation.kept_features import KeptFeatures
 from stfc3_tf.annotation.kept_matches import KeptMatches
 from stfc3_tf.annotation.page.frame_store import FrameStore
-from stfc3_tf.annotation.page.job import Advance, Job
+from stfc3_tf.annotation.page.job import Advance, Change, Job
 from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
 from stfc3_tf.annotation.replaced_frames import ReplacedFrames
 from stfc3_tf.annotation.session import Session
-from stfc3_tf.annotation.session_results import Results
+from stfc3_tf.annotation.session_results import Record, Results
 from stfc3_tf.clips import footage
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.storage import images
 
 _PNG_MODES = ('L', 'P')
+_Version = dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Opened:
     def __init__(self, identifier: str, path: str, options: Options, encoder: LoadingEncoder):
         self.identifier = identifier
         self._options, self._encoder = options, encoder
+        self._lock = threading.RLock()  # One change at a time.
         self.frames = FrameStore(lambda: footage.open_footage(path, options.frame_rate))
         try:
             self._video = self.frames.footage
@@ -99,27 +103,37 @@ class Opened:
 
     def state(self) -> dict[str, Any]:
         """Return everything except results and frames, ready for JSON."""
-        session, frames = self.session, self.frames
+        frames = self.frames
         return {
+            **self._marked(),
             'id': self.identifier,
             'name': os.path.basename(self._video.name.rstrip('/')),
-            'folder': os.path.abspath(session.folder),
-            'height': session.video.height,
-            'width': session.video.width,
+            'folder': os.path.abspath(self.session.folder),
+            'height': self.session.video.height,
+            'width': self.session.video.width,
             'frame_rate': self._video.frame_rate,
             'pixel_aspect': float(self._video.pixel_aspect),
             'frames': frames.count,
             'seen': frames.seen,
             'trouble': frames.trouble,
             'small': sorted(frames.small),
-            'things': dataclasses.asdict(session.things),
             'colours': session_lib.COLOURS,
-            'masks': {frame: given.objects for frame, given in session.masks.items()},
-            'points': session.points,
             'encoder': {'state': self._encoder.state, 'message': self._encoder.message},
             'stretches': self._stretches(),
-            'job': self.job.progress() if self.job else None,
+            # The changes are asked for with `progress`.
+            'job': self.job.progress(sys.maxsize) if self.job else None,
         }
+
+    def _marked(self) -> dict[str, Any]:
+        """Return what is marked, and its version."""
+        session = self.session
+        with self._lock:
+            return {
+                'version': session.version,
+                'things': dataclasses.asdict(session.things),
+                'masks': {frame: given.objects for frame, given in session.masks.items()},
+                'points': session.points,
+            }
 
     def records(self) -> dict[str, Any]:
         """Return what is known of frames, ready for JSON."""
@@ -128,13 +142,40 @@ class Opened:
             for kind, results in self.results.items()
         }
 
-    def set_things(self, things: session_lib.Things) -> None:
-        """Replace objects and points; what is gone loses its labels and results.
+    def _change(self, known: str | None, change: Callable[..., None], *given: Any) -> _Version:
+        """Change what is marked; return the version of it.
+
+        Args:
+          known: the version on which the change is based; None for any.
+          change: makes the change.
+          *given: what it is called with.
 
         Raises:
-          errors.UserError: see `Session.set_things`; or something is removed during a
-            propagation.
+          errors.UserError: something else is marked by now.
         """
+        with self._lock:
+            if known is not None and known != self.session.version:
+                raise errors.UserError(
+                    'Your last change was not kept, because another window changed this video: '
+                    'look at what is marked now.'
+                )
+            change(*given)
+            return {'version': self.session.version}
+
+    def set_things(self, things: session_lib.Things, known: str | None = None) -> _Version:
+        """Replace objects and points; what is gone loses its labels and results.
+
+        Args:
+          things: all of them.
+          known: see `_change`, also for what is returned.
+
+        Raises:
+          errors.UserError: see `Session.set_things` and `_change`; or something is removed during
+            a propagation.
+        """
+        return self._change(known, self._set_things, things)
+
+    def _set_things(self, things: session_lib.Things) -> None:
         is_less = not _numbers(self.session.things) <= _numbers(things)
         if is_less and self.job is not None and self.job.is_running:
             raise errors.UserError(
@@ -149,31 +190,38 @@ class Opened:
         self.results['masks'].keep_only({thing.number for thing in things.objects})
         self.results['points'].keep_only({thing.number for thing in things.points})
 
-    def put_mask(self, frame: int, png: bytes, objects: list[int]) -> None:
+    def put_mask(
+        self, frame: int, png: bytes, objects: list[int], known: str | None = None
+    ) -> _Version:
         """Keep a mask.
 
         Args:
           frame: its number.
           png: the file. Its values are object numbers, 0 the background.
           objects: see `Session.put_mask`.
+          known: see `_change`, also for what is returned.
 
         Raises:
-          errors.UserError: as `Session.put_mask` does, and if the file is not a PNG of the
-            frame's size.
+          errors.UserError: as `Session.put_mask` and `_change` do, and if the file is not a PNG
+            of the frame's size.
         """
         self._check_frame(frame)
         size = self.session.video.height, self.session.video.width
-        self.session.put_mask(frame, _mask_of(png, size), objects)
+        mask = _mask_of(png, size)
+        return self._change(known, self.session.put_mask, frame, mask, objects)
 
-    def remove_mask(self, frame: int) -> None:
+    def remove_mask(self, frame: int, known: str | None = None) -> _Version:
         """Remove the mask given in a frame."""
         size = self.session.video.height, self.session.video.width
-        self.session.put_mask(frame, np.zeros(size, np.uint8), [])
+        nothing = np.zeros(size, np.uint8)
+        return self._change(known, self.session.put_mask, frame, nothing, [])
 
-    def put_points(self, frame: int, points: Mapping[int, session_lib.Position]) -> None:
+    def put_points(
+        self, frame: int, points: Mapping[int, session_lib.Position], known: str | None = None
+    ) -> _Version:
         """Keep points; see `Session.put_points`."""
         self._check_frame(frame)
-        self.session.put_points(frame, points)
+        return self._change(known, self.session.put_points, frame, points)
 
     def mask(self, frame: int) -> np.ndarray:
         """Return the mask of a frame: what was given in it, over what was propagated.
@@ -236,7 +284,9 @@ class Opened:
 
     def progress(self, since: int) -> dict[str, Any]:
         """Return how far the work is; see `Job.progress`."""
-        return self.job.progress(since) if self.job else {'state': 'none', 'seen': 0}
+        if self.job is None:
+            return {'state': 'none', 'number': None, 'seen': 0, 'changes': []}
+        return self.job.progress(since)
 
     def export_folder(self, name: str) -> str:
         """Return the folder of an export; raise `Missing` if there is none."""
@@ -246,9 +296,10 @@ class Opened:
         return os.path.join(place, name)
 
     def _start(self, task: str, work: Callable[[Advance], None]) -> None:
-        if self.job is not None and self.job.is_running:
-            raise errors.UserError(f'The work on "{self.job.task}" is not done: stop it first.')
-        self.job = Job(task, work, self.job)
+        with self._lock:
+            if self.job is not None and self.job.is_running:
+                raise errors.UserError(f'The work on "{self.job.task}" is not done: stop it first.')
+            self.job = Job(task, work, self.job)
 
     def _warm_up(self) -> None:
         """Propagate something once, so that the first propagated frame comes soon."""
@@ -324,8 +375,7 @@ class Opened:
             is_whole = True
             for record, mask in carried:
                 if allowed.takes(record.frame, planned.stretch, results):
-                    results.put(record, mask)
-                    count({'kind': kind, **dataclasses.asdict(record)})
+                    count(functools.partial(_put, kind, results, record, mask))
                 elif record.frame not in planned.labelled:
                     is_whole = False
             for each in batch if is_whole else ():
@@ -346,13 +396,13 @@ class Opened:
 
     def _count(
         self, advance: Advance, work: Sequence[stretches.Planned]
-    ) -> Callable[[dict[str, Any] | None], None]:
-        """Return what is called with None for each step, and with each change."""
+    ) -> Callable[[Change | None], None]:
+        """Return what is called with None for each step, and with what makes each change."""
         frames = self.frames.count or self._video.stated_count
         total = sum(planned.steps(frames) for planned in work) if frames else None
         done = 0
 
-        def count(change: dict[str, Any] | None) -> None:
+        def count(change: Change | None) -> None:
             nonlocal done
             done += change is None
             advance(done, total and max(total, done), change)
@@ -370,7 +420,14 @@ class Opened:
             outputs.Options(self._options.formats),
         )
         export.write(folder, lambda done, total: advance(done, total, None))
-        advance(1, 1, {'folder': os.path.abspath(folder), 'name': os.path.basename(folder)})
+        found = {'folder': os.path.abspath(folder), 'name': os.path.basename(folder)}
+        advance(1, 1, lambda: found)
+
+
+def _put(kind: str, results: Results, record: Record, mask: np.ndarray | None) -> dict[str, Any]:
+    """Keep the results of a frame; return what the page learns of them."""
+    results.put(record, mask)
+    return {'kind': kind, **dataclasses.asdict(record)}
 
 
 def _numbers(things: session_lib.Things) -> set[tuple[str, int]]:

@@ -16,6 +16,9 @@ Every path begins with a secret, `/TOKEN/...`; whatever else is asked for is ref
     POST   v/ID/propagate                  see replaced_frames; v/ID/export; v/ID/stop
     GET    v/ID/progress?since=N           of what is running
     GET    v/ID/exports/NAME.zip           an export
+
+PUT and DELETE answer with the version of what is marked then. With ?known=VERSION they are refused
+if another window changed something since that version.
 """
 
 from __future__ import annotations
@@ -98,6 +101,7 @@ class _Handler(tornado.web.RequestHandler):
             found = await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
         except errors.UserError as error:
             self.set_status(404 if isinstance(error, Missing) else 400)
+            self.set_header('Cache-Control', 'no-store')  # It may be there later.
             found = {'error': str(error)}
         if isinstance(found, bytes):
             self.finish(found)
@@ -107,6 +111,10 @@ class _Handler(tornado.web.RequestHandler):
 
     def _video(self, identifier: str) -> Opened:
         return self._desk.get(identifier)
+
+    def _known(self) -> str | None:
+        """Return the version that a change is based on, if the request names it."""
+        return self.get_query_argument('known', None)
 
     def _body(self, schema: Any) -> Any:
         return state.parse_json(self.request.body, schema, _REQUEST, _REMEDY)
@@ -154,7 +162,9 @@ class _Results(_Handler):
 class _Things(_Handler):
     async def put(self, identifier: str) -> None:
         """Keep names and colours."""
-        await self._answer(lambda: self._video(identifier).set_things(self._body(Things)))
+        await self._answer(
+            lambda: self._video(identifier).set_things(self._body(Things), self._known())
+        )
 
 
 class _Frames(_Handler):
@@ -168,9 +178,10 @@ class _Frames(_Handler):
         frames = self._video(identifier).frames
         if kind == 'frames':
             return frames.jpeg(number)
-        if number not in frames.small:
+        small = frames.small_jpeg(number)
+        if small is None:
             raise Missing(f'There is no small picture of frame {number}.')
-        return frames.small[number]
+        return small
 
 
 class _Masks(_Handler):
@@ -185,7 +196,7 @@ class _Masks(_Handler):
 
     async def delete(self, identifier: str, number: str) -> None:
         """Remove the mask given in a frame."""
-        await self._answer(lambda: self._video(identifier).remove_mask(int(number)))
+        await self._answer(lambda: self._video(identifier).remove_mask(int(number), self._known()))
 
     def _packed(self, identifier: str, number: int) -> bytes:
         video = self._video(identifier)
@@ -194,11 +205,12 @@ class _Masks(_Handler):
         self.set_header('Content-Encoding', 'gzip')
         return gzip.compress(mask.tobytes(), 1)
 
-    def _put(self, identifier: str, number: int) -> None:
+    def _put(self, identifier: str, number: int) -> dict[str, str]:
         text = self.get_query_argument('objects', '')
         listed = [part for part in text.split(',') if part]
         objects = state.checked(listed, _Objects, 'objects', _REMEDY)
-        self._video(identifier).put_mask(number, self.request.body, objects)
+        video = self._video(identifier)
+        return video.put_mask(number, self.request.body, objects, self._known())
 
 
 class _Points(_Handler):
@@ -206,7 +218,7 @@ class _Points(_Handler):
         """Keep the points of a frame."""
         await self._answer(
             lambda: self._video(identifier).put_points(
-                int(number), self._body(dict[Number, Position])
+                int(number), self._body(dict[Number, Position]), self._known()
             )
         )
 
@@ -243,7 +255,7 @@ class _Exports(_Handler):
         """Send an export as one file."""
         loop = asyncio.get_running_loop()
         try:
-            folder = self._video(identifier).export_folder(name)
+            folder = await loop.run_in_executor(None, self._folder, identifier, name)
         except Missing as error:
             self.set_status(404)
             self.finish({'error': str(error)})
@@ -256,6 +268,9 @@ class _Exports(_Handler):
             while chunk := await loop.run_in_executor(None, file.read, _CHUNK):
                 self.write(chunk)
                 await self.flush()
+
+    def _folder(self, identifier: str, name: str) -> str:
+        return self._video(identifier).export_folder(name)
 
 
 def _zip(folder: str, file: Any) -> None:

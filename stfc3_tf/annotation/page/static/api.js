@@ -1,17 +1,28 @@
 // What the page asks its server for. Addresses are relative: the page's own holds the secret.
 
-export class Refused extends Error {}
+/** The server says no; status: of its answer. */
+export class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** No answer came; a later try may succeed. */
+export class Unreachable extends Error {}
+
+export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 async function asked(path, options = {}) {
   let response;
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Refused('The server does not answer: is the command still running?');
+    throw new Unreachable('The server does not answer: is the command still running?');
   }
   if (!response.ok) {
     const found = await response.json().catch(() => ({}));
-    throw new Refused(found.error || `The server answers with ${response.status}.`);
+    throw new Refused(found.error || `The server answers with ${response.status}.`, response.status);
   }
   return response;
 }
@@ -22,23 +33,23 @@ const sent = (method, value) => ({ method, body: JSON.stringify(value) });
 export const videos = () => json('videos');
 export const open = (name) => json('open', sent('POST', { name }));
 
-/** The requests about one video. */
+/** The requests about one video; known: the version that a change is based on. */
 export class Video {
   constructor(id) { this.base = `v/${encodeURIComponent(id)}/`; }
   state() { return json(`${this.base}state`); }
   results() { return json(`${this.base}results`); }
   progress(since) { return json(`${this.base}progress?since=${since}`); }
-  putThings(things) { return json(`${this.base}things`, sent('PUT', things)); }
-  putPoints(frame, points) { return json(`${this.base}points/${frame}`, sent('PUT', points)); }
-  deleteMask(frame) { return json(`${this.base}masks/${frame}`, { method: 'DELETE' }); }
+  putThings(known, things) { return json(`${this.base}things?known=${known}`, sent('PUT', things)); }
+  putPoints(known, frame, points) { return json(`${this.base}points/${frame}?known=${known}`, sent('PUT', points)); }
+  deleteMask(known, frame) { return json(`${this.base}masks/${frame}?known=${known}`, { method: 'DELETE' }); }
   propagate(merge) { return json(`${this.base}propagate`, sent('POST', merge)); }
   export() { return json(`${this.base}export`, { method: 'POST' }); }
   stop() { return json(`${this.base}stop`, { method: 'POST' }); }
   smallAddress(frame) { return `${this.base}small/${frame}`; }
   exportAddress(name) { return `${this.base}exports/${name}.zip`; }
 
-  putMask(frame, png, objects) {
-    const path = `${this.base}masks/${frame}?objects=${objects.join(',')}`;
+  putMask(known, frame, png, objects) {
+    const path = `${this.base}masks/${frame}?known=${known}&objects=${objects.join(',')}`;
     return json(path, { method: 'PUT', body: png });
   }
 

@@ -3,17 +3,20 @@
 const $ = (id) => document.getElementById(id);
 
 export class Chooser {
-  /** open: called with the name of a video. */
-  constructor(open) {
+  /** open: called with the name of a video; look: returns all names, or null. */
+  constructor(open, look) {
     this.open = open;
+    this.look = look;
     this.names = [];
     $('videos-filter').addEventListener('input', () => this.list());
   }
 
-  show() {
+  async show() {
     $('videos-filter').value = '';
     this.list();
     $('videos-sheet').showModal();
+    this.names = await this.look() || this.names;
+    this.list();
   }
 
   list() {

@@ -34,14 +34,14 @@ export class Display {
     const counted = store.state.frames === null ? `${store.state.seen} frames so far` : `${store.state.frames} frames`;
     $('facts').textContent = `${store.width} × ${store.height} · ${counted} · ${Number(store.state.frame_rate.toFixed(2))} per second`;
     $('encoder').textContent = { loading: 'The encoder is loading …', failed: 'The encoder is not there' }[store.state.encoder.state] || '';
-    $('saved').textContent = store.waiting ? 'Saving …' : store.marked().length ? 'Saved' : '';
+    $('saved').textContent = store.waiting ? 'Saving …' : store.refused ? 'Not saved' : store.marked().length ? 'Saved' : '';
     this.drawPlace();
   }
 
   labelState() {
     const { store, frame } = this.page;
     if (store.isMarked(frame)) return 'Marked by you.';
-    return store.confidence(frame) === null ? 'Not marked, not propagated.' : 'Propagated.';
+    return store.records.masks.has(frame) || store.confidence(frame) !== null ? 'Propagated.' : 'Not marked, not propagated.';
   }
 
   drawPlace() {

@@ -5,12 +5,21 @@ const $ = (id) => document.getElementById(id);
 export class Edits {
   constructor(page) { this.page = page; }
 
-  /** Begin to change the mask of this frame; return what to paint into, and with which number. */
-  async beginPaint(erases) {
+  /** Wait until the frame is shown; return whether it can be changed then. */
+  async isReady() {
     const { page } = this;
     const { store } = page;
     page.player.pause();
+    page.player.follows = false;
     if (page.player.loading) await page.player.loading;
+    return store === page.store && page.player.shownFrame !== null;
+  }
+
+  /** Begin to change the mask of this frame; return what to paint into, and with which number. */
+  async beginPaint(erases) {
+    const { page } = this;
+    if (!await this.isReady()) return null;
+    const { store } = page;
     if (!page.selected || page.selected.kind !== 'objects') {
       const object = store.things.objects[0] || (erases ? null : page.things.add('objects'));
       if (!object) return null;
@@ -31,14 +40,19 @@ export class Edits {
 
   dropPaint() { this.page.display.drawMask(); }
 
-  endPaint(paint) {
+  /** Keep what was painted; box: the part that may have changed. */
+  endPaint(paint, box) {
     const { page } = this;
     const { frame, before, mask } = paint;
+    if (box.x1 <= box.x0 || box.y1 <= box.y0) { // All of it was outside the picture.
+      this.dropPaint();
+      return;
+    }
     const about = page.store.masks.get(frame) || [];
     // Who corrects what was propagated confirms the rest of it.
-    const propagated = page.store.records.masks.has(frame) ? page.store.things.objects.map((each) => each.number) : [];
-    const erased = paint.value === 0 && about.length === 0 && !before ? [] : [paint.object];
-    const after = [...new Set([...about, ...propagated, ...erased])];
+    const propagated = page.store.propagated(frame);
+    if (paint.value === 0 && !about.length && !before) return; // There was nothing to erase.
+    const after = [...new Set([...about, ...propagated, paint.object])];
     page.history.do(
       frame,
       () => this.setMask(frame, mask, after),
@@ -52,7 +66,7 @@ export class Edits {
     if (frame === page.player.shownFrame) {
       page.player.shownMask = mask;
       page.display.drawMask();
-      if (!about.length) page.player.go(frame); // What was propagated shows again.
+      if (!page.store.isWholeMask(frame)) page.player.go(frame); // What was propagated shows again.
     }
     page.display.drawAll();
   }
@@ -94,6 +108,7 @@ export class Edits {
     const about = page.store.masks.get(frame) || [];
     if (!about.includes(number)) return;
     const paint = await this.beginPaint(true);
+    if (!paint || !paint.before || paint.frame !== frame) return;
     const mask = paint.before.map((value) => (value === number ? 0 : value));
     page.history.do(
       frame,
@@ -103,10 +118,11 @@ export class Edits {
   }
 
   /** Remove all that was marked in this frame. */
-  clearFrame() {
+  async clearFrame() {
     const { page } = this;
+    if (!await this.isReady()) return;
     const { frame, store } = page;
-    if (!store.isMarked(frame)) return;
+    if (!store.isMarked(frame) || frame !== page.player.shownFrame) return;
     const about = store.masks.get(frame) || [];
     const points = store.points.get(frame) || {};
     const mask = page.player.shownMask;

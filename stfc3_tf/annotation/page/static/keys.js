@@ -1,12 +1,14 @@
 // The keyboard: every action has a key; the help sheet lists them.
 
+const ONCE = ' nmhotlc?'; // Keys that do nothing more when they are held.
 const TOOLS = { p: 'point', b: 'brush', e: 'eraser', g: 'polygon', r: 'box', v: 'hand' };
 
 /** Do what a key says, unless it is typed into a field or a sheet is open. */
 export function keys(page, event) {
   const { target } = event;
-  const types = target.matches && target.matches('input:not([type="range"]):not([type="checkbox"]), select, textarea');
+  const types = target.matches && target.matches('input:not([type="range"]):not([type="checkbox"]):not([type="color"]), select, textarea');
   if (document.querySelector('dialog[open]') || types) return;
+  if (event.repeat && ONCE.includes(event.key.toLowerCase())) return;
   const act = chosen(page, event);
   if (!act) return;
   event.preventDefault();
@@ -18,10 +20,12 @@ function chosen(page, event) {
   if (key === '?') return () => document.getElementById('help-sheet').showModal();
   if (key === 'o' && !event.ctrlKey && !event.metaKey) return () => page.chooser.show();
   if (!page.store) return null;
+  // With AltGr, some keyboards type [ and ].
+  if (event.getModifierState('AltGraph')) return plain(page, key, event.shiftKey);
   if (event.ctrlKey || event.metaKey) return withControl(page, key, event.shiftKey);
   if (event.altKey) return withAlt(page, key);
-  // Space and Enter press the button that has the focus.
-  if ([' ', 'Enter'].includes(key) && event.target.matches('button, a')) return null;
+  // Space and Enter press what has the focus.
+  if ([' ', 'Enter'].includes(key) && event.target.matches('button, a, input[type="checkbox"], input[type="color"]')) return null;
   if (event.target.type === 'range' && key.startsWith('Arrow')) return null;
   return plain(page, key, event.shiftKey);
 }

@@ -40,14 +40,14 @@ class Page {
       change: (kind, number, what) => this.things.change(kind, number, what),
       remove: (kind, number) => this.things.remove(kind, number),
     });
-    this.chooser = new Chooser((name) => this.open(name));
+    this.chooser = new Chooser((name) => this.open(name), () => this.tried(api.videos()));
     this.listen();
     this.setTool('brush');
     this.beginHistory();
   }
 
   async start() {
-    const wanted = decodeURIComponent(location.hash.slice(1));
+    const wanted = named(location.hash.slice(1));
     const found = await this.tried(api.videos());
     if (!found) return;
     this.chooser.names = found;
@@ -56,36 +56,78 @@ class Page {
     else this.chooser.show();
   }
 
+  /** Open a video; of several that are opened at once, the last. */
   async open(name) {
+    const opening = {};
+    this.opening = opening;
     this.player.pause();
     const state = await this.tried(api.open(name));
-    if (!state) return;
+    if (!state || this.opening !== opening) return;
+    const store = new Store(state, {
+      changed: () => { if (store === this.store) this.display.drawAll(); },
+      say: (message) => this.display.say(message),
+      replaced: () => { if (store === this.store) this.showOther(); },
+    });
+    await this.tried(store.loadResults());
+    if (this.opening !== opening) return;
     history.replaceState(null, '', `#${encodeURIComponent(name)}`);
+    await this.show(store);
+  }
+
+  /** Show a video whose labels are known. */
+  async show(store) {
+    const { state, things } = store;
+    this.tools.cancel();
+    this.store = store;
+    this.player.forget();
     this.panel.forget();
+    this.work.draw(null);
     this.beginHistory();
-    this.store = new Store(state, () => this.display.drawAll(), (message) => this.display.say(message));
-    await this.tried(this.store.loadResults());
+    this.frame = store.marked()[0] ?? 0;
     this.view.setSize(state.width, state.height, state.pixel_aspect);
     this.setRadius(Math.max(3, Math.round(Math.min(state.width, state.height) / 24)));
     this.selected = null;
-    const first = this.store.things.objects[0] || this.store.things.points[0];
-    if (first) this.things.select(this.store.things.objects.length ? 'objects' : 'points', first.number);
-    await this.player.go(this.store.marked()[0] ?? 0);
+    const first = things.objects[0] || things.points[0];
+    if (first) this.things.select(things.objects.length ? 'objects' : 'points', first.number);
     this.setTool(this.tool);
     this.display.drawAll();
-    if (state.job && state.job.state === 'running') this.work.watch(state.job.seen);
-    this.settle(this.store);
+    if (store.isWorking) this.work.watch(store, state.job.seen);
+    this.settle(store);
+    await this.player.go(this.frame);
+  }
+
+  /** Show labels that are not those that this window gave. */
+  showOther() {
+    const { things } = this.store;
+    const { selected } = this;
+    if (selected && !things[selected.kind].some((each) => each.number === selected.number)) this.selected = null;
+    this.beginHistory();
+    this.player.go(this.frame, true);
   }
 
   /** Look at the state now and then until frames are counted and the encoder is loaded. */
   async settle(store) {
-    while (store === this.store && (store.state.frames === null || store.state.encoder.state === 'loading')) {
-      await new Promise((resolve) => setTimeout(resolve, 500));
+    while (store.state.frames === null || store.state.encoder.state === 'loading') {
+      await api.pause(500);
       if (store !== this.store) return;
       await store.refresh().catch(() => {});
+      if (store !== this.store) return;
     }
     if (store.state.trouble) this.display.say(`The video ends early: ${store.state.trouble}`);
     if (store.state.encoder.state === 'failed') this.display.say(store.state.encoder.message);
+  }
+
+  /** Look at what other windows did meanwhile. */
+  async comeBack() {
+    const { store } = this;
+    if (!store || store.waiting || this.work.watching) return;
+    await store.refresh().catch(() => {});
+    if (store !== this.store || this.work.watching || !store.missesWork) return;
+    await this.tried(store.loadResults());
+    if (store !== this.store || this.work.watching) return;
+    store.forgetMasks();
+    if (store.isWorking) this.work.watch(store, store.state.job.seen);
+    if (!this.tools.isBusy) this.player.go(this.frame, true);
   }
 
   beginHistory() {
@@ -125,6 +167,12 @@ class Page {
     if (Number.isInteger(frame) && frame !== this.frame) this.player.go(frame);
   }
 
+  goToTyped() {
+    const field = $('number');
+    if (this.store && field.value !== '') this.player.go(Number(field.value));
+    field.value = this.frame;
+  }
+
   listen() {
     const clicks = {
       open: () => this.chooser.show(),
@@ -156,24 +204,40 @@ class Page {
     }
     $('size').addEventListener('input', () => this.setRadius(Number($('size').value)));
     $('shown').addEventListener('change', () => { if (this.store) { this.display.drawMask(); this.display.drawMarks(); } });
-    $('number').addEventListener('change', () => this.player.go(Number($('number').value)));
+    $('number').addEventListener('change', () => this.goToTyped());
+    $('number').addEventListener('keydown', (event) => { if (['Enter', 'Escape'].includes(event.key)) $('number').blur(); });
     $('message').addEventListener('click', () => { $('message').hidden = true; });
     document.addEventListener('keydown', (event) => keys(this, event));
-    document.addEventListener('keyup', (event) => { if (event.key.toLowerCase() === 'c') this.player.endCompare(); });
+    document.addEventListener('keyup', ({ key }) => { if (key && key.toLowerCase() === 'c') this.player.endCompare(); });
     // Space plays; only the keyboard presses the button that has the focus.
     document.addEventListener('click', (event) => {
       const pressed = event.target.closest('button');
       if (pressed && event.detail) pressed.blur();
     });
+    // Keys go on to work after the mouse changed something.
+    document.addEventListener('change', ({ target }) => { if (!target.matches(':focus-visible')) target.blur(); });
     window.addEventListener('blur', () => this.player.endCompare());
+    window.addEventListener('focus', () => this.comeBack());
     window.addEventListener('beforeunload', (event) => {
       if (this.store && this.store.waiting) event.preventDefault();
     });
   }
 
-  undo() { this.goTo(this.history.undo()); }
+  undo() {
+    if (this.tools.isBusy) this.tools.dropCorner();
+    else this.goTo(this.history.undo());
+  }
 
-  redo() { this.goTo(this.history.redo()); }
+  redo() { if (!this.tools.isBusy) this.goTo(this.history.redo()); }
+}
+
+/** The name in an address; '' if somebody wrote one that cannot be read. */
+function named(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return '';
+  }
 }
 
 const page = new Page();

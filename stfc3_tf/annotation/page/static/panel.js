@@ -40,6 +40,7 @@ export class Panel {
     row.setAttribute('aria-current', isSelected ? 'true' : 'false');
     const [colour, name] = row.querySelectorAll('input');
     if (colour !== document.activeElement) colour.value = thing.colour;
+    name.defaultValue = thing.name;
     if (name !== document.activeElement) name.value = thing.name;
     name.setAttribute('aria-label', `Name of ${thing.name}`);
     const shown = row.querySelector('.sure');
@@ -63,7 +64,11 @@ export class Panel {
     name.spellcheck = false;
     name.addEventListener('change', () => this.actions.change(kind, number, { name: name.value.trim() }));
     name.addEventListener('focus', () => this.actions.select(kind, number));
-    name.addEventListener('keydown', (event) => { if (['Enter', 'Escape'].includes(event.key)) name.blur(); });
+    name.addEventListener('blur', () => { name.value = name.defaultValue; }); // It may have been refused.
+    name.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape') name.value = name.defaultValue;
+      if (['Enter', 'Escape'].includes(event.key)) name.blur();
+    });
     const sure = document.createElement('span');
     sure.className = 'sure';
     sure.title = 'Confidence in this frame';

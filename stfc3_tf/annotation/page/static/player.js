@@ -1,12 +1,15 @@
 // The frame that is shown: loading, playing, jumping, comparing.
 
+import { pause } from './api.js';
+
 export class Player {
   constructor(page) {
     this.page = page;
-    this.playing = false;
+    this.playing = null; // What tells this playing from an earlier one.
     this.follows = false; // Whether the frames of a propagation are shown as they come.
     this.shownMask = null;
-    this.shownFrame = 0;
+    this.shownFrame = null; // Until the first one is shown.
+    this.wanted = null;
   }
 
   /** Show a frame; of several that are asked for at once, the last. */
@@ -19,31 +22,42 @@ export class Player {
     page.frame = Math.max(0, Math.min(store.lastFrame, Math.round(frame) || 0));
     this.wanted = page.frame;
     page.display.drawPlace();
-    if (this.loading) {
-      await this.loading;
-      return;
-    }
-    this.loading = this.load(store);
+    this.loading = this.loading || this.load();
     await this.loading;
-    this.loading = null;
   }
 
-  async load(store) {
-    const { page } = this;
-    while (store === page.store && this.wanted !== null) {
-      const frame = this.wanted;
-      const [picture, mask] = await Promise.all([
-        store.picture(frame).catch((error) => { page.display.say(error.message); return null; }),
-        store.mask(frame),
-      ]);
-      if (store !== page.store) return;
-      if (picture) page.view.showPicture(picture);
-      this.shownMask = mask;
-      this.shownFrame = frame;
-      page.display.drawMask();
-      if (this.wanted === frame) this.wanted = null;
-      page.display.drawPlace();
+  /** Show what is wanted, until nothing else is. */
+  async load() {
+    try {
+      while (this.wanted !== null) await this.loadFrame(this.page.store, this.wanted);
+    } finally {
+      this.loading = null;
     }
+  }
+
+  async loadFrame(store, frame) {
+    const { page } = this;
+    const version = store.version(frame);
+    const said = (error) => { page.display.say(error.message); return null; };
+    const [picture, mask] = await Promise.all([store.picture(frame).catch(said), store.mask(frame).catch(said)]);
+    // What came is of another video, or older than what was painted meanwhile.
+    if (store !== page.store || version !== store.version(frame)) return;
+    page.view.showPicture(picture);
+    this.shownMask = mask;
+    this.shownFrame = frame;
+    page.display.drawMask();
+    if (this.wanted === frame) this.wanted = null;
+    page.display.drawPlace();
+  }
+
+  /** Forget the video that was shown. */
+  forget() {
+    this.pause();
+    this.follows = false;
+    this.compares = false;
+    this.wanted = null;
+    this.shownMask = null;
+    this.shownFrame = null;
   }
 
   /** Show what the mask was before the last propagation, as long as the key is held. */
@@ -51,9 +65,10 @@ export class Player {
     const { page } = this;
     if (this.compares || this.loading) return;
     const { shownFrame } = this;
+    const { store } = page;
     this.compares = true;
-    const before = await page.store.video.mask(shownFrame, true).catch(() => null);
-    if (!this.compares || shownFrame !== this.shownFrame) return;
+    const before = await store.video.mask(shownFrame, true).catch(() => null);
+    if (!this.compares || shownFrame !== this.shownFrame || store !== page.store) return;
     if (before) page.view.showMask(before);
     page.display.hint(before ? 'Before the last propagation' : 'This mask was propagated only once');
   }
@@ -69,26 +84,37 @@ export class Player {
   async play() {
     const { page } = this;
     if (!page.store || this.playing) return;
-    this.playing = true;
-    page.display.drawButtons();
     const { store } = page;
+    const run = {};
+    const plays = () => this.playing === run && store === page.store;
+    this.playing = run;
+    page.display.drawButtons();
     if (page.frame >= store.lastFrame) await this.go(0);
-    const begun = performance.now();
-    const first = page.frame;
-    while (this.playing && store === page.store && page.frame < store.lastFrame) {
-      for (let k = 1; k <= 6; k += 1) if (page.frame + k <= store.lastFrame) store.picture(page.frame + k).catch(() => {});
-      // Frames are left out where the machine is too slow.
-      const due = first + Math.floor(((performance.now() - begun) / 1000) * store.state.frame_rate);
-      const next = Math.min(store.lastFrame, Math.max(page.frame + 1, Math.min(due, page.frame + 3)));
-      const wait = begun + ((next - first) / store.state.frame_rate) * 1000 - performance.now();
-      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-      if (this.playing) await this.go(next);
+    let begun = { frame: page.frame, time: performance.now() };
+    let { frame } = page;
+    while (plays() && page.frame < store.lastFrame) {
+      // Who goes to another frame plays on from there.
+      if (page.frame !== frame) begun = { frame: page.frame, time: performance.now() };
+      ({ frame } = page);
+      const next = this.nextOf(store, frame, begun);
+      const wait = begun.time + ((next - begun.frame) / store.state.frame_rate) * 1000 - performance.now();
+      if (wait > 0) await pause(wait);
+      if (!plays() || page.frame !== frame) continue;
+      frame = next;
+      await this.go(next);
     }
-    this.pause();
+    if (this.playing === run) this.pause();
+  }
+
+  /** The frame to play after one; frames are left out where the machine is too slow. */
+  nextOf(store, frame, begun) {
+    for (let k = 1; k <= 6; k += 1) if (frame + k <= store.lastFrame) store.picture(frame + k).catch(() => {});
+    const due = begun.frame + Math.floor(((performance.now() - begun.time) / 1000) * store.state.frame_rate);
+    return Math.min(store.lastFrame, Math.max(frame + 1, Math.min(due, frame + 3)));
   }
 
   pause() {
-    this.playing = false;
+    this.playing = null;
     this.page.display.drawButtons();
   }
 

@@ -29,9 +29,9 @@ export class Points {
   }
 
   /** Place the selected point, if it has no place in this frame, or a new one. */
-  place(at) {
+  async place(at) {
     const { page } = this;
-    page.player.pause();
+    if (!await page.edits.isReady()) return;
     const here = page.store.pointsOf(page.frame);
     const isFree = page.selected && page.selected.kind === 'points' && !(here.get(page.selected.number) || {}).at;
     const number = isFree ? page.selected.number : (page.things.add('points') || {}).number;

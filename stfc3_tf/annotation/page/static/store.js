@@ -1,8 +1,11 @@
 // What the page knows of a video: its state, what was given and propagated, pictures, masks.
 
-import { Refused, Video } from './api.js';
+import { pause, Unreachable, Video } from './api.js';
 import { only, shown } from './mask.js';
 import { greyPng } from './png.js';
+
+const MOST_BYTES = 1 << 28; // Of pictures that are kept.
+const RETRY = 2000; // Milliseconds until a change is sent again.
 
 /** Values by frame; those used longest ago are dropped. */
 class Cache {
@@ -35,38 +38,89 @@ class Cache {
 }
 
 export class Store {
-  constructor(state, changed, failed) {
+  /**
+   * state: as the server sends it; seen: what looks on: changed() after any change, say(message),
+   * replaced() where another window's changes came in, or the server did not take those of this one.
+   */
+  constructor(state, seen) {
     this.video = new Video(state.id);
-    this.changed = changed;
-    this.failed = failed;
-    this.pictures = new Cache(40, (promise) => promise.then((bitmap) => bitmap.close(), () => {}));
-    this.maskCache = new Cache(40);
-    this.records = { masks: new Map(), points: new Map() };
-    this.saving = Promise.resolve();
-    this.waiting = 0;
-    this.take(state);
-  }
-
-  take(state) {
-    this.state = state;
+    this.seen = seen;
     this.width = state.width;
     this.height = state.height;
-    if (this.waiting) return; // What is given here is newer.
+    const most = Math.max(10, Math.min(40, Math.floor(MOST_BYTES / (4 * state.width * state.height))));
+    this.pictures = new Cache(most, (promise) => promise.then((bitmap) => bitmap.close(), () => {}));
+    this.maskCache = new Cache(40);
+    this.maskChanges = new Map();
+    this.forgotten = 0;
+    this.records = { masks: new Map(), points: new Map() };
+    this.sureCache = new Map();
+    this.saving = Promise.resolve();
+    this.waiting = 0;
+    this.edits = 0;
+    this.asked = this.taken = 0;
+    this.refused = false; // Whether a change of this window was not taken.
+    this.known = state.version;
+    this.state = state;
+    this.takeLabels(state);
+  }
+
+  takeLabels(state) {
+    this.sureCache.clear();
+    this.known = state.version;
     this.things = state.things;
     this.masks = new Map(Object.entries(state.masks).map(([frame, objects]) => [Number(frame), objects]));
     this.points = new Map(Object.entries(state.points).map(([frame, points]) => [Number(frame), points]));
   }
 
   async refresh() {
-    this.take(await this.video.state());
-    this.changed();
+    this.asked += 1;
+    const { asked, edits } = this;
+    const isFree = !this.waiting;
+    const state = await this.video.state();
+    if (asked < this.taken) return; // A later answer came first.
+    this.taken = asked;
+    this.state = state;
+    // What is given here meanwhile is newer.
+    if (isFree && edits === this.edits) this.catchUp(state);
+    this.seen.changed();
+  }
+
+  /** Take the labels that the server has; they may be other ones than those shown here. */
+  catchUp(state) {
+    const isOther = this.refused || state.version !== this.known;
+    this.refused = false;
+    this.takeLabels(state);
+    if (!isOther) return;
+    this.forgetMasks();
+    this.seen.replaced();
   }
 
   async loadResults() {
     const found = await this.video.results();
+    this.job = this.state.job;
+    this.sureCache.clear();
     for (const kind of ['masks', 'points']) {
       this.records[kind] = new Map(found[kind].map((record) => [record.frame, record]));
     }
+  }
+
+  /** Whether work that this window did not watch may have changed results. */
+  get missesWork() { return (this.state.job || {}).number !== (this.job || {}).number; }
+
+  get isWorking() { return (this.state.job || {}).state === 'running'; }
+
+  /** A number that changes with the mask of a frame. */
+  version(frame) { return this.forgotten + (this.maskChanges.get(frame) || 0); }
+
+  maskChanged(frame) {
+    this.maskChanges.set(frame, (this.maskChanges.get(frame) || 0) + 1);
+    this.maskCache.delete(frame);
+    this.sureCache.delete(frame);
+  }
+
+  forgetMasks() {
+    this.forgotten += 1;
+    this.maskCache.values.clear();
   }
 
   /** The frames of the video, as far as they are counted. */
@@ -82,8 +136,9 @@ export class Store {
       records.set(change.frame, { ...change, points: merged('points'), confidence: merged('confidence') });
     } else {
       records.set(change.frame, change);
-      this.maskCache.delete(change.frame);
+      this.maskChanged(change.frame);
     }
+    this.sureCache.delete(change.frame);
   }
 
   picture(frame) {
@@ -103,9 +158,14 @@ export class Store {
     if (!this.hasMask(frame)) return null;
     const found = this.maskCache.get(frame);
     if (found) return found;
+    const version = this.version(frame);
     await this.saving; // The server may not have the newest yet.
-    const mask = await this.video.mask(frame).catch(() => null);
-    if (mask && this.hasMask(frame)) this.maskCache.set(frame, mask);
+    const mask = await this.video.mask(frame).catch((error) => {
+      if (error.status === 404) return null;
+      throw error;
+    });
+    if (version !== this.version(frame)) return this.mask(frame); // It changed meanwhile.
+    if (mask) this.maskCache.set(frame, mask);
     return mask;
   }
 
@@ -142,6 +202,12 @@ export class Store {
 
   /** The lowest confidence in a frame; null where nothing is known. */
   confidence(frame) {
+    let found = this.sureCache.get(frame);
+    if (found === undefined) this.sureCache.set(frame, found = this.lowest(frame));
+    return found;
+  }
+
+  lowest(frame) {
     const values = [...this.objectsOf(frame).values()];
     for (const point of this.pointsOf(frame).values()) values.push(point.sure);
     return values.length ? Math.min(...values) : null;
@@ -151,42 +217,71 @@ export class Store {
 
   marked() { return [...new Set([...this.masks.keys(), ...this.points.keys()])].sort((a, b) => a - b); }
 
+  /** Objects that were propagated to a frame. */
+  propagated(frame) { return Object.keys((this.records.masks.get(frame) || { confidence: {} }).confidence).map(Number); }
+
+  /** Whether the mask of a frame shows all that was marked in it, and nothing that was propagated. */
+  isWholeMask(frame) {
+    const about = this.masks.get(frame);
+    return Boolean(about) && this.propagated(frame).every((number) => about.includes(number));
+  }
+
   /** Keep a mask and the objects that it is about; none: remove it. */
   setMask(frame, mask, about) {
+    this.maskChanged(frame);
     if (about.length) {
       const given = only(mask, about);
       const objects = [...new Set([...about, ...shown(given)])].sort((a, b) => a - b);
       this.masks.set(frame, objects);
-      this.maskCache.set(frame, mask);
-      this.save(async () => this.video.putMask(frame, await greyPng(given, this.width, this.height), objects));
+      // Otherwise the server lays it over what was propagated.
+      if (this.isWholeMask(frame)) this.maskCache.set(frame, mask);
+      this.save(async (known) => this.video.putMask(known, frame, await greyPng(given, this.width, this.height), objects));
     } else {
       this.masks.delete(frame);
-      this.maskCache.delete(frame);
-      this.save(() => this.video.deleteMask(frame));
+      this.save((known) => this.video.deleteMask(known, frame));
     }
   }
 
   setPoints(frame, points) {
     if (Object.keys(points).length) this.points.set(frame, points);
     else this.points.delete(frame);
-    this.save(() => this.video.putPoints(frame, points));
+    this.sureCache.delete(frame);
+    this.save((known) => this.video.putPoints(known, frame, points));
   }
 
+  /** Keep the lists; the promise is for when they are kept. */
   setThings(things) {
     this.things = things;
-    this.save(() => this.video.putThings(things));
+    this.sureCache.clear();
+    return this.save((known) => this.video.putThings(known, things));
   }
 
   /** Send changes one after the other; the page does not wait for them. */
   save(send) {
     this.waiting += 1;
-    this.changed();
-    this.saving = this.saving.then(send).catch((error) => {
-      this.failed(error instanceof Refused ? error.message : String(error));
-    }).then(async () => {
+    this.edits += 1;
+    this.seen.changed();
+    this.saving = this.saving.then(() => this.send(send)).then(async () => {
       this.waiting -= 1;
       if (!this.waiting) await this.refresh().catch(() => {});
     });
     return this.saving;
+  }
+
+  /** Send a change, again and again while the server does not answer. */
+  async send(send) {
+    for (;;) {
+      try {
+        this.known = (await send(this.known)).version;
+        return;
+      } catch (error) {
+        this.seen.say(error.message);
+        if (!(error instanceof Unreachable)) {
+          this.refused = true;
+          return;
+        }
+      }
+      await pause(RETRY);
+    }
   }
 }

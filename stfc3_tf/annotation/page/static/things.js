@@ -53,13 +53,15 @@ export class Things {
 
   async remove(kind, number) {
     const { page } = this;
+    const { store } = page;
     const { name } = this.find(kind, number);
     if (!window.confirm(`Remove ${name} and all its marks from the whole video?`)) return;
-    const things = page.store.things;
+    const { things } = store;
     page.selected = null;
-    await page.store.setThings({ ...things, [kind]: things[kind].filter((each) => each.number !== number) });
-    await page.tried(page.store.loadResults());
-    page.store.maskCache.values.clear();
+    await store.setThings({ ...things, [kind]: things[kind].filter((each) => each.number !== number) });
+    await page.tried(store.loadResults());
+    store.forgetMasks();
+    if (store !== page.store) return;
     page.beginHistory();
     await page.player.go(page.frame);
   }

@@ -68,12 +68,13 @@ export class Timeline {
   }
 
   drawPictures(context) {
-    const across = (TOP * this.store.width * this.store.state.pixel_aspect) / this.store.height;
-    const numbers = this.store.state.small;
+    const { store } = this;
+    const across = Math.max(8, (TOP * store.width * store.state.pixel_aspect) / store.height);
+    const numbers = store.state.small;
     if (!numbers.length) return;
     const count = Math.ceil(this.width / across);
     for (let k = 0; k < count; k += 1) {
-      const wanted = (((k + 0.5) * across) / this.width) * this.store.count;
+      const wanted = (((k + 0.5) * across) / this.width) * store.count;
       const number = numbers.reduce((best, n) => (Math.abs(n - wanted) < Math.abs(best - wanted) ? n : best));
       const image = this.image(number);
       if (image.complete && image.naturalWidth) context.drawImage(image, k * across, 0, across - 1, TOP);
@@ -119,7 +120,7 @@ export class Timeline {
     const bottom = TOP + 4 + CURVE;
     const step = Math.max(1, Math.floor(this.store.count / this.width));
     for (let frame = 0; frame < this.store.count; frame += step) {
-      const sure = this.store.confidence(frame);
+      const sure = lowest(step, (k) => this.store.confidence(frame + k));
       if (sure === null) continue;
       const from = (frame / this.store.count) * this.width;
       const across = Math.max(1, (step / this.store.count) * this.width);
@@ -141,11 +142,11 @@ export class Timeline {
     context.beginPath();
     let joined = false;
     for (let frame = 0; frame < store.count; frame += step) {
-      const sure = store.sureOf(selected, frame);
-      if (sure === undefined) joined = false;
+      const sure = lowest(step, (k) => store.sureOf(selected, frame + k));
+      if (sure === null) joined = false;
       else if (joined) context.lineTo(this.x(frame), bottom - 1 - sure * (CURVE - 2));
       else context.moveTo(this.x(frame), bottom - 1 - sure * (CURVE - 2));
-      joined = sure !== undefined;
+      joined = sure !== null;
     }
     context.lineWidth = 1.6;
     context.strokeStyle = thing.colour;
@@ -183,4 +184,14 @@ export class Timeline {
     context.fillStyle = '#fff';
     context.fillText(text, left + 6, this.height - 5);
   }
+}
+
+/** The lowest of some confidences; null where none is known. */
+function lowest(count, sure) {
+  let found = null;
+  for (let k = 0; k < count; k += 1) {
+    const value = sure(k) ?? null;
+    if (value !== null && (found === null || value < found)) found = value;
+  }
+  return found;
 }

@@ -26,7 +26,8 @@ export class Tools {
 
   async down(event) {
     const { page } = this;
-    if (!page.store || event.button > 1) return;
+    if (!page.store || event.button > 1 || !event.isPrimary) return;
+    page.player.follows = false; // Who works on a frame stays at it.
     page.view.stage.setPointerCapture(event.pointerId);
     page.view.stage.focus({ preventScroll: true });
     const at = page.view.position(event);
@@ -66,7 +67,7 @@ export class Tools {
     const action = { kind: page.tool === 'box' ? 'box' : 'stroke', last: at, first: at, waiting: [] };
     this.action = action;
     const paint = await page.edits.beginPaint(erases);
-    if (!paint) {
+    if (!paint || (this.action !== action && !action.ended)) { // It was dropped meanwhile.
       if (this.action === action) this.action = null;
       return;
     }
@@ -88,7 +89,7 @@ export class Tools {
 
   move(event) {
     const { page, action } = this;
-    if (!page.store) return;
+    if (!page.store || !event.isPrimary) return;
     const at = page.view.position(event);
     this.cursor = at;
     if (!action) {
@@ -115,7 +116,7 @@ export class Tools {
 
   up(event) {
     const { page, action } = this;
-    if (!action) return;
+    if (!action || !event.isPrimary) return;
     const at = page.view.position(event);
     if (action.kind === 'drag' && action.moved) page.points.drop(action.number, page.points.clamped(at));
     if (action.kind === 'stroke' || action.kind === 'box') {
@@ -134,7 +135,7 @@ export class Tools {
       action.box = fillBox(mask, page.store.width, page.store.height, action.first, action.last, value);
       page.edits.painted(mask, action.box);
     }
-    page.edits.endPaint(action.paint);
+    page.edits.endPaint(action.paint, action.box);
   }
 
   /** Close the polygon and fill it. */
@@ -145,15 +146,26 @@ export class Tools {
     const paint = await this.page.edits.beginPaint(this.erases);
     if (!paint) return;
     const { width, height } = this.page.store;
-    this.page.edits.painted(paint.mask, fillPolygon(paint.mask, width, height, corners, paint.value));
-    this.page.edits.endPaint(paint);
+    const box = fillPolygon(paint.mask, width, height, corners, paint.value);
+    this.page.edits.painted(paint.mask, box);
+    this.page.edits.endPaint(paint, box);
+    this.page.display.drawMarks();
+  }
+
+  /** Whether something is being drawn or dragged. */
+  get isBusy() { return this.draft.length > 0 || Boolean(this.action); }
+
+  /** Take back the last corner of a polygon. */
+  dropCorner() {
+    if (!this.action) this.draft.pop();
     this.page.display.drawMarks();
   }
 
   /** Drop what is being drawn; return whether anything was. */
   cancel() {
-    const had = this.draft.length > 0 || Boolean(this.action);
+    const had = this.isBusy;
     this.draft = [];
+    this.page.points.moving = null;
     if (this.action && this.action.paint) this.page.edits.dropPaint();
     this.action = null;
     this.page.display.drawMarks();

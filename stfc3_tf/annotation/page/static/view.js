@@ -45,6 +45,7 @@ export class View {
     }
     this.pixels = new ImageData(width, height);
     this.words = new Uint32Array(this.pixels.data.buffer);
+    this.mask = null;
     this.fit();
   }
 
@@ -58,11 +59,17 @@ export class View {
     this.colours = { tint, line };
   }
 
-  showPicture(bitmap) { this.frame.getContext('2d').drawImage(bitmap, 0, 0, this.width, this.height); }
+  /** Show a frame; null: it could not be read. */
+  showPicture(bitmap) {
+    const context = this.frame.getContext('2d');
+    if (bitmap) context.drawImage(bitmap, 0, 0, this.width, this.height);
+    else context.clearRect(0, 0, this.width, this.height);
+  }
 
   /** Draw a mask, or the part of it within a box; null: none. */
   showMask(mask, box = null) {
     const context = this.overlay.getContext('2d');
+    this.mask = mask;
     if (!mask) {
       context.clearRect(0, 0, this.width, this.height);
       return;
@@ -72,6 +79,7 @@ export class View {
       ? { x0: Math.max(0, box.x0 - reach), y0: Math.max(0, box.y0 - reach), x1: Math.min(this.width, box.x1 + reach), y1: Math.min(this.height, box.y1 + reach) }
       : { x0: 0, y0: 0, x1: this.width, y1: this.height };
     if (part.x1 <= part.x0 || part.y1 <= part.y0) return;
+    if (!box) this.drawnThickness = reach;
     draw(mask, this.width, this.height, this.colours, this.words, part, reach);
     context.putImageData(this.pixels, 0, 0, part.x0, part.y0, part.x1 - part.x0, part.y1 - part.y0);
   }
@@ -108,6 +116,7 @@ export class View {
     const across = this.scale * this.aspect;
     this.holder.style.transform = `translate(${this.x}px, ${this.y}px) scale(${across}, ${this.scale})`;
     this.holder.classList.toggle('near', this.scale >= 3);
+    if (this.mask && this.drawnThickness !== this.thickness()) this.showMask(this.mask);
     if (this.redraw) this.redraw();
   }
 

@@ -1,17 +1,22 @@
 // Propagation and export: begin, watch, stop.
 
+import { pause, Unreachable } from './api.js';
+
 const POLL = 250; // Milliseconds between two looks.
+const RETRY = 2000; // The same while the server does not answer.
 const $ = (id) => document.getElementById(id);
 
 export class Work {
   constructor(page) {
     this.page = page;
-    this.watching = false;
+    this.store = null; // The video on which work is done, as far as this window knows.
+    this.isStale = false; // Whether the mask that is shown changed while something was drawn.
   }
 
+  get watching() { return this.store !== null && this.store === this.page.store; }
+
   propagate() {
-    this.page.player.follows = true;
-    return this.begin((video) => video.propagate(this.merge()));
+    return this.begin((video) => video.propagate(this.merge()), true);
   }
 
   /** Which frames may change. */
@@ -29,55 +34,107 @@ export class Work {
 
   export() { return this.begin((video) => video.export()); }
 
-  async begin(ask) {
+  async begin(ask, follows = false) {
     const { page } = this;
-    if (!page.store || this.watching) return;
+    const { store } = page;
+    if (!store || this.watching) return;
     page.player.pause();
-    await page.store.saving;
-    if ((await page.tried(ask(page.store.video))) !== null) await this.watch(0);
+    this.store = store; // From here on nothing else begins.
+    page.display.drawButtons();
+    await store.saving;
+    const begun = await page.tried(ask(store.video));
+    page.player.follows = follows && begun !== null && store === page.store;
+    if (begun !== null) await this.watch(store, 0);
+    else await this.join(store);
+  }
+
+  /** Watch what another window began, if anything. */
+  async join(store) {
+    await store.refresh().catch(() => {});
+    if (store.isWorking) await this.watch(store, 0);
+    else this.end(store);
   }
 
   async stop() {
-    if (this.watching) await this.page.tried(this.page.store.video.stop());
+    if (this.watching) await this.page.tried(this.store.video.stop());
   }
 
   /** Show how far the work is until it ends. */
-  async watch(seen) {
+  async watch(store, seen) {
     const { page } = this;
-    const { store } = page;
-    this.watching = true;
+    this.store = store;
     page.display.drawButtons();
-    let job = { state: 'running' };
-    while (job.state === 'running' && store === page.store) {
-      const found = await page.tried(store.video.progress(seen));
-      if (!found) break;
-      job = found;
-      seen = job.seen;
-      this.draw(job);
-      this.take(job);
-      if (job.state === 'running') await new Promise((resolve) => setTimeout(resolve, POLL));
+    let job = null;
+    try {
+      job = await this.follow(store, seen);
+    } finally {
+      this.end(store);
     }
-    this.watching = false;
-    this.draw(null);
-    if (job.state === 'failed') page.display.say(job.message);
-    if (store === page.store) await store.refresh().catch(() => {});
+    if (store !== page.store) return;
+    if (job && job.state === 'failed') page.display.say(job.message);
+    await store.refresh().catch(() => {});
     page.display.drawButtons();
   }
 
-  take(job) {
+  end(store) {
+    if (this.store !== store) return;
+    this.store = null;
+    this.draw(null);
+    this.page.display.drawButtons();
+  }
+
+  /** Take what changes; return how the work ended, or null if another video is shown. */
+  async follow(store, seen) {
     const { page } = this;
-    const changed = new Set();
+    let from = seen;
+    let number = seen ? store.state.job.number : null;
+    while (store === page.store) {
+      const job = await this.look(store, from);
+      if (!job || store !== page.store) return null;
+      const isOther = number !== null && job.number !== number;
+      number = job.number;
+      from = isOther ? 0 : job.seen;
+      if (isOther) continue; // Another window began something else.
+      store.job = job;
+      this.draw(job);
+      this.take(store, job);
+      if (job.state !== 'running') return job;
+      await pause(POLL);
+    }
+    return null;
+  }
+
+  /** Ask how far the work is, again and again while the server does not answer. */
+  async look(store, seen) {
+    while (store === this.page.store) {
+      try {
+        return await store.video.progress(seen);
+      } catch (error) {
+        this.page.display.say(error.message);
+        if (!(error instanceof Unreachable)) return null;
+      }
+      await pause(RETRY);
+    }
+    return null;
+  }
+
+  take(store, job) {
+    const { page } = this;
     for (const change of job.changes) {
       if (change.folder) this.showExport(change);
-      else {
-        page.store.takeRecord(change);
-        changed.add(change.frame);
-      }
+      else store.takeRecord(change);
+      this.isStale = this.isStale || change.frame === page.frame;
     }
     const latest = job.changes[job.changes.length - 1];
-    if (latest && latest.frame !== undefined && page.player.follows) page.player.go(latest.frame, true);
-    else if (changed.has(page.frame) && !page.tools.action) page.player.go(page.frame, true);
+    if (latest && latest.frame !== undefined && page.player.follows) this.show(latest.frame);
+    // What is drawn stays until it is done.
+    else if (this.isStale && !page.tools.isBusy) this.show(page.frame);
     page.display.drawAll();
+  }
+
+  show(frame) {
+    this.isStale = false;
+    this.page.player.go(frame, true);
   }
 
   showExport({ folder, name }) {
