@@ -384,6 +384,27 @@ def test_two_windows_lose_nothing(client, page):
     assert state['masks']['0'] == [2, 5]
 
 
+def test_a_window_shows_what_others_did_when_one_comes_back_to_it(client, page):
+    mark(client, 'four')
+    window = page('four')
+    window.keys('End')
+    window.wait(f"document.getElementById('number').value === '{FRAMES - 1}'")
+    mark(client, 'four', 2)
+    propagate(client, 'four')
+    window.run("window.dispatchEvent(new Event('focus'));")
+    window.wait(f"{LABEL} === 'Propagated.'", 20)
+    y, x = (int(each[len(each) // 2]) for each in np.nonzero(list(scene(FRAMES - 1))[1] == 5))
+    time.sleep(0.5)
+    assert pixel(window, 'overlay', x, y)[3] > 0
+    # What it marks now is based on that.
+    window.keys('p')
+    window.drag(*on_screen(window, (60, 30)))
+    window.wait(f"{LABEL} === 'Marked by you.'")
+    window.wait("document.getElementById('saved').textContent === 'Saved'")
+    state = client.done('GET', 'v/four/state')
+    assert list(state['points']) == [str(FRAMES - 1)] and '2' in state['masks']
+
+
 def test_what_is_removed_is_gone_from_the_results_too(client, page):
     mark(client, 'five', 0)
     propagate(client, 'five')

@@ -15,7 +15,9 @@ export class Chooser {
     $('videos-filter').value = '';
     this.list();
     $('videos-sheet').showModal();
-    this.names = await this.look() || this.names;
+    const names = await this.look();
+    if (!names || names.join('\n') === this.names.join('\n')) return;
+    this.names = names;
     this.list();
   }
 

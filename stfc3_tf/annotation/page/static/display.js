@@ -54,6 +54,7 @@ export class Display {
     slider.setAttribute('aria-valuemax', store.lastFrame);
     slider.setAttribute('aria-valuenow', page.frame);
     $('label-state').textContent = this.labelState();
+    slider.setAttribute('aria-valuetext', `frame ${page.frame} ${$('of').textContent}: ${this.labelState()}`);
     const sure = { objects: store.objectsOf(page.frame), points: new Map() };
     for (const [number, point] of store.pointsOf(page.frame)) sure.points.set(number, point.sure);
     page.panel.show(store.things, page.selected, sure);

@@ -1,10 +1,10 @@
 // Undo and redo: changes as pairs of functions, with the frame in which they were made.
 
-const MOST = 60;
-
 export class History {
-  constructor(changed) {
+  /** changed: called after every change; most: how many can be undone. */
+  constructor(changed, most) {
     this.changed = changed;
+    this.most = most;
     this.done = [];
     this.undone = [];
   }
@@ -12,7 +12,7 @@ export class History {
   /** Do something that can be undone. */
   do(frame, forth, back) {
     this.done.push({ frame, forth, back });
-    if (this.done.length > MOST) this.done.shift();
+    if (this.done.length > this.most) this.done.shift();
     this.undone = [];
     forth();
     this.changed();

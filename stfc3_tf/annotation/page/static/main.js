@@ -131,7 +131,7 @@ class Page {
   }
 
   beginHistory() {
-    this.history = new History(() => this.display.drawButtons());
+    this.history = new History(() => this.display.drawButtons(), this.store ? this.store.mostMasks : 1);
     this.display.drawButtons();
   }
 
@@ -219,7 +219,7 @@ class Page {
     window.addEventListener('blur', () => this.player.endCompare());
     window.addEventListener('focus', () => this.comeBack());
     window.addEventListener('beforeunload', (event) => {
-      if (this.store && this.store.waiting) event.preventDefault();
+      if (Store.unsaved) event.preventDefault();
     });
   }
 

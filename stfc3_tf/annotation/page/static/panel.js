@@ -43,6 +43,8 @@ export class Panel {
     name.defaultValue = thing.name;
     if (name !== document.activeElement) name.value = thing.name;
     name.setAttribute('aria-label', `Name of ${thing.name}`);
+    colour.setAttribute('aria-label', `Colour of ${thing.name}`);
+    row.querySelector('button').setAttribute('aria-label', `Remove ${thing.name} from the whole video`);
     const shown = row.querySelector('.sure');
     shown.textContent = sure === undefined ? '' : `${Math.round(sure * 100)} %`;
     shown.classList.toggle('low', sure !== undefined && sure < 0.4);
@@ -56,7 +58,6 @@ export class Panel {
     row.dataset.number = number;
     const colour = document.createElement('input');
     colour.type = 'color';
-    colour.setAttribute('aria-label', 'Colour');
     colour.addEventListener('change', () => this.actions.change(kind, number, { colour: colour.value }));
     const name = document.createElement('input');
     name.className = 'name';

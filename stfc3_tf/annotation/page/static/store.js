@@ -4,8 +4,11 @@ import { pause, Unreachable, Video } from './api.js';
 import { only, shown } from './mask.js';
 import { greyPng } from './png.js';
 
-const MOST_BYTES = 1 << 28; // Of pictures that are kept.
+const MOST_BYTES = 1 << 28; // Of pictures that are kept, and as many of masks.
 const RETRY = 2000; // Milliseconds until a change is sent again.
+
+/** How many of so many bytes each are kept. */
+function fitting(bytes) { return Math.max(10, Math.min(40, Math.floor(MOST_BYTES / bytes))); }
 
 /** Values by frame; those used longest ago are dropped. */
 class Cache {
@@ -38,6 +41,8 @@ class Cache {
 }
 
 export class Store {
+  static unsaved = 0; // Changes of all videos that are on their way.
+
   /**
    * state: as the server sends it; seen: what looks on: changed() after any change, say(message),
    * replaced() where another window's changes came in, or the server did not take those of this one.
@@ -47,9 +52,9 @@ export class Store {
     this.seen = seen;
     this.width = state.width;
     this.height = state.height;
-    const most = Math.max(10, Math.min(40, Math.floor(MOST_BYTES / (4 * state.width * state.height))));
-    this.pictures = new Cache(most, (promise) => promise.then((bitmap) => bitmap.close(), () => {}));
-    this.maskCache = new Cache(40);
+    this.mostMasks = fitting(state.width * state.height);
+    this.pictures = new Cache(fitting(4 * state.width * state.height), (promise) => promise.then((bitmap) => bitmap.close(), () => {}));
+    this.maskCache = new Cache(this.mostMasks);
     this.maskChanges = new Map();
     this.forgotten = 0;
     this.records = { masks: new Map(), points: new Map() };
@@ -258,10 +263,12 @@ export class Store {
 
   /** Send changes one after the other; the page does not wait for them. */
   save(send) {
+    Store.unsaved += 1;
     this.waiting += 1;
     this.edits += 1;
     this.seen.changed();
     this.saving = this.saving.then(() => this.send(send)).then(async () => {
+      Store.unsaved -= 1;
       this.waiting -= 1;
       if (!this.waiting) await this.refresh().catch(() => {});
     });
