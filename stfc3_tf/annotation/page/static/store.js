@@ -213,7 +213,10 @@ export class Store {
   }
 
   lowest(frame) {
-    const values = [...this.objectsOf(frame).values()];
+    const given = this.masks.get(frame) || [];
+    const { confidence } = this.records.masks.get(frame) || { confidence: {} };
+    const values = given.length ? [1] : [];
+    for (const number in confidence) if (!given.includes(Number(number))) values.push(confidence[number]);
     for (const point of this.pointsOf(frame).values()) values.push(point.sure);
     return values.length ? Math.min(...values) : null;
   }
