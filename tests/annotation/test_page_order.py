@@ -292,6 +292,19 @@ def test_a_polygon_is_kept_while_frames_are_propagated(client, page):
     window.keys('Escape')
 
 
+def test_work_that_is_stopped_before_it_begins_does_not_begin(client, page):
+    mark(client, 'long')
+    window = page('long', {'part': 'PUT', 'wait': 1500})
+    window.keys('p')
+    window.drag(*on_screen(window, (30, 20), size=(64, 48)))
+    window.keys('Control', 'Enter')
+    window.keys('Escape')
+    window.wait("document.getElementById('saved').textContent === 'Saved'", 20)
+    time.sleep(0.5)
+    assert window.run("return document.getElementById('stop').hidden;")
+    assert client.done('GET', 'v/long/progress')['state'] == 'none'
+
+
 # What the server does not answer, or answers late.
 
 

@@ -10,6 +10,7 @@ export class Work {
   constructor(page) {
     this.page = page;
     this.store = null; // The video on which work is done, as far as this window knows.
+    this.isDropped = false; // Whether it was stopped.
     this.isStale = false; // Whether the mask that is shown changed while something was drawn.
   }
 
@@ -40,9 +41,15 @@ export class Work {
     if (!store || this.watching) return;
     page.player.pause();
     this.store = store; // From here on nothing else begins.
+    this.isDropped = false;
     page.display.drawButtons();
     await store.saving;
+    if (this.isDropped) {
+      this.end(store);
+      return;
+    }
     const begun = await page.tried(ask(store.video));
+    if (this.isDropped) await this.stop();
     page.player.follows = follows && begun !== null && store === page.store;
     if (begun !== null) await this.watch(store, 0);
     else await this.join(store);
@@ -56,7 +63,9 @@ export class Work {
   }
 
   async stop() {
-    if (this.watching) await this.page.tried(this.store.video.stop());
+    if (!this.watching) return;
+    this.isDropped = true; // In case it has not begun.
+    await this.page.tried(this.store.video.stop());
   }
 
   /** Show how far the work is until it ends. */
