@@ -219,7 +219,13 @@ class Opened:
     def put_points(
         self, frame: int, points: Mapping[int, session_lib.Position], known: str | None = None
     ) -> _Version:
-        """Keep points; see `Session.put_points`."""
+        """Keep points.
+
+        Args:
+          frame: its number.
+          points: see `Session.put_points`, also for what is refused.
+          known: see `_change`, also for what is returned.
+        """
         self._check_frame(frame)
         return self._change(known, self.session.put_points, frame, points)
 
