@@ -25,8 +25,10 @@ from PIL import Image
 import pytest
 
 from stfc3_tf import errors
+from stfc3_tf.annotation.page.frame_store import FrameStore
 from stfc3_tf.annotation.page.guard import Guard
 from stfc3_tf.annotation.page.job import Job
+from stfc3_tf.clips.frame import Frame
 
 ROOT = pathlib.Path(__file__).parents[2]
 OBJECTS = [
@@ -503,6 +505,28 @@ def test_a_video_that_ends_early_is_used_as_far_as_it_goes(videos, tmp_path):
         state = client.done('GET', 'v/patches/state')
         assert state['frames'] == 5 and '5.png' in state['trouble']
         assert_masks_agree(mask_of(client, 4), truth(4), within=2)
+
+
+def test_a_frame_whose_reading_failed_is_read_again():
+    class Failing:
+        """Frames of a disk that does not answer once, after the first pass."""
+
+        name, passes = 'video', 0
+
+        def frames(self, start=0):
+            self.passes += 1
+            for number in range(start, FRAMES):
+                if self.passes == 2 and number == 4:
+                    raise errors.UserError('The disk does not answer.')
+                yield Frame.of_image(number, number / 10, list(scene(number))[0])
+
+    footage = Failing()
+    frames = FrameStore(lambda: footage)
+    assert frames.wait(60)
+    with pytest.raises(errors.UserError, match='disk'):
+        frames.jpeg(4)
+    image = np.asarray(Image.open(io.BytesIO(frames.jpeg(4)))).astype(int)
+    assert np.abs(image - list(scene(4))[0]).mean() < 12
 
 
 # Several windows.

@@ -100,13 +100,14 @@ class FrameStore:
         if not self._at <= number < self._at + _NEAR:
             self._at = max(0, number - _KEPT_BEFORE)
             self._frames = (self._scanned if self._is_whole() else self._early).frames(self._at)
+        # If reading fails, these frames are at their end, and the next request begins again.
+        self._at = -_NEAR
         for frame in self._frames:
-            self._at = frame.number + 1
             if frame.number >= number - _KEPT_BEFORE:
                 self._keep(frame)
             if frame.number == number:
+                self._at = number + 1
                 return self._cache[number]
-        self._at = -_NEAR
         raise errors.UserError(f'There is no frame {number} in {self._early.name}.')
 
     def _keep(self, frame: Frame) -> None:
