@@ -4,6 +4,7 @@
     SESSION/masks/000040.png     the mask given in frame 40: object numbers, a palette PNG
     SESSION/points/000040.json   the points given in frame 40
     SESSION/results/             what was propagated, see `session_results`
+    SESSION/session.lock         held by the process that has the session open
 
 Each file is written whole at once. A process that is killed loses at most the write it was in.
 """
@@ -11,6 +12,7 @@ Each file is written whole at once. A process that is killed loses at most the w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -27,7 +29,7 @@ import pydantic
 from stfc3_tf import errors, wording
 from stfc3_tf.clips import video
 from stfc3_tf.clips.footage import Footage
-from stfc3_tf.storage import files, images, palette, writing
+from stfc3_tf.storage import files, images, lock, palette, writing
 
 COLOURS = palette.SHOWN
 MOST_OBJECTS = 255
@@ -136,23 +138,40 @@ class _State:
 
 
 class Session:
-    """A session folder. Several threads may use it."""
+    """A session folder. Several threads may use it, but one process at a time."""
 
     def __init__(self, folder: str, identity: VideoIdentity):
-        """Open the folder, or make it.
+        """Open the folder, or make it; it stays locked until `close`, or the end of the process.
 
         Args:
           folder: of the session.
           identity: of the video.
 
         Raises:
-          errors.UserError: it is of another video, damaged, or cannot be written.
+          errors.UserError: another process has it open, or it is of another video, damaged, or
+            cannot be written.
         """
         self.folder = folder
         self._lock = threading.RLock()
         self._masks: dict[int, GivenMask] = {}
         self._points: dict[int, dict[int, Position]] = {}
-        path = os.path.join(folder, 'session.json')
+        with contextlib.ExitStack() as held:
+            held.enter_context(lock.held(os.path.join(folder, 'session.lock'), self._refusal))
+            self._open(identity)
+            self._held = held.pop_all()
+
+    def close(self) -> None:
+        """Let others open the folder; nothing may be changed any more."""
+        self._held.close()
+
+    def _refusal(self, holder: str) -> str:
+        return (
+            f'{self.folder} is in use by another command ({holder}): end that command and open the '
+            'video again, or open another video.'
+        )
+
+    def _open(self, identity: VideoIdentity) -> None:
+        path = os.path.join(self.folder, 'session.json')
         if files.exists(path):
             found = files.read_json(path, _State, _REMEDY)
             _check_same(path, found.video, identity)

@@ -4,6 +4,7 @@ What is where:
 
     files, folders, text          reading; object_store: from s3:// and others
     writing, workplace            writing
+    lock                          one process per folder
     names, frame_names            names of data sets as file names; the order of frames
     images, palette               pictures and masks
     state                         JSON, checked against a schema

@@ -5,7 +5,7 @@ What is where:
     run                           the whole run
     settings, build               its settings, and the learner made from them
     input_pipeline                batches of views
-    run_folder, lock              the model folder
+    run_folder                    the model folder
     resume_check                  whether a run may be resumed with these settings and data
     checkpoints, checkpoint_files    saving, and restoring when files are damaged
     learning_rate                 whether the schedule fits the length of the run

@@ -22,7 +22,7 @@ from stfc3_tf.model.learner import WalkLearner
 from stfc3_tf.propagation.propagator import PropagationSettings
 from stfc3_tf.serving import saved_model
 from stfc3_tf.storage import object_store, writing
-from stfc3_tf.training import build, learning_rate, lock, monitor, resume_check
+from stfc3_tf.training import build, learning_rate, monitor, resume_check
 from stfc3_tf.training.checkpoints import Checkpoints, SaveCheckpoints
 from stfc3_tf.training.input_pipeline import ClipStream
 from stfc3_tf.training.run_folder import RunFolder
@@ -65,7 +65,7 @@ def train(
         run = Run(settings, folder, source, _name_of(source, data), workers, stop)
         if workers.is_chief:
             folder.check_writable(run.keeper.bytes_needed())
-            locked.enter_context(lock.held(folder))
+            locked.enter_context(folder.locked())
         run.resume(described, allow_changes)
         run.log_start()
         callbacks = run.callbacks()

@@ -7,7 +7,7 @@ checkpoints/best/     the checkpoint with the best held-out score
 tensorboard/          event files
 saved_model/          the exported encoder, written at the end
 score/                pictures of `tools.score`
-training.lock         held by the training that writes to the folder, see `lock`
+training.lock         held by the training that writes to the folder, see `locked`
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from stfc3_tf import errors
 from stfc3_tf.commands import received_config
-from stfc3_tf.storage import object_store, writing
+from stfc3_tf.storage import lock, object_store, writing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +60,6 @@ class RunFolder:
         """Folder of the pictures of `tools.score`."""
         return self._join('score')
 
-    @property
-    def lock(self) -> str:
-        """Path of the lock file."""
-        return self._join('training.lock')
-
     def checkpoints(self, which: str) -> str:
         """Return the folder of the checkpoints; `which` is 'last' or 'best'."""
         return self._join('checkpoints', which)
@@ -86,6 +81,19 @@ class RunFolder:
         """Write the settings, which are gin statements."""
         with reporting_writes(self.config):
             writing.write_text(self.config, text)
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Return a block that keeps other trainings out of the folder, see `storage.lock`.
+
+        It raises a UserError if another training writes there.
+        """
+        return lock.held(self._join('training.lock'), self._refusal)
+
+    def _refusal(self, holder: str) -> str:
+        return (
+            f'--model_dir={self.path}: another training writes there ({holder}). '
+            'Wait for its end, stop it, or choose another folder.'
+        )
 
     def check_writable(self, needed_bytes: int) -> None:
         """Make the folder, and check that training can write to it and that the disk has room.

@@ -1,5 +1,6 @@
 """The page's server: who may ask, what is kept, propagation watched, stopped and resumed."""
 
+import contextlib
 import csv
 import gzip
 import io
@@ -17,6 +18,7 @@ import urllib.request
 import zipfile
 
 import av
+import forked_programs
 import moving_patches
 from moving_patches import FRAMES, HEIGHT, WIDTH, assert_masks_agree, scene
 import numpy as np
@@ -282,14 +284,16 @@ def test_masks_are_propagated_corrected_and_found_again(client, videos, tmp_path
     assert {each['frame'] for each in propagated(client, 6)['changes']} == {5, 6}
     for number in range(5):
         np.testing.assert_array_equal(mask_of(client, number), before[number])
+    results = client.done('GET', 'v/patches/results')
+    client.desk.close()
     # Another process finds it all, and has nothing to do.
     with page_server.serving(page_server.options(videos, tmp_path / 'kept')) as other:
         state = other.done('POST', 'open', {'name': 'patches'})
         assert state['masks'] == {'3': [2, 5], '5': [2, 5], '6': [2, 5]}
         assert state['things']['objects'] == OBJECTS
-        assert other.done('GET', 'v/patches/results') == client.done('GET', 'v/patches/results')
+        assert other.done('GET', 'v/patches/results') == results
         assert propagated(other)['changes'] == []
-        client.done('DELETE', 'v/patches/masks/5')
+        other.done('DELETE', 'v/patches/masks/5')
         np.testing.assert_array_equal(mask_of(other, 5), shifted)
 
 
@@ -400,6 +404,7 @@ def test_what_is_removed_leaves_nothing_behind(client, videos, tmp_path):
     assert all(each['points'] == {} for each in results['points'])
     # A new object with the old number begins without labels, also in another process.
     client.done('PUT', 'v/patches/things', {'objects': OBJECTS, 'points': POINTS})
+    client.desk.close()
     with page_server.serving(page_server.options(videos, tmp_path / 'kept')) as other:
         opened(other)
         assert other.done('GET', 'v/patches/results') == results
@@ -595,6 +600,57 @@ def test_stopped_work_changes_nothing_more():
     told.set()
     job.wait(10)
     assert made == [1] and job.progress()['state'] == 'stopped'
+
+
+# Several commands.
+
+
+def started(*flags):
+    """Start the command; return it and a client of its page."""
+    program = forked_programs.command('tools.annotate', *flags)
+    lines = [program.output.readline() for _ in range(2)]
+    address = re.search(r'http://\S+', ''.join(lines)).group()
+    return program, page_server.Client(address, None)
+
+
+@pytest.mark.slow
+def test_a_session_belongs_to_one_command_until_that_ends_however_it_ends(videos, tmp_path):
+    moving_patches.write_folder(videos / 'other')
+    flags = f'--root={videos}', f'--output_dir={tmp_path / "kept"}'
+    with contextlib.ExitStack() as programs:
+        (first, client), (second, late) = [started(*flags) for _ in range(2)]
+        programs.enter_context(first)
+        programs.enter_context(second)
+        opened(client)
+        client.done('PUT', 'v/patches/masks/3', body=page_server.png(truth(3)))
+        for path in ('open', 'v/patches/stop'):
+            status, found = late.json('POST', path, {'name': 'patches'})
+            assert status == 400, found
+            assert re.search(rf'kept/patches is in use .*process {first.pid} on ', found['error'])
+            assert 'open another video' in found['error']
+        assert late.done('POST', 'open', {'name': 'other'})['masks'] == {}
+        assert 'in use' in client.json('POST', 'open', {'name': 'other'})[1]['error']
+        # What was refused changes nothing for the first.
+        client.done('PUT', 'v/patches/masks/4', body=page_server.png(truth(4)))
+        first.signal(signal.SIGKILL)
+        assert first.end() == -signal.SIGKILL
+        state = late.done('POST', 'open', {'name': 'patches'})
+        assert state['masks'] == {'3': [2, 5], '4': [2, 5]}
+
+
+def test_a_video_that_was_closed_is_free_for_another_command(client, videos, tmp_path):
+    opened(client)
+    with page_server.serving(page_server.options(videos, tmp_path / 'kept')) as other:
+        assert other.json('POST', 'open', {'name': 'patches'})[0] == 400
+        for number in range(3):
+            moving_patches.write_folder(videos / f'other{number}')
+            client.done('POST', 'open', {'name': f'other{number}'})
+        other.done('POST', 'open', {'name': 'patches'})
+        # A window of the first command still shows it.
+        status, found = client.json('PUT', 'v/patches/points/0', {'1': [3, 4]})
+        assert status == 400 and f'process {os.getpid()} on ' in found['error']
+        assert other.done('GET', 'v/patches/state')['points'] == {}
+    client.done('PUT', 'v/patches/points/0', {'1': [3, 4]})
 
 
 # The command.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import os
 import time
 
 import browser
@@ -11,6 +12,8 @@ import numpy as np
 import page_server
 from PIL import Image
 import pytest
+
+from stfc3_tf.storage import lock
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,7 +54,7 @@ def write_long(folder):
 def client(tmp_path_factory):
     """The server, on videos of which the first frame is marked in some."""
     root = tmp_path_factory.mktemp('videos')
-    for name in ('one', 'two', 'three', 'four', 'five', 'six', 'seven'):
+    for name in ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'busy'):
         moving_patches.write_folder(root / name)
     write_long(root / 'long')
     options = page_server.options(root, tmp_path_factory.mktemp('kept'))
@@ -120,7 +123,7 @@ def frame_number(page):
 
 def choose(page, name):
     page.keys('o')
-    page.wait("document.getElementById('videos').children.length === 8")
+    page.wait("document.getElementById('videos').children.length === 9")
     page.run(
         "[...document.querySelectorAll('#videos button')]"
         '.find((each) => each.textContent === given[0]).click();',
@@ -428,6 +431,21 @@ def test_what_is_removed_is_gone_from_the_results_too(client, page):
     time.sleep(1)
     shown = "return [...document.querySelectorAll('#objects .sure')].map((e) => e.textContent);"
     assert window.run(shown)[1:] == ['']
+
+
+def test_a_video_that_another_command_has_open_is_refused_and_others_open(client, window):
+    kept = os.path.dirname(client.done('POST', 'open', {'name': 'one'})['folder'])
+    name = "document.getElementById('name').textContent"
+    # The lock keeps out the same process, too.
+    with lock.held(os.path.join(kept, 'busy', 'session.lock'), str):
+        window.go('about:blank')
+        window.go(f'{client.address}#busy')
+        said = f'busy is in use by another command (process {os.getpid()} on '
+        window.wait(f"document.getElementById('message').textContent.includes('{said}')")
+        choose(window, 'one')
+        window.wait(f"{name} === 'one' && document.getElementById('message').hidden")
+    choose(window, 'busy')
+    window.wait(f"{name} === 'busy'")
 
 
 # Keys and fields.

@@ -37,6 +37,7 @@ def session(tmp_path):
 
 
 def again(session):
+    session.close()
     return Session(session.folder, VIDEO)
 
 
@@ -85,10 +86,12 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(session):
             session.put_points(7, points)
     with pytest.raises(errors.UserError, match='called cup'):
         session.set_things(Things([CUP, Thing(2, 'cup', '#ffffff')]))
-    assert list(again(session).masks) == [7] and again(session).points == {}
+    found = again(session)
+    assert list(found.masks) == [7] and found.points == {}
 
 
 def test_a_session_of_another_video_is_refused(session):
+    session.close()
     other = VideoIdentity('clip.mp4', 1000, 'b' * 64, 30, 40, 25.0)
     with pytest.raises(errors.UserError, match='another video'):
         Session(session.folder, other)

@@ -43,7 +43,8 @@ def png(mask, mode='L'):
 class Client:
     """Asks the server; paths begin behind the secret."""
 
-    def __init__(self, address):
+    def __init__(self, address, desk):
+        self.desk = desk
         parts = urllib.parse.urlsplit(address)
         self.host, self.port, self.secret = parts.hostname, parts.port, parts.path
         self.address = address
@@ -82,8 +83,9 @@ def serving(chosen, host='127.0.0.1'):
 
     async def serve():
         ended['loop'], ended['event'] = asyncio.get_running_loop(), asyncio.Event()
-        with server.listening(Desk(chosen), host, 0) as address:
-            found['client'] = Client(address)
+        desk = Desk(chosen)
+        with server.listening(desk, host, 0) as address:
+            found['client'] = Client(address, desk)
             ready.set()
             await ended['event'].wait()
 

@@ -8,14 +8,12 @@ import pytest
 from training_runs import UNWATCHED, run
 
 from stfc3_tf import errors
-from stfc3_tf.training import lock
 from stfc3_tf.training.run_folder import RunFolder
 
 HOLD = """
 import signal, sys
-from stfc3_tf.training import lock
 from stfc3_tf.training.run_folder import RunFolder
-with lock.held(RunFolder(sys.argv[1])):
+with RunFolder(sys.argv[1]).locked():
     print('held', flush=True)
     signal.pause()
 """
@@ -32,7 +30,7 @@ def holder(tmp_path):
 def test_a_second_training_is_refused_and_the_holder_named(holder, tmp_path):
     with (
         pytest.raises(errors.UserError, match=f'another training .*process {holder.pid} on '),
-        lock.held(RunFolder(str(tmp_path))),
+        RunFolder(str(tmp_path)).locked(),
     ):
         pass
 
@@ -40,14 +38,14 @@ def test_a_second_training_is_refused_and_the_holder_named(holder, tmp_path):
 def test_a_killed_training_leaves_no_lock(holder, tmp_path):
     holder.signal(signal.SIGKILL)
     assert holder.end() == -signal.SIGKILL
-    with lock.held(RunFolder(str(tmp_path))):
+    with RunFolder(str(tmp_path)).locked():
         assert str(os.getpid()) in (tmp_path / 'training.lock').read_text()
-    with lock.held(RunFolder(str(tmp_path))):  # The lock is also released at the end of the block.
+    with RunFolder(str(tmp_path)).locked():  # The lock is also released at the end of the block.
         pass
 
 
 def test_object_stores_cannot_be_locked():
-    with lock.held(RunFolder('s3://bucket/run')), lock.held(RunFolder('s3://bucket/run')):
+    with RunFolder('s3://bucket/run').locked(), RunFolder('s3://bucket/run').locked():
         pass
 
 

@@ -62,16 +62,23 @@ class Desk:
                 raise Missing('This video is not open: open it first.')
             return self._used(identifier, self._path(self._names[identifier]))
 
+    def close(self) -> None:
+        """Close all videos."""
+        with self._lock:
+            for each in self._opened.values():
+                each.close()
+            self._opened.clear()
+
     def _used(self, identifier: str, path: str) -> Opened:
         found = self._opened.pop(identifier, None)
         if found is None:
-            self._close_oldest()
             found = Opened(identifier, path, self._options, self._encoder)
+            self._close_oldest()
         self._opened[identifier] = found
         return found
 
     def _close_oldest(self) -> None:
-        idle = [n for n, each in self._opened.items() if not (each.job and each.job.is_running)]
+        idle = [name for name, each in self._opened.items() if each.is_idle]
         for name in idle[: max(0, len(self._opened) + 1 - _MOST_OPEN)]:
             self._opened.pop(name).close()
 

@@ -51,6 +51,11 @@ class Job:
         """Whether it neither ended nor was stopped."""
         return self._state == 'running'
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its thread has ended: after it was stopped, that may take a step."""
+        return not self._thread.is_alive()
+
     def stop(self) -> None:
         """Stop at once for those who watch; the thread ends after the step that it is making."""
         with self._lock:

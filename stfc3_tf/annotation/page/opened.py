@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 import os
@@ -80,26 +81,33 @@ class Opened:
         self.identifier = identifier
         self._options, self._encoder = options, encoder
         self._lock = threading.RLock()  # One change at a time.
-        self.frames = FrameStore(lambda: footage.open_footage(path, options.frame_rate))
-        try:
+        folder = os.path.join(options.output_dir, identifier)
+        with contextlib.ExitStack() as parts:
+            self.frames = FrameStore(lambda: footage.open_footage(path, options.frame_rate))
+            parts.callback(self.frames.close)
             self._video = self.frames.footage
-            folder = os.path.join(options.output_dir, identifier)
-            self.session = Session(folder, session_lib.identity_of(self._video))
             annotate.input_size(self._video.size, options.short_side)
-        except BaseException:
-            self.frames.close()
-            raise
-        self.results = {
-            kind: Results(os.path.join(folder, 'results', kind)) for kind in ('masks', 'points')
-        }
-        self._forget_what_is_gone()
+            self.session = Session(folder, session_lib.identity_of(self._video))
+            parts.callback(self.session.close)
+            self.results = {
+                kind: Results(os.path.join(folder, 'results', kind)) for kind in ('masks', 'points')
+            }
+            self._forget_what_is_gone()
+            self._parts = parts.pop_all()
         self.job: Job | None = None
         threading.Thread(target=self._warm_up, daemon=True).start()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no work is done, not even the last step of what was stopped."""
+        return self.job is None or self.job.has_ended
+
     def close(self) -> None:
-        """Stop the work and the reading."""
+        """Stop the work and the reading; then another process may open the session."""
         self.stop()
-        self.frames.close()
+        if self.job is not None:
+            self.job.wait()
+        self._parts.close()
 
     def state(self) -> dict[str, Any]:
         """Return everything except results and frames, ready for JSON."""

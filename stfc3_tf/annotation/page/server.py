@@ -327,7 +327,7 @@ def application(desk: Desk, guard: guard_lib.Guard) -> tornado.web.Application:
 
 @contextlib.contextmanager
 def listening(desk: Desk, host: str, port: int) -> Iterator[str]:
-    """Listen; yield the address of the page.
+    """Listen; yield the address of the page. Close all videos at the end.
 
     Args:
       desk: what the page can do.
@@ -352,6 +352,7 @@ def listening(desk: Desk, host: str, port: int) -> Iterator[str]:
     name = f'[{host}]' if ':' in host else host
     yield f'http://{name}:{sockets[0].getsockname()[1]}/{token}/'
     server.stop()
+    desk.close()
 
 
 def serve(desk: Desk, host: str, port: int, say: Callable[[str], None]) -> None:

@@ -23,6 +23,7 @@ export class Display {
     $('message').textContent = message;
     $('message').hidden = false;
     clearTimeout(this.saying);
+    if (!this.page.store) return; // Nothing else is shown: it stays.
     this.saying = setTimeout(() => { $('message').hidden = true; }, 9000);
   }
 

@@ -61,6 +61,7 @@ class Page {
     const opening = {};
     this.opening = opening;
     this.player.pause();
+    if (!this.store) $('message').hidden = true;
     const state = await this.tried(api.open(name));
     if (!state || this.opening !== opening) return;
     const store = new Store(state, {
