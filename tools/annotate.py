@@ -65,8 +65,9 @@ _FEATURES_GIB = flags.DEFINE_float(
 _FORMATS = flags.DEFINE_list(
     'formats',
     [],
-    f'Exports also hold the labels in formats of other tools: {", ".join(formats.NAMES)}; several '
-    'with commas between them. deeplabcut and tapvid are for points.',
+    'Formats of other tools that are chosen on the page at first, for the labels in exports: '
+    f'{", ".join(formats.NAMES)}; several with commas between them. '
+    f'{" and ".join(formats.FOR_POINTS)} are for points.',
 )
 _HOST = flags.DEFINE_string(
     'host',

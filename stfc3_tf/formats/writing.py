@@ -54,6 +54,8 @@ _FORMATS = {
     'tapvid': _Format(_named('', 'tapvid.npz'), None, tapvid.write_points),
 }
 NAMES = tuple(_FORMATS)
+# Those that cannot hold masks.
+FOR_POINTS = tuple(name for name, form in _FORMATS.items() if form.masks is None)
 
 
 def check(names: Sequence[str], masks: bool, points: bool) -> None:
@@ -73,7 +75,7 @@ def check(names: Sequence[str], masks: bool, points: bool) -> None:
                 f'There is no format {name!r} to write: choose from {", ".join(NAMES)}.'
             )
         form = _FORMATS[name]
-        if masks and not points and form.masks is None:
+        if masks and not points and name in FOR_POINTS:
             raise errors.UserError(f'The format {name} is for points: it cannot hold masks.')
         for module in form.modules:
             packages.needed(module, form.purpose)

@@ -153,7 +153,7 @@ def test_sessions_are_no_videos(videos):
     with page_server.serving(page_server.options(videos, videos / 'kept')) as client:
         opened(client)
         client.done('PUT', 'v/patches/masks/0', body=page_server.png(truth(0)))
-        client.done('POST', 'v/patches/export')
+        client.done('POST', 'v/patches/export', {'formats': []})
         wait(client)
         assert (videos / 'kept' / 'patches' / 'exports' / '001' / 'overlay.mp4').exists()
         assert client.done('GET', 'videos') == ['link.mp4', 'patches']
@@ -207,7 +207,10 @@ GOOD = np.zeros((HEIGHT, WIDTH), np.uint8)
         ('POST', 'v/patches/propagate', b'{"missing": 7}', 'damaged'),
         ('POST', 'v/patches/propagate', b'{"first": 4, "last": 3}', 'swap the two'),
         ('POST', 'v/patches/propagate', b'{}', 'Nothing is marked'),
-        ('POST', 'v/patches/export', b'', 'nothing to export'),
+        ('POST', 'v/patches/export', b'{"formats": []}', 'nothing to export'),
+        ('POST', 'v/patches/export', b'', 'not readable as JSON'),
+        ('POST', 'v/patches/export', b'{"formats": "coco"}', 'damaged'),
+        ('POST', 'v/patches/export', b'{"formats": ["coco", "../x"]}', "no format '../x'"),
         ('GET', 'v/patches/progress?since=-1', None, 'damaged'),
         ('GET', 'v/patches/progress?since=x', None, 'damaged'),
         ('GET', f'v/patches/frames/{FRAMES}', None, 'no frame'),
@@ -416,7 +419,7 @@ def test_an_export_holds_what_was_given_and_propagated(client, tmp_path):
     client.done('PUT', 'v/patches/masks/2', body=page_server.png(truth(2)))
     client.done('PUT', 'v/patches/points/2', {'1': [44, 28]})
     propagated(client)
-    name = client.done('POST', 'v/patches/export')['name']
+    name = client.done('POST', 'v/patches/export', {'formats': ['cvat']})['name']
     change = wait(client)['changes'][-1]
     folder = pathlib.Path(change['folder'])
     assert change['name'] == name == '001' and (tmp_path / 'kept') in folder.parents
@@ -441,6 +444,35 @@ def test_an_export_holds_what_was_given_and_propagated(client, tmp_path):
     status, contents = client.get(f'v/patches/exports/{name}.zip')
     with zipfile.ZipFile(io.BytesIO(contents)) as archive:
         assert status == 200 and len(archive.namelist()) == FRAMES + 7
+
+
+def test_an_export_is_also_written_in_the_formats_that_are_chosen(client):
+    stated = opened(client)['formats']
+    assert [each['name'] for each in stated if each['chosen']] == ['cvat']
+    client.done('PUT', 'v/patches/masks/2', body=page_server.png(truth(2)))
+    # Each that may be chosen says so; there are no points yet.
+    for each in stated:
+        asked = {'formats': [each['name'], 'yolo']}
+        status, found = client.json('POST', 'v/patches/export', asked)
+        assert status == (400 if each['for_points'] else 200), each
+        if each['for_points']:
+            assert f'{each["name"]} is for points' in found['error']
+        wait(client)
+    client.done('PUT', 'v/patches/points/2', {'1': [44, 28]})
+
+    def written(*formats):
+        client.done('POST', 'v/patches/export', {'formats': formats})
+        change = wait(client)['changes'][-1]
+        folder = pathlib.Path(change['folder'])
+        found = {name.rstrip('/'): name.endswith('/') for name in change['written']}
+        assert found == {path.name: path.is_dir() for path in folder.iterdir()}
+        return folder, set(change['written'])
+
+    _, usual = written()
+    folder, found = written('yolo', 'tapvid', 'yolo')
+    assert found - usual == {'yolo_segmentation/', 'yolo_pose/', 'tapvid.npz'} and usual < found
+    with np.load(folder / 'tapvid.npz') as arrays:
+        np.testing.assert_array_equal(arrays['tracks'], [[[44.5, 28.5]]])
 
 
 # What goes wrong.

@@ -62,9 +62,9 @@ def served(tmp_path_factory):
     """The address of the page, and the folder of the sessions."""
     folder = tmp_path_factory.mktemp('page')
     times = np.arange(FRAMES) / 10
-    for name in ('square.mp4', 'other.mp4', 'plain.mp4'):
+    for name in ('square.mp4', 'other.mp4', 'plain.mp4', 'formats.mp4'):
         made_videos.write(folder / name, times, picture)
-    command = [sys.executable, '-m', 'tools.annotate', '--root=.']
+    command = [sys.executable, '-m', 'tools.annotate', '--root=.', '--formats=yolo,tapvid']
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'CUDA_VISIBLE_DEVICES': '-1'}
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
@@ -215,7 +215,9 @@ def test_a_video_is_marked_propagated_corrected_and_exported(page, served):
     assert state['job']['state'] == 'done' and all(each['done'] for each in state['stretches'])
 
     page.keys('Control', 'e')
-    page.wait("document.getElementById('export-sheet').open", 120)
+    page.wait("document.getElementById('export-sheet').open")
+    page.keys('Enter')
+    page.wait("document.getElementById('exported-sheet').open", 120)
     folder = pathlib.Path(page.run("return document.getElementById('export-folder').textContent;"))
     assert sorted(os.listdir(folder / 'masks'))[-1] == f'{FRAMES - 1:06d}.png'
     np.testing.assert_array_equal(mask(folder / 'masks' / f'{FRAMES - 1:06d}.png'), corrected)
@@ -228,7 +230,7 @@ def test_a_video_is_marked_propagated_corrected_and_exported(page, served):
 
 def test_marks_are_taken_back(page, served):
     page.keys('o')
-    page.wait("document.getElementById('videos').children.length === 3")
+    page.wait("document.getElementById('videos').children.length === 4")
     page.type('#videos-filter', 'oth')
     page.wait("document.getElementById('videos').children.length === 1")
     page.click('#videos button')
@@ -294,6 +296,48 @@ def test_marks_are_taken_back(page, served):
     saved(page)
     assert not points.exists()
     assert [each for each in page.log() if 'willReadFrequently' not in each] == []
+
+
+def test_formats_are_chosen_from_the_keyboard(served, tmp_path):
+    with browser.opened(tmp_path) as page:
+        page.go(served[0] + '#formats.mp4')
+        ready(page)
+        page.keys('r')
+        page.drag(*on_screen(page, (left(0), TOP), (left(0) + SIDE - 1, TOP + SIDE - 1)))
+        saved(page)
+
+        def asked():
+            page.keys('Control', 'e')
+            page.wait("document.getElementById('export-sheet').open")
+            boxes = "[...document.querySelectorAll('#formats input')]"
+            return page.run(f'return {boxes}.map((b) => [b.value, b.checked, b.disabled]);')
+
+        # Without points, the formats of points cannot be chosen.
+        assert asked() == [
+            ['coco', False, False],
+            ['yolo', True, False],
+            ['cvat', False, False],
+            ['deeplabcut', False, True],
+            ['tapvid', True, True],
+        ]
+        page.keys('Escape')
+        page.wait("!document.getElementById('export-sheet').open")
+        progress = "return (await fetch('v/formats.mp4/progress?since=0')).json();"
+        assert page.run(progress)['state'] == 'none'
+        # Yolo is taken back, and cvat chosen, which Enter keeps.
+        asked()
+        for key in ('Tab', ' ', 'Tab', ' ', 'Enter'):
+            page.keys(key)
+        page.wait("document.getElementById('exported-sheet').open", 120)
+        text = page.run("return document.getElementById('export-written').textContent;")
+        assert 'cvat_masks.xml' in text and 'masks/' in text and 'yolo' not in text
+        assert set(text.split(', ')) == {
+            path.name + '/' * path.is_dir()
+            for path in (served[1] / 'formats.mp4' / 'exports' / '001').iterdir()
+        }
+        page.keys('Enter')
+        page.wait("!document.getElementById('exported-sheet').open")
+        assert [row[0] for row in asked() if row[1]] == ['cvat', 'tapvid']
 
 
 def test_a_video_without_marks_is_shown_when_nothing_has_to_be_waited_for(page):

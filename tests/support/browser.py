@@ -30,6 +30,7 @@ _KEYS = {
     'Delete': '\ue017',
     'End': '\ue010',
     'Home': '\ue011',
+    'Tab': '\ue004',
     'Right': '\ue014',
     'Control': '\ue009',
     'Shift': '\ue008',

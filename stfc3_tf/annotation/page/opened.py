@@ -28,6 +28,7 @@ from stfc3_tf.annotation.replaced_frames import ReplacedFrames
 from stfc3_tf.annotation.session import Session
 from stfc3_tf.annotation.session_results import Record, Results
 from stfc3_tf.clips import footage
+from stfc3_tf.formats import writing as formats
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.storage import images
@@ -48,7 +49,7 @@ class Options:
       settings: of the propagation.
       short_side: see `propagate.propagate_masks`.
       frame_rate: of folders of pictures and of streams without times.
-      formats: of other tools, in which exports are written, too.
+      formats: of other tools; exports are written in them, too, unless the page says otherwise.
       features_bytes: of the features that are kept on disk for each video, at most.
     """
 
@@ -126,11 +127,23 @@ class Opened:
             'trouble': frames.trouble,
             'small': sorted(frames.small),
             'colours': session_lib.COLOURS,
+            'formats': self._formats(),
             'encoder': {'state': self._encoder.state, 'message': self._encoder.message},
             'stretches': self._stretches(),
             # The changes are asked for with `progress`.
             'job': self.job.progress(sys.maxsize) if self.job else None,
         }
+
+    def _formats(self) -> list[dict[str, Any]]:
+        """Return the formats of other tools, and which are chosen at first."""
+        return [
+            {
+                'name': name,
+                'chosen': name in self._options.formats,
+                'for_points': name in formats.FOR_POINTS,
+            }
+            for name in formats.NAMES
+        ]
 
     def _marked(self) -> dict[str, Any]:
         """Return what is marked, and its version."""
@@ -277,18 +290,25 @@ class Opened:
             raise errors.UserError('Nothing is marked yet: mark an object or a point first.')
         self._start('propagate', lambda advance: self._propagate(allowed, advance))
 
-    def export(self) -> str:
+    def export(self, names: Sequence[str]) -> str:
         """Begin an export; return the name of its folder.
 
+        Args:
+          names: of the formats of other tools in which labels are written, too.
+
         Raises:
-          errors.UserError: something is running, or there is nothing to export.
+          errors.UserError: something is running, there is nothing to export, or a format cannot be
+            written.
         """
+        chosen = tuple(dict.fromkeys(names))
+        formats.check(chosen, masks=bool(self.session.masks), points=bool(self.session.points))
         if not self.session.masks and not self.session.points:
             raise errors.UserError('There is nothing to export yet: mark something first.')
         place = os.path.join(self.session.folder, 'exports')
         numbers = [int(n) for n in _names(place) if n.isdigit()]
         name = f'{max(numbers, default=0) + 1:03d}'
-        self._start('export', lambda advance: self._export(os.path.join(place, name), advance))
+        folder = os.path.join(place, name)
+        self._start('export', lambda advance: self._export(folder, chosen, advance))
         return name
 
     def stop(self) -> None:
@@ -423,7 +443,7 @@ class Opened:
 
         return count
 
-    def _export(self, folder: str, advance: Advance) -> None:
+    def _export(self, folder: str, chosen: Sequence[str], advance: Advance) -> None:
         self._encoder.get()
         export = session_export.Export(
             self.session,
@@ -431,10 +451,14 @@ class Opened:
             self.results['points'],
             self.frames.to_read(),
             self._encoder.identity,
-            outputs.Options(self._options.formats),
+            outputs.Options(chosen),
         )
         export.write(folder, lambda done, total: advance(done, total, None))
-        found = {'folder': os.path.abspath(folder), 'name': os.path.basename(folder)}
+        found = {
+            'folder': os.path.abspath(folder),
+            'name': os.path.basename(folder),
+            'written': _listed(folder),
+        }
         advance(1, 1, lambda: found)
 
 
@@ -451,6 +475,12 @@ def _numbers(things: session_lib.Things) -> set[tuple[str, int]]:
 
 def _names(folder: str) -> list[str]:
     return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _listed(folder: str) -> list[str]:
+    """Return the names in a folder, those of folders with a slash at the end."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name + '/' * entry.is_dir() for entry in entries)
 
 
 def _mask_of(png: bytes, size: tuple[int, int]) -> np.ndarray:

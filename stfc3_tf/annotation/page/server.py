@@ -13,7 +13,8 @@ Every path begins with a secret, `/TOKEN/...`; whatever else is asked for is ref
     PUT    v/ID/masks/N?objects=1,2        the mask given in a frame, PNG; DELETE removes it
     PUT    v/ID/points/N                   {"1": [x, y], "2": null}
     GET    v/ID/results                    what was propagated, without masks
-    POST   v/ID/propagate                  see replaced_frames; v/ID/export; v/ID/stop
+    POST   v/ID/propagate                  see replaced_frames; v/ID/stop
+    POST   v/ID/export                     {"formats": ["coco"]}, of other tools -> {"name": "001"}
     GET    v/ID/progress?since=N           of what is running
     GET    v/ID/exports/NAME.zip           an export
 
@@ -26,6 +27,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 import contextlib
+import dataclasses
 import gzip
 import importlib.resources
 import json
@@ -60,6 +62,14 @@ _REMEDY = 'Reload the page.'
 _CHUNK = 1 << 18
 _Objects = list[Number]
 _FrameNumber = Annotated[int, pydantic.Field(ge=0, lt=10**9)]
+_FormatName = Annotated[str, pydantic.Field(max_length=40)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Export:
+    """What to export: the formats of other tools in which labels are written, too."""
+
+    formats: list[_FormatName]
 
 
 class _Handler(tornado.web.RequestHandler):
@@ -233,7 +243,7 @@ class _Work(_Handler):
         if task == 'propagate':
             video.propagate(self._body(ReplacedFrames))
         elif task == 'export':
-            return {'name': video.export()}
+            return {'name': video.export(self._body(_Export).formats)}
         else:
             video.stop()
         return None

@@ -43,7 +43,7 @@ export class Video {
   putPoints(known, frame, points) { return json(`${this.base}points/${frame}?known=${known}`, sent('PUT', points)); }
   deleteMask(known, frame) { return json(`${this.base}masks/${frame}?known=${known}`, { method: 'DELETE' }); }
   propagate(merge) { return json(`${this.base}propagate`, sent('POST', merge)); }
-  export() { return json(`${this.base}export`, { method: 'POST' }); }
+  export(formats) { return json(`${this.base}export`, sent('POST', { formats })); }
   stop() { return json(`${this.base}stop`, { method: 'POST' }); }
   smallAddress(frame) { return `${this.base}small/${frame}`; }
   exportAddress(name) { return `${this.base}exports/${name}.zip`; }

@@ -216,7 +216,7 @@ class Page {
       if (pressed && event.detail) pressed.blur();
     });
     // Keys go on to work after the mouse changed something.
-    document.addEventListener('change', ({ target }) => { if (!target.matches(':focus-visible')) target.blur(); });
+    document.addEventListener('change', ({ target }) => { if (!target.matches('dialog *, :focus-visible')) target.blur(); });
     window.addEventListener('blur', () => this.player.endCompare());
     window.addEventListener('focus', () => this.comeBack());
     window.addEventListener('beforeunload', (event) => {

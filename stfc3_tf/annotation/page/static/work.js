@@ -1,6 +1,7 @@
 // Propagation and export: begin, watch, stop.
 
 import { pause, Unreachable } from './api.js';
+import { Exports } from './exports.js';
 
 const POLL = 250; // Milliseconds between two looks.
 const RETRY = 2000; // The same while the server does not answer.
@@ -9,6 +10,7 @@ const $ = (id) => document.getElementById(id);
 export class Work {
   constructor(page) {
     this.page = page;
+    this.exports = new Exports((formats) => this.begin((video) => video.export(formats)));
     this.store = null; // The video on which work is done, as far as this window knows.
     this.isDropped = false; // Whether it was stopped.
     this.isStale = false; // Whether the mask that is shown changed while something was drawn.
@@ -33,7 +35,13 @@ export class Work {
     }[$('merge').value];
   }
 
-  export() { return this.begin((video) => video.export()); }
+  /** Ask for formats, and export then. */
+  export() {
+    const { player, store } = this.page;
+    if (!store || this.watching) return;
+    player.pause();
+    this.exports.ask(store);
+  }
 
   async begin(ask, follows = false) {
     const { page } = this;
@@ -130,7 +138,7 @@ export class Work {
   take(store, job) {
     const { page } = this;
     for (const change of job.changes) {
-      if (change.folder) this.showExport(change);
+      if (change.folder) this.exports.tell(store, change);
       else store.takeRecord(change);
       this.isStale = this.isStale || change.frame === page.frame;
     }
@@ -144,14 +152,6 @@ export class Work {
   show(frame) {
     this.isStale = false;
     this.page.player.go(frame, true);
-  }
-
-  showExport({ folder, name }) {
-    const { store } = this.page;
-    $('export-folder').textContent = folder;
-    $('export-link').href = store.video.exportAddress(name);
-    $('export-warning').hidden = store.state.stretches.every((stretch) => stretch.done);
-    $('export-sheet').showModal();
   }
 
   draw(job) {
