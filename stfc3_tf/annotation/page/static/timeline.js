@@ -53,6 +53,7 @@ export class Timeline {
     const density = window.devicePixelRatio || 1;
     this.width = this.canvas.clientWidth;
     this.height = this.canvas.clientHeight;
+    if (!this.width) return; // It is hidden.
     this.canvas.width = Math.round(this.width * density);
     this.canvas.height = Math.round(this.height * density);
     const context = this.canvas.getContext('2d');
