@@ -54,10 +54,6 @@ class FrameStore:
         self._scan = threading.Thread(target=self._scan_all, daemon=True)
         self._scan.start()
 
-    def small_jpeg(self, number: int) -> bytes | None:
-        """Return a small picture of a frame as JPEG, if there is one."""
-        return self.small.get(number)
-
     @property
     def footage(self) -> Footage:
         """The opened video, for a look at its size and rate."""

@@ -188,7 +188,7 @@ class _Frames(_Handler):
         frames = self._video(identifier).frames
         if kind == 'frames':
             return frames.jpeg(number)
-        small = frames.small_jpeg(number)
+        small = frames.small.get(number)
         if small is None:
             raise Missing(f'There is no small picture of frame {number}.')
         return small

@@ -1,5 +1,7 @@
 // What the page asks its server for. Addresses are relative: the page's own holds the secret.
 
+const RETRY = 2000; // Milliseconds until the server is asked again that did not answer.
+
 /** The server says no; status: of its answer. */
 export class Refused extends Error {
   constructor(message, status) {
@@ -12,6 +14,20 @@ export class Refused extends Error {
 export class Unreachable extends Error {}
 
 export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Ask again and again while the server does not answer; null: it refuses, or nobody waits any more. */
+export async function answered(ask, say, isAwaited = () => true) {
+  while (isAwaited()) {
+    try {
+      return await ask();
+    } catch (error) {
+      say(error.message);
+      if (!(error instanceof Unreachable)) return null;
+    }
+    await pause(RETRY);
+  }
+  return null;
+}
 
 async function asked(path, options = {}) {
   let response;

@@ -1,11 +1,10 @@
 // What the page knows of a video: its state, what was given and propagated, pictures, masks.
 
-import { pause, Unreachable, Video } from './api.js';
+import { answered, Video } from './api.js';
 import { only, shown } from './mask.js';
 import { greyPng } from './png.js';
 
 const MOST_BYTES = 1 << 28; // Of pictures that are kept, and as many of masks.
-const RETRY = 2000; // Milliseconds until a change is sent again.
 
 /** How many of so many bytes each are kept. */
 function fitting(bytes) { return Math.max(10, Math.min(40, Math.floor(MOST_BYTES / bytes))); }
@@ -280,18 +279,8 @@ export class Store {
 
   /** Send a change, again and again while the server does not answer. */
   async send(send) {
-    for (;;) {
-      try {
-        this.known = (await send(this.known)).version;
-        return;
-      } catch (error) {
-        this.seen.say(error.message);
-        if (!(error instanceof Unreachable)) {
-          this.refused = true;
-          return;
-        }
-      }
-      await pause(RETRY);
-    }
+    const kept = await answered(() => send(this.known), this.seen.say);
+    if (kept) this.known = kept.version;
+    else this.refused = true;
   }
 }

@@ -1,10 +1,9 @@
 // Propagation and export: begin, watch, stop.
 
-import { pause, Unreachable } from './api.js';
+import { answered, pause } from './api.js';
 import { Exports } from './exports.js';
 
 const POLL = 250; // Milliseconds between two looks.
-const RETRY = 2000; // The same while the server does not answer.
 const $ = (id) => document.getElementById(id);
 
 export class Work {
@@ -121,18 +120,10 @@ export class Work {
     return null;
   }
 
-  /** Ask how far the work is, again and again while the server does not answer. */
-  async look(store, seen) {
-    while (store === this.page.store) {
-      try {
-        return await store.video.progress(seen);
-      } catch (error) {
-        this.page.display.say(error.message);
-        if (!(error instanceof Unreachable)) return null;
-      }
-      await pause(RETRY);
-    }
-    return null;
+  /** Ask how far the work is. */
+  look(store, seen) {
+    const { page } = this;
+    return answered(() => store.video.progress(seen), (message) => page.display.say(message), () => store === page.store);
   }
 
   take(store, job) {
