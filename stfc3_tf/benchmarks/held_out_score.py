@@ -40,8 +40,7 @@ class HeldOutScore:
     def __call__(self, learner: Any) -> float:
         """Return the score of a `learner.Learner`; the first call builds its graph."""
         if self._encode is None:
-            features = functools.partial(resnet.unit_features, learner.encoder, output='stage3')
-            self._encode = tf.function(features)
+            self._encode = resnet.exported_features(learner.encoder)
         grid = learner.encoder.cell_grid['stage3']
         found = outside_strategy(functools.partial(held_out_score, self._encode, grid))
         return found['J-Mean']

@@ -6,8 +6,9 @@ centred, and `statistics`, the colour statistics for the normalisation of its fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
+import functools
 import types
 from typing import Any, NamedTuple
 
@@ -72,6 +73,14 @@ def unit_features(
     """
     maps = encoder(normalise_frames(frames, encoder.statistics), training=training)[output]
     return tf.math.l2_normalize(maps, axis=-1)
+
+
+def exported_features(encoder: Encoder) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a compiled function of frames, the features of stage 3 that exports have.
+
+    See `unit_features` for the arguments of that function and for what it returns.
+    """
+    return tf.function(functools.partial(unit_features, encoder, output='stage3'))
 
 
 class Encoder(tf.keras.Model):

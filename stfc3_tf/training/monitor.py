@@ -16,7 +16,6 @@ TensorBoard gets, under the step of the run (a resumed run continues the count):
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-import functools
 from typing import NamedTuple
 
 import gin
@@ -147,7 +146,7 @@ def _carried_mask(writer: EventWriter, run: Watched, interval: int) -> Callbacks
     grid = encoder.cell_grid['stage3']
     if not held_out_score.fits(grid):
         return []
-    encode = tf.function(functools.partial(resnet.unit_features, encoder, output='stage3'))
+    encode = resnet.exported_features(encoder)
     return [encoder_callbacks.CarriedMask(writer, interval, encode, grid)]
 
 

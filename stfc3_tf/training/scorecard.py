@@ -6,8 +6,6 @@ copying the first label and with itself before training, and is checked for the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +17,6 @@ from stfc3_tf.clips import synthetic
 from stfc3_tf.figures import pictures
 from stfc3_tf.model import diagnostics, resnet
 from stfc3_tf.training import run_pictures
-
-Features = Callable[[np.ndarray], tf.Tensor]
 
 _UNRELATED = 8
 
@@ -57,7 +53,7 @@ def score(name: str, encoder: resnet.Encoder, temperature: float) -> tuple[Score
       errors.UserError: the scenes are too small for the encoder.
     """
     _check_fits(encoder)
-    features = exported_features(encoder)
+    features = resnet.exported_features(encoder)
     found = held_out_score.held_out_score(features, encoder.cell_grid['stage3'])
     collapse = float(diagnostics.collapse_ratio(*unrelated_nodes(encoder), temperature))
     copied = Score(
@@ -75,11 +71,6 @@ def _check_fits(encoder: resnet.Encoder) -> None:
             f'{grid.first:g} pixels from the border. Score it on a benchmark with larger frames: '
             'python -m tools.evaluate.'
         )
-
-
-def exported_features(encoder: resnet.Encoder) -> Features:
-    """Return a compiled function that computes the features that `saved_model.export` exports."""
-    return tf.function(functools.partial(resnet.unit_features, encoder, output='stage3'))
 
 
 def held_out_frames(time: float) -> np.ndarray:
@@ -114,11 +105,13 @@ def draw(encoder: resnet.Encoder, temperature: float) -> dict[str, np.ndarray]:
     scene = synthetic.scene(synthetic_scenes.HELD_OUT_SEED, *held_out_score.SIZE)
     times = np.arange(4) / 8
     frames = np.stack([scene.frame(time) for time in times])
-    maps = exported_features(encoder)(frames).numpy()
+    maps = resnet.exported_features(encoder)(frames).numpy()
     first, later = resnet.unit_features(encoder, frames[[0, -1]], 'head').numpy()
     unrelated = resnet.unit_features(encoder, held_out_frames(0.0)[1:2], 'head').numpy()[0]
     return {
         'features': run_pictures.feature_picture(frames, maps, pictures.pca_basis(maps)),
         'affinity': run_pictures.affinity_picture(first, later, unrelated, temperature),
-        'masks': run_pictures.mask_picture(exported_features(encoder), encoder.cell_grid['stage3']),
+        'masks': run_pictures.mask_picture(
+            resnet.exported_features(encoder), encoder.cell_grid['stage3']
+        ),
     }
