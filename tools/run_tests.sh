@@ -6,10 +6,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 EXTRAS=test,beam,serving${EXTRAS:+,$EXTRAS} bash tools/setup.sh
 python=${VENV:-.venv}/bin/python
-export CUDA_VISIBLE_DEVICES=-1
 shared=()
 if ! [[ " $*" =~ \ (tests|-n|-s|--pdb) ]] &&
   "$python" -c 'import os, xdist; exit(os.cpu_count() < 2)' 2>/dev/null; then
   shared=(-n 2 --dist loadfile)
 fi
-exec "$python" -m pytest ${shared[@]+"${shared[@]}"} "$@"
+CUDA_VISIBLE_DEVICES=-1 exec "$python" -m pytest ${shared[@]+"${shared[@]}"} "$@"

@@ -13,9 +13,7 @@ from stfc3_tf.propagation import candidates, choice
 from stfc3_tf.propagation.candidates import Candidates
 from stfc3_tf.propagation.matched_propagator import Frame, MatchedPropagator
 from stfc3_tf.propagation.settings import PropagationSettings
-from stfc3_tf.storage.bounded_folder import BoundedFolder
-
-_MOST_FOR_NOW = 4 << 30
+from stfc3_tf.storage.bounded_folder import MOST_FOR_NOW, BoundedFolder
 
 
 class KeptMatches:
@@ -36,7 +34,7 @@ class KeptMatches:
 def matches_for_now() -> Iterator[KeptMatches]:
     """Keep what is similar until the block ends, at most 4 GiB."""
     with tempfile.TemporaryDirectory() as folder:
-        yield KeptMatches(folder, _MOST_FOR_NOW)
+        yield KeptMatches(folder, MOST_FOR_NOW)
 
 
 class _Search:
@@ -46,6 +44,8 @@ class _Search:
         self._kept, self._settings = kept, settings
 
     def within_window(self, query: Frame, context: Sequence[Frame]) -> Candidates:
+        """See `matched_propagator.Search`."""
+
         def search() -> Candidates:
             features = np.stack([frame.features for frame in context])
             return candidates.within_window(query.features, features, self._settings)
@@ -54,6 +54,7 @@ class _Search:
         return self._once(repr(settings), [query, *context], search)
 
     def anywhere(self, query: Frame, frame: Frame) -> Candidates:
+        """See `matched_propagator.Search`."""
         return self._once(
             repr(self._settings.top_k),
             [query, frame],

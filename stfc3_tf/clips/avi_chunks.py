@@ -8,12 +8,11 @@ frames lost.
 from __future__ import annotations
 
 from collections.abc import Iterator
-import contextlib
 import io
 import os
 import re
 import struct
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple
 
 from stfc3_tf.storage import object_store
 
@@ -86,14 +85,8 @@ def first_loss(path: str, stream: int) -> Loss | None:
     return None
 
 
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
-    if '://' not in path:
-        with open(path, 'rb') as file:
-            yield file
-        return
-    with object_store.File(path) as remote:
-        yield cast(IO[bytes], io.BufferedReader(remote))
+def _opened(path: str) -> io.BufferedReader:
+    return io.BufferedReader(object_store.File(path)) if '://' in path else open(path, 'rb')
 
 
 def _movies(file: IO[bytes]) -> Iterator[_Chunk]:

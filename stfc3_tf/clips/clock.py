@@ -4,8 +4,7 @@ Three clocks exist:
 
     presented  the container states when each frame is shown: most of them do
     ordered    it states when each frame is decoded (AVI; ASF; raw MPEG-2; MPEG-4 with packed
-               B-frames):
-               the frames, in the order shown, get the sorted times of the packets
+               B-frames): the frames, in the order shown, get the sorted times of the packets
     counted    it states nothing (raw streams): frames follow each other at an assumed rate
 
 Seeking to a key frame gives the same times as decoding from the start only if frames are shown in

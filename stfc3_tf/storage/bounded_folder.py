@@ -12,6 +12,9 @@ import numpy as np
 from stfc3_tf import errors
 from stfc3_tf.storage import writing
 
+# What is kept in a temporary folder, at most.
+MOST_FOR_NOW = 4 << 30
+
 
 class BoundedFolder:
     """Arrays by name, each in a file of its own.

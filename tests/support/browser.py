@@ -159,7 +159,7 @@ class Chromium(Browser):
 class Firefox(Browser):
     """A window of Firefox, through its WebDriver BiDi on a web socket."""
 
-    def __init__(self, address):
+    def __init__(self, address, size):
         self._loop = ioloop.IOLoop(make_current=False)
         self._socket = self._loop.run_sync(
             lambda: websocket.websocket_connect(f'{address}/session', max_message_size=1 << 28)
@@ -173,7 +173,7 @@ class Firefox(Browser):
         self._call(
             'browsingContext.setViewport',
             context=self._window,
-            viewport={'width': 1280, 'height': 720},
+            viewport={'width': size[0], 'height': size[1]},
         )
 
     def _call(self, method, **parameters):
@@ -238,12 +238,10 @@ def _firefox(folder, size):
     command = [program, '--headless', '--no-remote', '--profile', f'{folder}/profile']
     with open(f'{folder}/browser.log', 'w') as log:
         process = subprocess.Popen(
-            [*command, '--remote-debugging-port', '0', f'--window-size={size[0]},{size[1]}'],
-            stdout=log,
-            stderr=log,
+            [*command, '--remote-debugging-port', '0'], stdout=log, stderr=log
         )
     try:
-        browser = Firefox(_address(f'{folder}/browser.log'))
+        browser = Firefox(_address(f'{folder}/browser.log'), size)
         try:
             yield browser
         finally:
