@@ -19,7 +19,7 @@ from absl import flags, logging
 from stfc3_tf import errors, stopping
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation.page.desk import Desk
-from stfc3_tf.annotation.page.opened import Options
+from stfc3_tf.annotation.page.options import Options
 from stfc3_tf.clips import footage
 from stfc3_tf.commands import command, configuration
 from stfc3_tf.formats import writing as formats

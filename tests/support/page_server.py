@@ -11,8 +11,9 @@ import urllib.parse
 import numpy as np
 from PIL import Image
 
-from stfc3_tf.annotation.page import opened, server
+from stfc3_tf.annotation.page import server
 from stfc3_tf.annotation.page.desk import Desk
+from stfc3_tf.annotation.page.options import Options
 from stfc3_tf.propagation.extractor import FunctionExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.views.cell_grid import CellGrid
@@ -31,7 +32,7 @@ def encoder(features=colours):
 
 def options(root, output_dir, load=encoder, video=None):
     settings = PropagationSettings()
-    return opened.Options(str(root), video, str(output_dir), load, settings, None, 10.0, ['cvat'])
+    return Options(str(root), video, str(output_dir), load, settings, None, 10.0, ['cvat'])
 
 
 def png(mask, mode='L'):

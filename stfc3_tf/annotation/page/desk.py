@@ -11,7 +11,8 @@ import os
 import threading
 
 from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
-from stfc3_tf.annotation.page.opened import Missing, Opened, Options
+from stfc3_tf.annotation.page.opened import Opened
+from stfc3_tf.annotation.page.options import Missing, Options
 from stfc3_tf.clips import opening, video
 from stfc3_tf.storage import folders, names
 

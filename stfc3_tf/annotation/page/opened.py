@@ -2,70 +2,33 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import dataclasses
-import functools
 import os
 import sys
 import threading
 from typing import Any
 
-from absl import logging
 import numpy as np
 
 from stfc3_tf import errors
-from stfc3_tf.annotation import outputs, session_export, stretches
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation import session as session_lib
-from stfc3_tf.annotation.kept_features import KeptFeatures
-from stfc3_tf.annotation.kept_matches import KeptMatches
 from stfc3_tf.annotation.page.frame_store import FrameStore
-from stfc3_tf.annotation.page.job import Advance, Change, Job
+from stfc3_tf.annotation.page.job import Advance, Job
 from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
+from stfc3_tf.annotation.page.options import Missing, Options
+from stfc3_tf.annotation.page.tasks import Tasks
 from stfc3_tf.annotation.replaced_frames import ReplacedFrames
 from stfc3_tf.annotation.session import Session
-from stfc3_tf.annotation.session_results import Record, Results
+from stfc3_tf.annotation.session_results import Results
 from stfc3_tf.clips import footage
 from stfc3_tf.formats import writing as formats
-from stfc3_tf.propagation.extractor import FeatureExtractor
-from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.storage import images
 
 _PNG_MODES = ('L', 'P')
 _Version = dict[str, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How the page works.
-
-    Attributes:
-      root: folder from which videos may be opened.
-      video: the one video that may be opened, relative to `root`; None for all in it.
-      output_dir: where sessions are kept.
-      load: loads the encoder.
-      settings: of the propagation.
-      short_side: see `propagate.propagate_masks`.
-      frame_rate: of folders of pictures and of streams without times.
-      formats: of other tools; exports are written in them, too, unless the page says otherwise.
-      features_bytes: of the features that are kept on disk for each video, at most.
-    """
-
-    root: str
-    video: str | None
-    output_dir: str
-    load: Callable[[], FeatureExtractor]
-    settings: PropagationSettings
-    short_side: int | None
-    frame_rate: float
-    formats: Sequence[str] = ()
-    features_bytes: int = 2 << 30
-
-
-class Missing(errors.UserError):
-    """What is asked for is not there."""
 
 
 class Opened:
@@ -95,8 +58,9 @@ class Opened:
             }
             self._forget_what_is_gone()
             self._parts = parts.pop_all()
+        self._tasks = Tasks(self.session, self.results, self.frames, encoder, options)
         self.job: Job | None = None
-        threading.Thread(target=self._warm_up, daemon=True).start()
+        threading.Thread(target=self._tasks.warm_up, daemon=True).start()
 
     @property
     def is_idle(self) -> bool:
@@ -129,7 +93,7 @@ class Opened:
             'colours': session_lib.COLOURS,
             'formats': self._formats(),
             'encoder': {'state': self._encoder.state, 'message': self._encoder.message},
-            'stretches': self._stretches(),
+            'stretches': self._tasks.stretch_states(),
             # The changes are asked for with `progress`.
             'job': self.job.progress(sys.maxsize) if self.job else None,
         }
@@ -288,7 +252,7 @@ class Opened:
         allowed.check()
         if not self.session.masks and not self.session.points:
             raise errors.UserError('Nothing is marked yet: mark an object or a point first.')
-        self._start('propagate', lambda advance: self._propagate(allowed, advance))
+        self._start('propagate', lambda advance: self._tasks.propagate(allowed, advance))
 
     def export(self, names: Sequence[str]) -> str:
         """Begin an export; return the name of its folder.
@@ -304,11 +268,8 @@ class Opened:
         formats.check(chosen, masks=bool(self.session.masks), points=bool(self.session.points))
         if not self.session.masks and not self.session.points:
             raise errors.UserError('There is nothing to export yet: mark something first.')
-        place = os.path.join(self.session.folder, 'exports')
-        numbers = [int(n) for n in _names(place) if n.isdigit()]
-        name = f'{max(numbers, default=0) + 1:03d}'
-        folder = os.path.join(place, name)
-        self._start('export', lambda advance: self._export(folder, chosen, advance))
+        name = self._tasks.new_export()
+        self._start('export', lambda advance: self._tasks.export(name, chosen, advance))
         return name
 
     def stop(self) -> None:
@@ -324,10 +285,7 @@ class Opened:
 
     def export_folder(self, name: str) -> str:
         """Return the folder of an export; raise `Missing` if there is none."""
-        place = os.path.join(self.session.folder, 'exports')
-        if name not in _names(place):
-            raise Missing(f'There is no export {name}.')
-        return os.path.join(place, name)
+        return self._tasks.export_folder(name)
 
     def _start(self, task: str, work: Callable[[Advance], None]) -> None:
         with self._lock:
@@ -335,152 +293,15 @@ class Opened:
                 raise errors.UserError(f'The work on "{self.job.task}" is not done: stop it first.')
             self.job = Job(task, work, self.job)
 
-    def _warm_up(self) -> None:
-        """Propagate something once, so that the first propagated frame comes soon."""
-        height, width = self._video.size
-        frames = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
-        mask = np.zeros((height, width), np.uint8)
-        mask[height // 4 : -(height // 4), width // 4 : -(width // 4)] = 1
-        options = self._options
-        try:
-            encoder = self._encoder.get()
-            labels = annotate.propagate_masks(
-                encoder, frames, mask, options.settings, options.short_side
-            )
-            collections.deque(labels, maxlen=0)
-        except Exception as error:  # noqa: BLE001 It will come again, and be shown then.
-            logging.debug('The encoder does not work yet: %s', error)
-
     def _check_frame(self, frame: int) -> None:
         count = self.frames.count
         if count is not None and frame >= count:
             raise errors.UserError(f'There is no frame {frame}: the last is {count - 1}.')
 
-    def _method(self) -> str:
-        """Return a text that changes with everything that changes results, but the labels."""
-        return repr((self._encoder.identity, self._options.settings, self._options.short_side))
-
-    def _plans(self) -> dict[str, list[stretches.Planned]]:
-        method = self._method()
-        return {
-            'masks': stretches.plan_masks(self.session.masks, method),
-            'points': stretches.plan_points(self.session.points, method),
-        }
-
-    def _stretches(self) -> list[dict[str, Any]]:
-        """Return which stretches are there, and whether their results are those of the labels."""
-        return [
-            {
-                'kind': kind,
-                'first': each.stretch.first,
-                'last': each.stretch.last,
-                'done': each.stretch in self.results[kind].done,
-            }
-            for kind, planned in self._plans().items()
-            for each in planned
-        ]
-
-    def _propagate(self, allowed: ReplacedFrames, advance: Advance) -> None:
-        """Carry labels through the stretches that are not done."""
-        options = self._options
-        features, matches = (os.path.join(self.session.folder, n) for n in ('features', 'matches'))
-        encoder = KeptFeatures(self._encoder.get(), features, options.features_bytes)
-        kept = KeptMatches(matches, options.features_bytes)
-        masks, points = self.session.masks, self.session.points
-        work = [
-            (kind, batch)
-            for kind, plan in self._plans().items()
-            for batch in self._due(kind, plan, allowed)
-        ]
-        count = self._count(advance, [batch[0] for _, batch in work])
-        step = lambda: count(None)
-        method = stretches.Method(
-            encoder, options.settings, options.short_side, step, kept.propagator
-        )
-        for kind, batch in work:
-            results, video = self.results[kind], self.frames.to_read()
-            planned = stretches.joined(batch)
-            results.begin(planned.stretch)
-            carried = (
-                stretches.carry_masks(method, video, planned, masks)
-                if kind == 'masks'
-                else stretches.carry_points(method, video, planned, points)
-            )
-            is_whole = True
-            for record, mask in carried:
-                if allowed.takes(record.frame, planned.stretch, results):
-                    count(functools.partial(_put, kind, results, record, mask))
-                elif record.frame not in planned.labelled:
-                    is_whole = False
-            for each in batch if is_whole else ():
-                results.finish(each.stretch)
-
-    def _due(
-        self, kind: str, plan: Sequence[stretches.Planned], allowed: ReplacedFrames
-    ) -> list[list[stretches.Planned]]:
-        """Return the stretches to compute, in batches, those around a frame first."""
-        results, count = self.results[kind], self.frames.count
-        due = [
-            planned
-            for planned in plan
-            if planned.stretch not in results.done
-            and allowed.touches(planned.stretch, results, count)
-        ]
-        return stretches.batches(stretches.nearest_first(due, allowed.frame))
-
-    def _count(
-        self, advance: Advance, work: Sequence[stretches.Planned]
-    ) -> Callable[[Change | None], None]:
-        """Return what is called with None for each step, and with what makes each change."""
-        frames = self.frames.count or self._video.stated_count
-        total = sum(planned.steps(frames) for planned in work) if frames else None
-        done = 0
-
-        def count(change: Change | None) -> None:
-            nonlocal done
-            done += change is None
-            advance(done, total and max(total, done), change)
-
-        return count
-
-    def _export(self, folder: str, chosen: Sequence[str], advance: Advance) -> None:
-        self._encoder.get()
-        export = session_export.Export(
-            self.session,
-            self.results['masks'],
-            self.results['points'],
-            self.frames.to_read(),
-            self._encoder.identity,
-            outputs.Options(chosen),
-        )
-        export.write(folder, lambda done, total: advance(done, total, None))
-        found = {
-            'folder': os.path.abspath(folder),
-            'name': os.path.basename(folder),
-            'written': _listed(folder),
-        }
-        advance(1, 1, lambda: found)
-
-
-def _put(kind: str, results: Results, record: Record, mask: np.ndarray | None) -> dict[str, Any]:
-    """Keep the results of a frame; return what the page learns of them."""
-    results.put(record, mask)
-    return {'kind': kind, **dataclasses.asdict(record)}
-
 
 def _numbers(things: session_lib.Things) -> set[tuple[str, int]]:
     kinds = {'object': things.objects, 'point': things.points}
     return {(kind, thing.number) for kind, each in kinds.items() for thing in each}
-
-
-def _names(folder: str) -> list[str]:
-    return os.listdir(folder) if os.path.isdir(folder) else []
-
-
-def _listed(folder: str) -> list[str]:
-    """Return the names in a folder, those of folders with a slash at the end."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name + '/' * entry.is_dir() for entry in entries)
 
 
 def _mask_of(png: bytes, size: tuple[int, int]) -> np.ndarray:

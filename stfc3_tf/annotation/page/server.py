@@ -45,7 +45,8 @@ import tornado.web
 from stfc3_tf import errors
 from stfc3_tf.annotation.page import guard as guard_lib
 from stfc3_tf.annotation.page.desk import Desk
-from stfc3_tf.annotation.page.opened import Missing, Opened
+from stfc3_tf.annotation.page.opened import Opened
+from stfc3_tf.annotation.page.options import Missing
 from stfc3_tf.annotation.replaced_frames import ReplacedFrames
 from stfc3_tf.annotation.session import Number, Position, Things
 from stfc3_tf.storage import state

@@ -1,0 +1,209 @@
+"""What is done with the marks of an open video, in a thread: propagated, and exported."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
+import os
+from typing import Any
+
+from absl import logging
+import numpy as np
+
+from stfc3_tf.annotation import outputs, session_export, stretches
+from stfc3_tf.annotation import propagate as annotate
+from stfc3_tf.annotation.kept_features import KeptFeatures
+from stfc3_tf.annotation.kept_matches import KeptMatches
+from stfc3_tf.annotation.page.frame_store import FrameStore
+from stfc3_tf.annotation.page.job import Advance, Change
+from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
+from stfc3_tf.annotation.page.options import Missing, Options
+from stfc3_tf.annotation.replaced_frames import ReplacedFrames
+from stfc3_tf.annotation.session import Session
+from stfc3_tf.annotation.session_results import Record, Results
+
+
+class Tasks:
+    """The work on the marks of one video.
+
+    Args:
+      session: with the marks.
+      results: 'masks' and 'points' -> what was propagated.
+      frames: of the video.
+      encoder: of the frames.
+      options: of the page.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        results: Mapping[str, Results],
+        frames: FrameStore,
+        encoder: LoadingEncoder,
+        options: Options,
+    ):
+        self._session, self._results, self._frames = session, results, frames
+        self._encoder, self._options = encoder, options
+
+    def warm_up(self) -> None:
+        """Propagate something once, so that the first propagated frame comes soon."""
+        height, width = self._frames.footage.size
+        frames = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
+        mask = np.zeros((height, width), np.uint8)
+        mask[height // 4 : -(height // 4), width // 4 : -(width // 4)] = 1
+        options = self._options
+        try:
+            encoder = self._encoder.get()
+            labels = annotate.propagate_masks(
+                encoder, frames, mask, options.settings, options.short_side
+            )
+            collections.deque(labels, maxlen=0)
+        except Exception as error:  # noqa: BLE001 It will come again, and be shown then.
+            logging.debug('The encoder does not work yet: %s', error)
+
+    def stretch_states(self) -> list[dict[str, Any]]:
+        """Return which stretches are there, and whether their results are those of the labels."""
+        return [
+            {
+                'kind': kind,
+                'first': each.stretch.first,
+                'last': each.stretch.last,
+                'done': each.stretch in self._results[kind].done,
+            }
+            for kind, planned in self._plans().items()
+            for each in planned
+        ]
+
+    def propagate(self, allowed: ReplacedFrames, advance: Advance) -> None:
+        """Carry labels through the stretches that are not done.
+
+        Args:
+          allowed: which frames it begins with, and which ones may change.
+          advance: called after each step, and with each change.
+        """
+        options = self._options
+        features, matches = (os.path.join(self._session.folder, n) for n in ('features', 'matches'))
+        encoder = KeptFeatures(self._encoder.get(), features, options.features_bytes)
+        kept = KeptMatches(matches, options.features_bytes)
+        masks, points = self._session.masks, self._session.points
+        work = [
+            (kind, batch)
+            for kind, plan in self._plans().items()
+            for batch in self._due(kind, plan, allowed)
+        ]
+        count = self._count(advance, [batch[0] for _, batch in work])
+        step = lambda: count(None)
+        method = stretches.Method(
+            encoder, options.settings, options.short_side, step, kept.propagator
+        )
+        for kind, batch in work:
+            results, video = self._results[kind], self._frames.to_read()
+            planned = stretches.joined(batch)
+            results.begin(planned.stretch)
+            carried = (
+                stretches.carry_masks(method, video, planned, masks)
+                if kind == 'masks'
+                else stretches.carry_points(method, video, planned, points)
+            )
+            is_whole = True
+            for record, mask in carried:
+                if allowed.takes(record.frame, planned.stretch, results):
+                    count(functools.partial(_put, kind, results, record, mask))
+                elif record.frame not in planned.labelled:
+                    is_whole = False
+            for each in batch if is_whole else ():
+                results.finish(each.stretch)
+
+    def new_export(self) -> str:
+        """Return the name of the next export."""
+        numbers = [int(name) for name in self._exports() if name.isdigit()]
+        return f'{max(numbers, default=0) + 1:03d}'
+
+    def export_folder(self, name: str) -> str:
+        """Return the folder of an export; raise `Missing` if there is none."""
+        if name not in self._exports():
+            raise Missing(f'There is no export {name}.')
+        return os.path.join(self._session.folder, 'exports', name)
+
+    def export(self, name: str, chosen: Sequence[str], advance: Advance) -> None:
+        """Write what was given and propagated into a new folder.
+
+        Args:
+          name: of the folder, see `new_export`.
+          chosen: formats of other tools.
+          advance: called after each step, and with what was written.
+        """
+        folder = os.path.join(self._session.folder, 'exports', name)
+        self._encoder.get()
+        export = session_export.Export(
+            self._session,
+            self._results['masks'],
+            self._results['points'],
+            self._frames.to_read(),
+            self._encoder.identity,
+            outputs.Options(chosen),
+        )
+        export.write(folder, lambda done, total: advance(done, total, None))
+        found = {
+            'folder': os.path.abspath(folder),
+            'name': os.path.basename(folder),
+            'written': _listed(folder),
+        }
+        advance(1, 1, lambda: found)
+
+    def _exports(self) -> list[str]:
+        folder = os.path.join(self._session.folder, 'exports')
+        return os.listdir(folder) if os.path.isdir(folder) else []
+
+    def _method(self) -> str:
+        """Return a text that changes with everything that changes results, but the labels."""
+        return repr((self._encoder.identity, self._options.settings, self._options.short_side))
+
+    def _plans(self) -> dict[str, list[stretches.Planned]]:
+        method = self._method()
+        return {
+            'masks': stretches.plan_masks(self._session.masks, method),
+            'points': stretches.plan_points(self._session.points, method),
+        }
+
+    def _due(
+        self, kind: str, plan: Sequence[stretches.Planned], allowed: ReplacedFrames
+    ) -> list[list[stretches.Planned]]:
+        """Return the stretches to compute, in batches, those around a frame first."""
+        results, count = self._results[kind], self._frames.count
+        due = [
+            planned
+            for planned in plan
+            if planned.stretch not in results.done
+            and allowed.touches(planned.stretch, results, count)
+        ]
+        return stretches.batches(stretches.nearest_first(due, allowed.frame))
+
+    def _count(
+        self, advance: Advance, work: Sequence[stretches.Planned]
+    ) -> Callable[[Change | None], None]:
+        """Return what is called with None for each step, and with what makes each change."""
+        frames = self._frames.count or self._frames.footage.stated_count
+        total = sum(planned.steps(frames) for planned in work) if frames else None
+        done = 0
+
+        def count(change: Change | None) -> None:
+            nonlocal done
+            done += change is None
+            advance(done, total and max(total, done), change)
+
+        return count
+
+
+def _put(kind: str, results: Results, record: Record, mask: np.ndarray | None) -> dict[str, Any]:
+    """Keep the results of a frame; return what the page learns of them."""
+    results.put(record, mask)
+    return {'kind': kind, **dataclasses.asdict(record)}
+
+
+def _listed(folder: str) -> list[str]:
+    """Return the names in a folder, those of folders with a slash at the end."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name + '/' * entry.is_dir() for entry in entries)
