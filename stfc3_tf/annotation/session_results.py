@@ -2,7 +2,8 @@
 
     SESSION/results/masks/000041.png    propagated masks
     SESSION/results/masks/before/       what they were before they were last computed
-    SESSION/results/masks/frames.jsonl  a frame per line: time, confidences, points
+    SESSION/results/masks/frames.jsonl  a frame per line: time, confidences, points; the last line
+                                        of a frame counts
     SESSION/results/masks/done.json     stretches that are complete, and the labels they come from
 
 and the same below results/points, without pictures. Everything here can be computed again: what is
@@ -11,7 +12,7 @@ damaged is dropped with a warning.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 import dataclasses
 import json
 import os
@@ -88,15 +89,23 @@ class Results:
     """The results of masks, or of points, in one folder. Several threads may use it."""
 
     def __init__(self, folder: str):
+        """Read what is there, and drop the lines of frames.jsonl that later ones replace.
+
+        Raises:
+          errors.UserError: the shorter frames.jsonl cannot be written.
+        """
         self._folder = folder
         self._lock = threading.RLock()
         self._records: dict[int, Record] = {}
         self.done: list[Stretch] = []
         try:
-            self._read()
+            is_compact = self._read()
         except errors.UserError as error:
             logging.warning('%s', error)
             self.clear()
+            return
+        if not is_compact:
+            self._write(self._records)
 
     @property
     def records(self) -> list[Record]:
@@ -144,7 +153,7 @@ class Results:
             if mask is None and record.frame in self._records:
                 record = self._records[record.frame].updated(record)
             self._records[record.frame] = record
-            _append(self._path('frames.jsonl'), json.dumps(dataclasses.asdict(record)) + '\n')
+            _append(self._path('frames.jsonl'), _line(record))
 
     def begin(self, stretch: Stretch) -> None:
         """Mark the stretches that overlap this one as not complete: it is computed now."""
@@ -172,8 +181,7 @@ class Results:
                     mask = images.read_index_mask(self._mask_path(frame))
                     mask = np.where(np.isin(mask, list(things)), mask, 0)
                     images.write_palette_mask(self._mask_path(frame), mask)
-            lines = [json.dumps(dataclasses.asdict(record)) + '\n' for record in kept.values()]
-            writing.write_text(self._path('frames.jsonl'), ''.join(lines))
+            self._write(kept)
             self._records = kept
 
     def clear(self) -> None:
@@ -188,21 +196,23 @@ class Results:
             writing.write_text(self._path('done.json'), json.dumps(contents) + '\n')
             self.done = done
 
-    def _read(self) -> None:
-        if not os.path.exists(self._path('frames.jsonl')):
-            return
-        self._records = {record.frame: record for record in self._lines()}
+    def _read(self) -> bool:
+        """Read what is there; return whether frames.jsonl is as short as it can be."""
+        path = self._path('frames.jsonl')
+        if not os.path.exists(path):
+            return True
+        *lines, rest = files.read_bytes(path).split(b'\n')
+        read = [state.parse_json(line, Record, path, _REMEDY) for line in lines]
+        self._records = {record.frame: record for record in read}
         if os.path.exists(self._path('done.json')):
             self.done = files.read_json(self._path('done.json'), list[Stretch], _REMEDY)
+        # A killed process may have cut off the last line.
+        return not rest and len(self._records) == len(lines)
 
-    def _lines(self) -> Iterator[Record]:
-        """Yield the records of the file. The last line may be cut off by a killed process."""
-        path = self._path('frames.jsonl')
-        *lines, rest = files.read_bytes(path).split(b'\n')
-        for line in lines:
-            yield state.parse_json(line, Record, path, _REMEDY)
-        if rest:
-            writing.write_bytes(path, b''.join(line + b'\n' for line in lines))
+    def _write(self, records: Mapping[int, Record]) -> None:
+        """Replace frames.jsonl, at once, by one with a line per frame."""
+        lines = [_line(record) for record in records.values()]
+        writing.write_text(self._path('frames.jsonl'), ''.join(lines))
 
     def _set_aside(self, frame: int) -> None:
         if os.path.exists(self._mask_path(frame)):
@@ -217,6 +227,10 @@ class Results:
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
+
+
+def _line(record: Record) -> str:
+    return json.dumps(dataclasses.asdict(record)) + '\n'
 
 
 def _append(path: str, line: str) -> None:

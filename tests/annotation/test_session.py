@@ -15,6 +15,7 @@ from stfc3_tf.annotation import session as session_lib
 from stfc3_tf.annotation.session import Session, Thing, Things, VideoIdentity
 from stfc3_tf.annotation.session_results import Record, Results, Stretch
 from stfc3_tf.clips import footage
+from stfc3_tf.storage import writing
 
 VIDEO = VideoIdentity('clip.mp4', 1000, 'a' * 64, 30, 40, 25.0)
 CUP = Thing(1, 'cup', '#e69f00')
@@ -170,6 +171,61 @@ def test_results_are_found_again_even_if_the_last_line_is_cut(tmp_path):
         found.put(Record(2, 2 / 25, {1: 0.5}, {1: (1.5, 2.0), 2: None}))
     np.testing.assert_array_equal(found.mask(2), mask_of(1))
     assert found.mask(3) is None
+
+
+def test_lines_that_later_ones_replace_are_dropped_on_opening(tmp_path):
+    folder, table = str(tmp_path / 'r'), tmp_path / 'r' / 'frames.jsonl'
+    results = Results(folder)
+    for sure in np.linspace(0, 1, 50):
+        for number in range(3):
+            results.put(Record(number, number / 25, {1: sure}, {1: (sure, 2.0)}))
+    results.finish(Stretch(0, 2, (1,), 'k'))
+    assert len(table.read_text().splitlines()) == 150
+    for _ in range(2):
+        found = Results(folder)
+        assert found.records == results.records and found.done == results.done
+        assert len(table.read_text().splitlines()) == 3
+
+
+OPENED_AGAIN = """
+import sys
+from stfc3_tf.annotation.session_results import Record, Results
+for number in range(100000):
+    results = Results(sys.argv[1])
+    for frame in range(40):
+        results.put(Record(frame, 0.5, {1: number}))
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize('moment', [0.003, 0.011, 0.019, 0.027])
+def test_killed_while_lines_are_dropped_nothing_is_lost(tmp_path, moment):
+    folder = str(tmp_path / 'r')
+    with forked_programs.Program(OPENED_AGAIN, folder) as writer:
+        for _ in range(20):
+            writer.output.readline()
+        time.sleep(moment)
+        writer.signal(signal.SIGKILL)
+        last = int((writer.output.read().split() or ['19'])[-1])
+    numbers = [record.confidence[1] for record in Results(folder).records]
+    assert len(numbers) == 40
+    # The round that the kill came into has written some of its frames.
+    assert set(numbers) <= {last, last + 1} and numbers == sorted(numbers, reverse=True)
+
+
+def test_results_are_not_dropped_where_nothing_can_be_written(tmp_path, monkeypatch):
+    results = Results(str(tmp_path / 'r'))
+    for sure in (0.25, 0.75):
+        results.put(Record(1, 0.5, {1: sure}), mask_of(1))
+
+    def full(path, contents):
+        raise errors.UserError(f'{path} cannot be written: the disk is full.')
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, 'write_text', full)
+        with pytest.raises(errors.UserError, match='disk is full'):
+            Results(str(tmp_path / 'r'))
+    assert Results(str(tmp_path / 'r')).records == results.records
 
 
 def test_points_that_a_later_result_does_not_name_stay(tmp_path):
