@@ -92,7 +92,7 @@ class Export:
       masks: its propagated masks.
       points: its propagated points.
       footage: the video.
-      model: what tells the encoder from others, for result.json.
+      model: what tells the encoder that propagated from others, for result.json; {} for none.
       options: what is written beside the usual files.
     """
 

@@ -82,6 +82,11 @@ def propagated(client, frame=0, **merge):
     return wait(client)
 
 
+def exported_folder(client):
+    client.done('POST', 'v/patches/export', {'formats': []})
+    return pathlib.Path(wait(client)['changes'][-1]['folder'])
+
+
 def mask_of(client, frame):
     status, contents = client.get(f'v/patches/masks/{frame}')
     assert status == 200
@@ -473,6 +478,35 @@ def test_an_export_is_also_written_in_the_formats_that_are_chosen(client):
     assert found - usual == {'yolo_segmentation/', 'yolo_pose/', 'tapvid.npz'} and usual < found
     with np.load(folder / 'tapvid.npz') as arrays:
         np.testing.assert_array_equal(arrays['tracks'], [[[44.5, 28.5]]])
+
+
+def test_an_export_needs_no_encoder_and_names_the_one_that_propagated(videos, tmp_path):
+    with page_server.serving(page_server.options(videos, tmp_path / 'kept')) as client:
+        opened(client)
+        client.done('PUT', 'v/patches/masks/2', body=page_server.png(truth(2)))
+        exported = lambda other: json.loads((exported_folder(other) / 'result.json').read_text())
+        assert exported(client)['model'] == {}  # All was marked by hand.
+        propagated(client)
+    release = threading.Event()
+
+    def load():
+        release.wait(60)
+        raise errors.UserError('no/such/model: there is no such file or folder.')
+
+    with page_server.serving(page_server.options(videos, tmp_path / 'kept', load)) as client:
+        client.done('POST', 'open', {'name': 'patches'})
+        try:
+            record = exported(client)
+            assert client.done('GET', 'v/patches/state')['encoder']['state'] == 'loading'
+        finally:
+            release.set()
+        assert record['model']['class'] == 'FunctionExtractor' and record['frames'] == FRAMES
+        while client.done('GET', 'v/patches/state')['encoder']['state'] == 'loading':
+            time.sleep(0.05)
+        assert exported(client) == record
+        # A damaged note is no reason not to export.
+        (tmp_path / 'kept' / 'patches' / 'results' / 'model.json').write_text('{"cl')
+        assert exported(client) == {**record, 'model': {}}
 
 
 # What goes wrong.

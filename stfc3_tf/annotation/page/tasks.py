@@ -12,7 +12,7 @@ from typing import Any
 from absl import logging
 import numpy as np
 
-from stfc3_tf.annotation import outputs, session_export, stretches
+from stfc3_tf.annotation import kept_model, outputs, session_export, stretches
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation.kept_features import KeptFeatures
 from stfc3_tf.annotation.kept_matches import KeptMatches
@@ -86,6 +86,7 @@ class Tasks:
         options = self._options
         features, matches = (os.path.join(self._session.folder, n) for n in ('features', 'matches'))
         encoder = KeptFeatures(self._encoder.get(), features, options.features_bytes)
+        kept_model.write(self._session.folder, self._encoder.identity)
         kept = KeptMatches(matches, options.features_bytes)
         masks, points = self._session.masks, self._session.points
         work = [
@@ -136,13 +137,12 @@ class Tasks:
           advance: called after each step, and with what was written.
         """
         folder = os.path.join(self._session.folder, 'exports', name)
-        self._encoder.get()
         export = session_export.Export(
             self._session,
             self._results['masks'],
             self._results['points'],
             self._frames.to_read(),
-            self._encoder.identity,
+            kept_model.read(self._session.folder),
             outputs.Options(chosen),
         )
         export.write(folder, lambda done, total: advance(done, total, None))
