@@ -1,7 +1,7 @@
 """What was propagated in a session: masks or points of frames, and from which labels they come.
 
     SESSION/results/masks/000041.png    propagated masks
-    SESSION/results/masks/before/       what they were before they were last computed
+    SESSION/results/masks/before/       what they were before they last changed
     SESSION/results/masks/frames.jsonl  a frame per line: time, confidences, points; the last line
                                         of a frame counts
     SESSION/results/masks/done.json     stretches that are complete, and the labels they come from
@@ -37,19 +37,23 @@ class Record:
       time: seconds since the first frame.
       confidence: object or point -> 0 ... 1.
       points: point -> (x, y) in pixels, or None where it is lost.
+      before: point -> what that was before it last changed; points that never did are not there.
     """
 
     frame: int
     time: float
     confidence: dict[int, float]
     points: dict[int, tuple[float, float] | None] = dataclasses.field(default_factory=dict)
+    before: dict[int, tuple[float, float] | None] = dataclasses.field(default_factory=dict)
 
     def updated(self, other: Record) -> Record:
-        """Return this record with what another one knows."""
+        """Return this record with what another, newer one knows."""
+        moved = {n for n, at in other.points.items() if n in self.points and self.points[n] != at}
         return dataclasses.replace(
             other,
             confidence={**self.confidence, **other.confidence},
             points={**self.points, **other.points},
+            before={**self.before, **{n: self.points[n] for n in moved}},
         )
 
     def of(self, things: Collection[int]) -> Record:
@@ -58,6 +62,7 @@ class Record:
             self,
             confidence={n: sure for n, sure in self.confidence.items() if n in things},
             points={n: at for n, at in self.points.items() if n in things},
+            before={n: at for n, at in self.before.items() if n in things},
         )
 
 
@@ -132,28 +137,32 @@ class Results:
         return images.read_index_mask(self._mask_path(frame)) if self.has_mask(frame) else None
 
     def mask_before(self, frame: int) -> np.ndarray | None:
-        """Return the mask that a frame had before the last one, if it had one."""
+        """Return the mask that a frame had before it last changed, if it had one."""
         path = self._before_path(frame)
         return images.read_index_mask(path) if os.path.exists(path) else None
 
-    def put(self, record: Record, mask: np.ndarray | None = None) -> None:
+    def put(self, record: Record, mask: np.ndarray | None = None) -> Record:
         """Keep the results of a frame.
 
         Args:
           record: what is known. Points that it does not name stay as they are.
           mask: uint8 [height, width]; None with points.
 
+        Returns:
+          What is known of the frame now.
+
         Raises:
           errors.UserError: they cannot be written.
         """
         if mask is not None:
-            self._set_aside(record.frame)
+            self._set_aside(record.frame, mask)
             images.write_palette_mask(self._mask_path(record.frame), mask)
         with self._lock:
             if mask is None and record.frame in self._records:
                 record = self._records[record.frame].updated(record)
             self._records[record.frame] = record
             _append(self._path('frames.jsonl'), _line(record))
+        return record
 
     def begin(self, stretch: Stretch) -> None:
         """Mark the stretches that overlap this one as not complete: it is computed now."""
@@ -214,8 +223,10 @@ class Results:
         lines = [_line(record) for record in records.values()]
         writing.write_text(self._path('frames.jsonl'), ''.join(lines))
 
-    def _set_aside(self, frame: int) -> None:
-        if os.path.exists(self._mask_path(frame)):
+    def _set_aside(self, frame: int, newer: np.ndarray) -> None:
+        """Keep the mask of a frame as the one before, unless the newer one is the same."""
+        found = self.mask(frame)
+        if found is not None and not np.array_equal(found, newer):
             os.makedirs(os.path.dirname(self._before_path(frame)), exist_ok=True)
             os.replace(self._mask_path(frame), self._before_path(frame))
 

@@ -274,6 +274,7 @@ def test_masks_are_propagated_corrected_and_found_again(client, videos, tmp_path
     before = [mask_of(client, number) for number in range(FRAMES)]
     shifted = np.roll(truth(5), -16, axis=0)
     client.done('PUT', 'v/patches/masks/5', body=page_server.png(shifted))
+    np.testing.assert_array_equal(mask_of(client, '5?before=1'), before[5])
     state = client.done('GET', 'v/patches/state')
     assert [(s['first'], s['last'], s['done']) for s in state['stretches']] == [
         (0, 3, False),
@@ -285,6 +286,8 @@ def test_masks_are_propagated_corrected_and_found_again(client, videos, tmp_path
     np.testing.assert_array_equal(mask_of(client, 5), shifted)
     assert (mask_of(client, 6) != before[6]).any()
     np.testing.assert_array_equal(mask_of(client, '6?before=1'), before[6])
+    # In the marked frame itself, what the person replaced is still known.
+    np.testing.assert_array_equal(mask_of(client, '5?before=1'), before[5])
     assert propagated(client)['changes'] == []
     # One more changes nothing beyond the next marked frame.
     before = [mask_of(client, number) for number in range(5)]
@@ -391,9 +394,14 @@ def test_points_are_propagated_each_from_its_own_marks(client):
     client.done('PUT', 'v/patches/points/3', {'4': None})
     changes = propagated(client)['changes']
     assert all('1' not in each['confidence'] for each in changes)
+    # Where the other was is told with the change, and afterwards.
+    told = {each['frame']: each['before'] for each in changes}
+    gone = [told[number] for number in range(3, FRAMES)]
+    assert gone == [{'4': each['points']['4']} for each in results[3:]]
     after = client.done('GET', 'v/patches/results')['points']
     assert [each['points']['1'] for each in after] == [each['points']['1'] for each in results]
     assert [each['points']['4'] is None for each in after] == [False] * 3 + [True] * 4
+    assert [each['before'] for each in after[3:]] == gone
 
 
 def test_what_is_removed_leaves_nothing_behind(client, videos, tmp_path):

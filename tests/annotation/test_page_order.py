@@ -23,6 +23,7 @@ pytestmark = [
 ]
 
 LONG = 60
+NAMES = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'busy')
 OBJECTS = [
     {'number': 2, 'name': 'left', 'colour': '#e69f00'},
     {'number': 5, 'name': 'right', 'colour': '#56b4e9'},
@@ -41,6 +42,7 @@ DELAYED = """
       return answer;
     };
 """
+LINE = '[data-before] line:first-child'
 LABEL = "document.getElementById('label-state').textContent"
 
 
@@ -54,7 +56,7 @@ def write_long(folder):
 def client(tmp_path_factory):
     """The server, on videos of which the first frame is marked in some."""
     root = tmp_path_factory.mktemp('videos')
-    for name in ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'busy'):
+    for name in NAMES:
         moving_patches.write_folder(root / name)
     write_long(root / 'long')
     options = page_server.options(root, tmp_path_factory.mktemp('kept'))
@@ -123,7 +125,7 @@ def frame_number(page):
 
 def choose(page, name):
     page.keys('o')
-    page.wait("document.getElementById('videos').children.length === 9")
+    page.wait(f"document.getElementById('videos').children.length === {len(NAMES) + 1}")
     page.run(
         "[...document.querySelectorAll('#videos button')]"
         '.find((each) => each.textContent === given[0]).click();',
@@ -306,6 +308,77 @@ def test_work_that_is_stopped_before_it_begins_does_not_begin(client, page):
     time.sleep(0.5)
     assert window.run("return document.getElementById('stop').hidden;")
     assert client.done('GET', 'v/long/progress')['state'] == 'none'
+
+
+# Before and after.
+
+
+def holding(page, key):
+    """Press a key and keep it down; return what releases it."""
+    press = lambda kind: page.act(
+        {'type': 'key', 'id': 'keyboard', 'actions': [{'type': kind, 'value': key}]}
+    )
+    press('keyDown')
+    return lambda: press('keyUp')
+
+
+def places(page, selector, *names):
+    """Where shapes of the marks are, in pixels of the frame."""
+    script = """
+        const box = document.getElementById('frame').getBoundingClientRect();
+        const stage = document.getElementById('stage').getBoundingClientRect();
+        const shapes = [...document.querySelectorAll(`#marks ${given[0]}`)];
+        return shapes.map((shape) => [
+          (stage.left + +shape.getAttribute(given[1]) - box.left) / box.width * given[3] - 0.5,
+          (stage.top + +shape.getAttribute(given[2]) - box.top) / box.height * given[4] - 0.5,
+        ]);
+    """
+    return page.run(script, selector, *names, WIDTH, HEIGHT)
+
+
+def test_old_places_of_points_are_shown_beside_the_new_ones(client, page):
+    mark(client, 'eight', 0)
+    at = lambda number: [28 + 8 * number, 28]
+    client.done('PUT', 'v/eight/points/0', {'1': at(0)})
+    propagate(client, 'eight')
+    window = page('eight')
+    old = [each['points']['1'] for each in client.done('GET', 'v/eight/results')['points']]
+    # A mark, before it is propagated.
+    for _ in range(3):
+        window.keys('Right')
+    window.wait(f"{LABEL} === 'Propagated.'")
+    hint = "return document.getElementById('hint').textContent;"
+    release = holding(window, 'c')
+    window.wait("document.getElementById('hint').textContent.includes('Nothing else')")
+    assert places(window, LINE, 'x1', 'y1') == []
+    release()
+    window.keys('p')
+    window.drag(*on_screen(window, old[3], (old[3][0] - 14, old[3][1] + 20)))
+    window.wait(f"{LABEL} === 'Marked by you.'")
+    release = holding(window, 'c')
+    window.wait("document.getElementById('hint').textContent.includes('cross')")
+    np.testing.assert_allclose(places(window, LINE, 'x1', 'y1'), [old[3]], atol=0.1)
+    new = client.done('GET', 'v/eight/state')['points']['3']['1']
+    np.testing.assert_allclose(places(window, LINE, 'x2', 'y2'), [new], atol=0.1)
+    release()
+    assert places(window, LINE, 'x1', 'y1') == [] and 'Click' in window.run(hint)
+    # After the propagation, in the marked frame and in the one after it, with the key held.
+    window.keys('Control', 'Enter')
+    window.wait("!document.getElementById('stop').hidden")
+    window.wait("document.getElementById('stop').hidden")
+    window.type('#number', '3')
+    window.keys('Enter')
+    window.wait(f"{LABEL} === 'Marked by you.'")
+    release = holding(window, 'c')
+    for number in (3, 4):
+        window.wait("document.querySelectorAll('#marks [data-before]').length === 1")
+        crosses = places(window, LINE, 'x1', 'y1')
+        np.testing.assert_allclose(crosses, [old[number]], atol=0.1)
+        window.keys('Right')
+        window.wait(f"document.getElementById('number').value === '{number + 1}'")
+        time.sleep(0.3)
+    release()
+    assert len(window.run("return document.querySelectorAll('#marks [data-point]');")) == 1
 
 
 # What the server does not answer, or answers late.

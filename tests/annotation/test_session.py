@@ -232,8 +232,20 @@ def test_points_that_a_later_result_does_not_name_stay(tmp_path):
     results = Results(str(tmp_path / 'r'))
     results.put(Record(4, 0.5, {1: 0.5, 2: 0.6}, {1: (1.0, 2.0), 2: (3.0, 4.0)}))
     results.put(Record(4, 0.5, {2: 0.7}, {2: None}))
-    expected = Record(4, 0.5, {1: 0.5, 2: 0.7}, {1: (1.0, 2.0), 2: None})
+    expected = Record(4, 0.5, {1: 0.5, 2: 0.7}, {1: (1.0, 2.0), 2: None}, {2: (3.0, 4.0)})
     assert results.get(4) == Results(str(tmp_path / 'r')).get(4) == expected
+
+
+def test_what_was_before_is_what_was_last_different(tmp_path):
+    results = Results(str(tmp_path / 'r'))
+    for x, numbers in [(1.0, (1,)), (2.0, (1, 2)), (2.0, (1, 2))]:
+        results.put(Record(4, 0.5, {1: 0.5}, {1: (x, 2.0)}), None)
+        results.put(Record(5, 0.5, {1: 0.5}), mask_of(*numbers))
+    for found in (results, Results(str(tmp_path / 'r'))):
+        assert found.get(4).before == {1: (1.0, 2.0)}
+        np.testing.assert_array_equal(found.mask_before(5), mask_of(1))
+    results.put(Record(4, 0.5, {1: 0.5}, {1: None}))
+    assert results.get(4).before == {1: (2.0, 2.0)}
 
 
 def test_damaged_results_are_dropped(tmp_path):

@@ -228,15 +228,16 @@ class Opened:
         return propagated
 
     def mask_before(self, frame: int) -> np.ndarray:
-        """Return what the mask of a frame was before the last propagation.
+        """Return what was propagated to a frame before: before it was marked, or before it changed.
 
         Raises:
-          Missing: there was none.
+          Missing: there is nothing that differs from its mask.
         """
-        mask = self.results['masks'].mask_before(frame)
-        if mask is None:
-            raise Missing(f'Frame {frame} had no other mask before.')
-        return mask
+        now, results = self.mask(frame), self.results['masks']
+        for found in (results.mask(frame), results.mask_before(frame)):
+            if found is not None and not np.array_equal(found, now):
+                return found
+        raise Missing(f'Frame {frame} had no other mask before.')
 
     def propagate(self, allowed: ReplacedFrames) -> None:
         """Begin to propagate what has changed.

@@ -9,7 +9,7 @@ Every path begins with a secret, `/TOKEN/...`; whatever else is asked for is ref
     PUT    v/ID/things                     objects and points: numbers, names, colours
     GET    v/ID/frames/N                   a frame, JPEG; small/N: a small one
     GET    v/ID/masks/N                    object numbers, a byte per pixel, row by row; with
-                                           ?before=1 those before the last propagation
+                                           ?before=1 what was propagated before
     PUT    v/ID/masks/N?objects=1,2        the mask given in a frame, PNG; DELETE removes it
     PUT    v/ID/points/N                   {"1": [x, y], "2": null}
     GET    v/ID/results                    what was propagated, without masks

@@ -199,8 +199,8 @@ class Tasks:
 
 def _put(kind: str, results: Results, record: Record, mask: np.ndarray | None) -> dict[str, Any]:
     """Keep the results of a frame; return what the page learns of them."""
-    results.put(record, mask)
-    return {'kind': kind, **dataclasses.asdict(record)}
+    kept = results.put(record, mask).of(record.confidence)
+    return {'kind': kind, **dataclasses.asdict(kept)}
 
 
 def _listed(folder: str) -> list[str]:

@@ -70,6 +70,7 @@ export class Display {
     const paints = ['brush', 'eraser'].includes(page.tool) && page.tools.cursor;
     page.view.showMarks({
       points: page.points.shown(),
+      before: page.player.compares ? page.points.before() : [],
       selected: page.selected && page.selected.kind === 'points' ? page.selected.number : null,
       draft: page.tools.draft,
       cursor: paints ? { at: page.tools.cursor, radius: page.radius } : null,

@@ -48,6 +48,7 @@ export class Player {
     page.display.drawMask();
     if (this.wanted === frame) this.wanted = null;
     page.display.drawPlace();
+    if (this.compares) this.showBefore();
   }
 
   /** Forget the video that was shown. */
@@ -60,17 +61,21 @@ export class Player {
     this.shownFrame = null;
   }
 
-  /** Show what the mask was before the last propagation, as long as the key is held. */
-  async compare() {
-    const { page } = this;
-    if (this.compares || this.loading) return;
-    const { shownFrame } = this;
-    const { store } = page;
+  /** Show what was propagated before, as long as the key is held. */
+  compare() {
+    if (this.compares || this.shownFrame === null) return;
     this.compares = true;
-    const before = await store.video.mask(shownFrame, true).catch(() => null);
+    this.showBefore();
+  }
+
+  async showBefore() {
+    const { page, shownFrame } = this;
+    const { store } = page;
+    const mask = store.hasMask(shownFrame) ? await store.video.mask(shownFrame, true).catch(() => null) : null;
     if (!this.compares || shownFrame !== this.shownFrame || store !== page.store) return;
-    if (before) page.view.showMask(before);
-    page.display.hint(before ? 'Before the last propagation' : 'This mask was propagated only once');
+    if (mask) page.view.showMask(mask);
+    page.display.drawMarks();
+    page.display.hint(beforeHint(mask !== null, store.pointsBefore(shownFrame).size > 0));
   }
 
   endCompare() {
@@ -79,6 +84,7 @@ export class Player {
     this.compares = false;
     page.display.hint();
     page.display.drawMask();
+    page.display.drawMarks();
   }
 
   async play() {
@@ -136,4 +142,10 @@ export class Player {
   }
 
   toggle() { if (this.playing) this.pause(); else this.play(); }
+}
+
+/** What is said while a key is held to compare. */
+function beforeHint(hasMask, hasPoints) {
+  if (!hasMask && !hasPoints) return 'Nothing else was propagated to this frame before';
+  return `As propagated before${hasPoints ? '; a cross is where a point was' : ''}`;
 }

@@ -18,6 +18,16 @@ export class Points {
     });
   }
 
+  /** Where points were before, and where they are now: [{number, colour, at, now}]. */
+  before() {
+    const { page } = this;
+    if (!page.store || !$('shown').checked) return [];
+    const before = page.store.pointsBefore(page.frame);
+    const here = page.store.pointsOf(page.frame);
+    return page.store.things.points.filter(({ number }) => before.has(number))
+      .map(({ number, colour }) => ({ number, colour, at: before.get(number), now: here.get(number).at }));
+  }
+
   isInside({ x, y }) {
     const { width, height } = this.page.store;
     return x >= -0.5 && y >= -0.5 && x <= width - 0.5 && y <= height - 0.5;

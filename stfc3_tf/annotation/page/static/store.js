@@ -9,6 +9,9 @@ const MOST_BYTES = 1 << 28; // Of pictures that are kept, and as many of masks.
 /** How many of so many bytes each are kept. */
 function fitting(bytes) { return Math.max(10, Math.min(40, Math.floor(MOST_BYTES / bytes))); }
 
+/** Whether two places of a point, or null, are the same up to rounding. */
+function isSame(one, other) { return one && other ? Math.hypot(one[0] - other[0], one[1] - other[1]) < 0.02 : one === other; }
+
 /** Values by frame; those used longest ago are dropped. */
 class Cache {
   constructor(most, drop = () => {}) {
@@ -137,7 +140,8 @@ export class Store {
     if (change.kind === 'points') {
       const before = records.get(change.frame);
       const merged = (key) => ({ ...(before ? before[key] : {}), ...change[key] });
-      records.set(change.frame, { ...change, points: merged('points'), confidence: merged('confidence') });
+      const found = { points: merged('points'), before: merged('before'), confidence: merged('confidence') };
+      records.set(change.frame, { ...change, ...found });
     } else {
       records.set(change.frame, change);
       this.maskChanged(change.frame);
@@ -183,6 +187,18 @@ export class Store {
       else if (record && number in record.confidence) {
         found.set(number, { at: record.points[number], given: false, sure: record.confidence[number] });
       }
+    }
+    return found;
+  }
+
+  /** Point -> where it was propagated to before it was marked here, or before that last changed. */
+  pointsBefore(frame) {
+    const record = this.records.points.get(frame);
+    const found = new Map();
+    if (!record) return found;
+    for (const [number, { at }] of this.pointsOf(frame)) {
+      const other = [record.points[number], record.before[number]].find((each) => each !== undefined && !isSame(each, at));
+      if (other) found.set(number, other);
     }
     return found;
   }

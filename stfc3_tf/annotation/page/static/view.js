@@ -136,11 +136,12 @@ export class View {
 
   /**
    * Draw points and what a tool shows.
-   * points: [{number, name, colour, at, given, sure}]; draft: corners of a polygon or box that is
+   * points: [{number, name, colour, at, given, sure}]; before: [{number, colour, at, now}]; draft: corners of a polygon or box that is
    * being drawn; cursor: {at, radius} of the brush.
    */
-  showMarks({ points, selected, draft, cursor }) {
+  showMarks({ points, before, selected, draft, cursor }) {
     this.marks.replaceChildren();
+    for (const point of before) this.drawBefore(point);
     for (const point of points) if (point.at) this.drawPoint(point, point.number === selected);
     if (draft && draft.length) this.drawDraft(draft);
     if (cursor) this.drawCursor(cursor);
@@ -156,6 +157,21 @@ export class View {
     element('circle', { cx, cy, r: 1.4, fill: '#fff' }, group);
     if (isSelected) element('circle', { cx, cy, r: r + 4, fill: 'none', stroke: '#fff', 'stroke-width': 1.4 }, group);
     element('text', { x: cx + r + 5, y: cy - r }, group).textContent = point.name;
+  }
+
+  /** A cross where a point was, and a line to where it is now. */
+  drawBefore({ number, colour, at, now }) {
+    const [x, y] = this.onStage(at);
+    const group = element('g', { 'data-before': number, fill: 'none', 'stroke-linecap': 'round' }, this.marks);
+    if (now) {
+      const [x2, y2] = this.onStage(now);
+      const line = { x1: x, y1: y, x2, y2 };
+      element('line', { ...line, stroke: '#000c', 'stroke-width': 3.5 }, group);
+      element('line', { ...line, stroke: colour, 'stroke-width': 1.5, 'stroke-dasharray': '2 5' }, group);
+    }
+    const cross = `M${x - 6} ${y - 6}l12 12m0 -12l-12 12`;
+    element('path', { d: cross, stroke: '#000c', 'stroke-width': 5.5 }, group);
+    element('path', { d: cross, stroke: colour, 'stroke-width': 2.4 }, group);
   }
 
   drawDraft(corners) {
