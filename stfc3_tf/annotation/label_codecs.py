@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from stfc3_tf import errors, wording
-from stfc3_tf.propagation import codecs
+from stfc3_tf.propagation import cell_centres, codecs
 from stfc3_tf.propagation.label_geometry import Geometry
 
 _NOTHING = np.float32(1e-6)
@@ -53,9 +52,8 @@ class MaskCodec:
     """Converts between `MaskLabel` and soft label maps, with channel 0 for the background.
 
     The label of a cell is the mean over the pixels around its centre. The label of a pixel is
-    interpolated between the true centres of the cells. (The benchmarks' codec treats cells as
-    blocks of the image, as published scripts do. That is wrong by half a cell, and by more for
-    encoders without padding.)
+    interpolated between the true centres of the cells. (The benchmarks' codec does so with
+    `shrink='exact'`; otherwise it follows published scripts.)
 
     Channels are resampled one by one, so memory does not grow with the number of objects.
     """
@@ -74,12 +72,9 @@ class MaskCodec:
 
     def maps(self, label: MaskLabel, geometry: Geometry) -> np.ndarray:
         """Return float32 [rows, columns, 1 + objects]; other objects are background."""
-        pixels_from_cells = _pixels_from_cells(geometry)
-        extent = _extent(geometry)
         soft = np.empty((*geometry.grid_size, 1 + len(self._numbers)), np.float32)
         for channel, number in enumerate([0, *self._numbers]):
-            mean = cv2.blur((label.mask == number).astype(np.float32), extent)
-            soft[..., channel] = _resample(mean, pixels_from_cells, geometry.grid_size)
+            soft[..., channel] = cell_centres.means(label.mask == number, geometry)
         return soft
 
     def winners(self, soft: np.ndarray) -> set[int]:
@@ -89,13 +84,10 @@ class MaskCodec:
 
     def decode(self, soft: np.ndarray, geometry: Geometry) -> MaskLabel:
         """Return the mask at the size of the frames."""
-        cells_from_pixels = np.linalg.inv(_pixels_from_cells(geometry))
         mask = np.zeros(geometry.label_size, np.min_scalar_type(self._numbers[-1]))
         most = np.full(geometry.label_size, -np.inf, np.float32)
         for channel, number in enumerate([0, *self._numbers]):
-            # `astype` copies: OpenCV reads only contiguous maps.
-            share = soft[..., channel].astype(np.float32)
-            share = _resample(share, cells_from_pixels, geometry.label_size)
+            share = cell_centres.enlarged(soft[..., channel], geometry)
             mask[share > most] = number
             np.maximum(most, share, out=most)
         return MaskLabel(mask, self._confidence(soft))
@@ -151,45 +143,12 @@ def too_small(number: int, pixels: int, geometry: Geometry) -> errors.UserError:
     Returns:
       The error.
     """
-    extent = _extent(geometry)
+    extent = cell_centres.extent(geometry)
     return errors.UserError(
         f'Object {number} of the mask, {wording.counted(pixels, "pixel")}, is lost between '
         f'feature cells of {extent[0]}x{extent[1]} pixels: mark more of it, leave it out, or '
         'raise short_side.'
     )
-
-
-def _extent(geometry: Geometry) -> list[int]:
-    """Return the size of a cell in pixels, made odd to be symmetric about its centre."""
-    return (_pixels_from_cells(geometry).diagonal()[:2].astype(int) | 1).tolist()
-
-
-def _pixels_from_cells(geometry: Geometry) -> np.ndarray:
-    """Return float64 [3, 3], which maps the (column, row, 1) of a cell to its centre in pixels."""
-    pixels = np.array(geometry.label_size[::-1]) / np.array(geometry.input_size[::-1])
-    offset = (geometry.cell_grid.first + 0.5) * pixels - 0.5
-    return np.array(
-        [
-            [geometry.cell_grid.stride * pixels[0], 0, offset[0]],
-            [0, geometry.cell_grid.stride * pixels[1], offset[1]],
-            [0, 0, 1],
-        ]
-    )
-
-
-def _resample(
-    maps: np.ndarray, source_from_target: np.ndarray, size: tuple[int, int]
-) -> np.ndarray:
-    """Interpolate a float32 map [height, width] bilinearly; outside, edge values are repeated.
-
-    Args:
-      maps: the map.
-      source_from_target: float64 [3, 3], acts on (column, row, 1).
-      size: (height, width) of the result.
-    """
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    border = cv2.BORDER_REPLICATE
-    return cv2.warpAffine(maps, source_from_target[:2], size[::-1], flags=flags, borderMode=border)
 
 
 class PointCodec:

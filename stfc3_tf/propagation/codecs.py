@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
 
 import gin
 import numpy as np
 
 from stfc3_tf import checks
-from stfc3_tf.propagation import label_maps
+from stfc3_tf.propagation import cell_centres, label_maps
 from stfc3_tf.propagation.label_geometry import Geometry
 
 
@@ -18,7 +19,9 @@ class MaskCodec:
     """Converts index masks, [height, width] of object numbers 1, 2, … on background 0.
 
     Attributes:
-      shrink: 'bilinear' (CRW: one-hot, then resized) or 'nearest' (VFS, DINO).
+      shrink: 'bilinear' (CRW: one-hot, then resized), 'nearest' (VFS, DINO) or 'exact' (the mean
+        around the true centre of each cell; labels are also enlarged from these centres. The
+        others take cells for tiles of the image, which is wrong by half a cell).
       normalise: 'none'; 'per_label' (VFS, DINO): each label is stretched to [0, 1] over the
         enlarged image before the largest label is taken; or 'per_pixel' (CRW's norm_mask): each
         cell is stretched to [0, 1] over its labels before they are enlarged.
@@ -32,7 +35,7 @@ class MaskCodec:
     decide_at: str = 'label'
 
     def __post_init__(self) -> None:
-        checks.one_of('MaskCodec.shrink', self.shrink, ('bilinear', 'nearest'))
+        checks.one_of('MaskCodec.shrink', self.shrink, ('bilinear', 'nearest', 'exact'))
         checks.one_of('MaskCodec.normalise', self.normalise, ('none', 'per_label', 'per_pixel'))
         checks.one_of('MaskCodec.decide_at', self.decide_at, ('label', 'input'))
 
@@ -46,13 +49,15 @@ class MaskCodec:
         Returns:
           float32 [rows, columns, 1 + largest object number], channel 0 the background.
         """
+        objects = range(1, int(label.max()) + 1)
+        if self.shrink == 'exact':
+            return _each_channel(cell_centres.means, label_maps.one_hot(label, objects), geometry)
         shrink = (
             label_maps.mask_to_labels
             if self.shrink == 'bilinear'
             else label_maps.mask_to_hard_labels
         )
-        whole = shrink(label, range(1, int(label.max()) + 1), geometry.whole_grid_size)
-        return _within(whole, geometry)
+        return _within(shrink(label, objects, geometry.whole_grid_size), geometry)
 
     def decode(self, soft: np.ndarray, geometry: Geometry) -> np.ndarray:
         """Return the mask of soft label maps.
@@ -64,14 +69,20 @@ class MaskCodec:
         Returns:
           Unsigned [label height, label width] of object numbers.
         """
-        soft = _all_over(soft, geometry)
         size = geometry.label_size if self.decide_at == 'label' else geometry.input_size
-        if self.normalise == 'per_label':
-            soft = label_maps.minimum_to_maximum(label_maps.resize_bilinear(soft, size), (0, 1))
-        elif self.normalise == 'per_pixel':
+        if self.normalise == 'per_pixel':
             soft = label_maps.minimum_to_maximum(soft, 2)
+        soft = self._enlarged(soft, geometry._replace(label_size=size))
+        if self.normalise == 'per_label':
+            soft = label_maps.minimum_to_maximum(soft, (0, 1))
         mask = label_maps.labels_to_mask(soft, range(1, soft.shape[-1]), size)
         return label_maps.resize_nearest(mask, geometry.label_size)
+
+    def _enlarged(self, soft: np.ndarray, geometry: Geometry) -> np.ndarray:
+        """Return soft labels at `label_size`."""
+        if self.shrink == 'exact':
+            return _each_channel(cell_centres.enlarged, soft, geometry)
+        return label_maps.resize_bilinear(_all_over(soft, geometry), geometry.label_size)
 
 
 @gin.configurable
@@ -134,6 +145,13 @@ class PointCodec:
         last_pixel = np.array(geometry.label_size[::-1]) - 1
         empty = ~soft.any(axis=(0, 1))[:, np.newaxis]
         return np.where(empty, np.nan, np.clip(points, 0, last_pixel))
+
+
+def _each_channel(
+    resample: Callable[[np.ndarray, Geometry], np.ndarray], maps: np.ndarray, geometry: Geometry
+) -> np.ndarray:
+    """Resample maps [height, width, channels] channel by channel."""
+    return np.stack([resample(channel, geometry) for channel in np.moveaxis(maps, -1, 0)], axis=-1)
 
 
 def _within(whole: np.ndarray, geometry: Geometry) -> np.ndarray:

@@ -315,6 +315,26 @@ def test_masks_stand_on_the_cells_of_an_encoder_without_padding(shrink, decide_a
     assert (codec.decode(soft, inner)[200:300, :150] == 1).all()
 
 
+def test_exact_labels_are_means_around_the_true_centres_of_the_cells():
+    geometry = tracking.Geometry((240, 320), (240, 320), (10, 20), resnet.CellGrid(81.0, 8))
+    mask = (np.random.default_rng(0).random((240, 320)) < 0.3).astype(np.uint8)
+    soft = codecs.MaskCodec('exact').encode(mask, geometry)
+    assert soft.shape == (10, 20, 2)
+    row, column = 81 + 8 * 3, 81 + 8 * 7
+    around = mask[row - 4 : row + 5, column - 4 : column + 5]
+    np.testing.assert_allclose(soft[3, 7], [1 - around.mean(), around.mean()], atol=1e-6)
+
+
+@pytest.mark.parametrize('decide_at', ['label', 'input'])
+def test_exact_masks_have_their_edges_between_the_true_centres(decide_at):
+    # Centres at pixels 0, 8, 16, 24; the object begins half-way between the second and the third.
+    geometry = tracking.Geometry((1, 25), (1, 25), (1, 4), resnet.CellGrid(0.0, 8))
+    share = np.array([[0, 0, 1, 1]], np.float32)
+    codec = codecs.MaskCodec('exact', decide_at=decide_at)
+    mask = codec.decode(np.stack([1 - share, share], -1), geometry)
+    assert np.flatnonzero(mask[0]).tolist() == list(range(13, 25))
+
+
 def test_normalising_each_cell_lets_weak_labels_reach_as_far_as_strong_ones():
     # Two cells, background 0.9 against object 0.4: enlarged as they are, the background wins beyond
     # the middle; each cell stretched to [0, 1], they meet in the middle.
