@@ -45,12 +45,23 @@ class ReplacedFrames:
           results: of earlier propagations.
           count: frames of the video; None if it is not known.
         """
-        last = stretch.last if stretch.last is not None else None if count is None else count - 1
-        if last is None:
+        found = self.among(stretch, results, count)
+        if found is None:
             return self.last is None or self.last >= stretch.first
-        return any(
-            self.takes(number, stretch, results) for number in range(stretch.first, last + 1)
-        )
+        return bool(found)
+
+    def among(self, stretch: Stretch, results: Results, count: int | None) -> set[int] | None:
+        """Return the frames of a stretch that may change; None if its end is not known.
+
+        Args:
+          stretch: the frames that are propagated to.
+          results: of earlier propagations.
+          count: see `touches`.
+        """
+        numbers = stretch.numbers(count)
+        if numbers is None:
+            return None
+        return {number for number in numbers if self.takes(number, stretch, results)}
 
     def takes(self, number: int, stretch: Stretch, results: Results) -> bool:
         """Return whether a frame of a stretch may change.

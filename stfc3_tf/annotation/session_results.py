@@ -82,6 +82,13 @@ class Stretch:
     things: tuple[int, ...]
     key: str
 
+    def numbers(self, count: int | None) -> range | None:
+        """Return its frames in a video of `count` frames; None if its end is not known."""
+        if self.last is None and count is None:
+            return None
+        end = count if self.last is None else self.last + 1
+        return range(self.first, end or 0)
+
     def overlaps(self, other: Stretch) -> bool:
         """Return whether both share things, and frames besides one at their ends."""
         ends = [float('inf') if each.last is None else each.last for each in (self, other)]

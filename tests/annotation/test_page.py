@@ -358,6 +358,26 @@ def test_the_encoder_sees_each_frame_once(videos, tmp_path):
     assert len(seen) <= len(set(seen)) + 2
 
 
+def test_frames_beyond_a_range_are_not_looked_at(videos, tmp_path):
+    seen = []
+
+    def colours_seen(frames):
+        seen.append(frames.tobytes())
+        return page_server.colours(frames)
+
+    load = lambda: page_server.encoder(colours_seen)
+    with page_server.serving(page_server.options(videos, tmp_path / 'kept', load)) as client:
+        while opened(client)['frames'] is None:
+            time.sleep(0.05)
+        client.done('PUT', 'v/patches/masks/3', body=page_server.png(truth(3)))
+        changes = propagated(client, 3, first=2, last=4)['changes']
+        assert [each['frame'] for each in changes] == [3, 4, 3, 2]
+        # Those of the range, and two frames of noise.
+        assert len(set(seen)) == 3 + 2
+        done = [each['done'] for each in client.done('GET', 'v/patches/state')['stretches']]
+        assert done == [False, False]
+
+
 def test_an_object_that_a_mask_says_nothing_about_goes_on(client):
     opened(client)
     only = np.where(truth(0) == 2, 2, 0).astype(np.uint8)

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 LONG = 60
-NAMES = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'busy')
+NAMES = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'busy')
 OBJECTS = [
     {'number': 2, 'name': 'left', 'colour': '#e69f00'},
     {'number': 5, 'name': 'right', 'colour': '#56b4e9'},
@@ -308,6 +308,86 @@ def test_work_that_is_stopped_before_it_begins_does_not_begin(client, page):
     time.sleep(0.5)
     assert window.run("return document.getElementById('stop').hidden;")
     assert client.done('GET', 'v/long/progress')['state'] == 'none'
+
+
+# Frames that may change.
+
+
+def typed(page, selector, number):
+    page.type(selector, str(number))
+    page.keys('Enter')
+
+
+def outside(page):
+    """The controls that lie outside of the bar in which they belong, or over another."""
+    script = """
+        const bars = ['tools', 'controls'].map((id) => document.getElementById(id));
+        return bars.flatMap((bar) => {
+          const box = bar.getBoundingClientRect();
+          const shown = [...bar.querySelectorAll('button, select, input, output, #of, #left')]
+            .map((each) => [each.id || each.dataset.tool, each.getBoundingClientRect()])
+            .filter(([, each]) => each.width);
+          return shown.filter(([, each], k) => each.left < box.left || each.right > box.right + 1
+            || each.top < box.top || each.bottom > box.bottom + 1
+            || shown.slice(k + 1).some(([, other]) => each.left < other.right - 1
+              && other.left < each.right - 1 && each.top < other.bottom - 1
+              && other.top < each.bottom - 1));
+        }).map(([name]) => name);
+    """
+    return page.run(script)
+
+
+def test_only_the_frames_of_a_range_change(client, page):
+    mark(client, 'nine', 0)
+    window = page('nine', {'part': 'v/nine/progress', 'wait': 400})
+
+    def chosen():
+        fields = "['range-first', 'range-last'].map((id) => +document.getElementById(id).value)"
+        return window.run(f"return document.getElementById('range').hidden ? null : {fields};")
+
+    def masks():
+        return [n for n in range(FRAMES) if client.get(f'v/nine/masks/{n}')[0] == 200]
+
+    assert chosen() is None
+    for number, key in [(2, 'i'), (4, 'u')]:
+        typed(window, '#number', number)
+        window.keys(key)
+    assert chosen() == [2, 4] and outside(window) == []
+    window.keys('Control', 'Enter')
+    window.wait("document.getElementById('left').textContent.startsWith('Frame')")
+    assert outside(window) == []
+    window.wait("document.getElementById('stop').hidden")
+    assert masks() == [0, 2, 3, 4]
+    # Another mark, and what it changes within a range alone.
+    client.done('PUT', 'v/nine/masks/0', body=page_server.png(np.roll(list(scene(0))[1], -16, 0)))
+    before = [gzip.decompress(client.get(f'v/nine/masks/{n}')[1]) for n in (2, 3, 4)]
+    # Numbers may be typed, in any order, and dragged on the time line.
+    typed(window, '#range-first', 99)
+    assert chosen() == [4, FRAMES - 1]
+    box = window.run(
+        "const box = document.getElementById('timeline').getBoundingClientRect();"
+        'return [box.left, box.top, box.width];'
+    )
+    at = lambda frame: (box[0] + (frame + 0.5) / FRAMES * box[2], box[1] + 60)
+    key = lambda kind: {
+        'type': 'key',
+        'id': 'keyboard',
+        'actions': [{'type': kind, 'value': browser.KEYS['Shift']}],
+    }
+    window.act(key('keyDown'))
+    window.drag(at(4), at(3), at(1), at(3))
+    window.act(key('keyUp'))
+    assert chosen() == [3, 4]
+    window.keys('Control', 'Enter')
+    window.wait("!document.getElementById('stop').hidden")
+    window.wait("document.getElementById('stop').hidden")
+    after = [gzip.decompress(client.get(f'v/nine/masks/{n}')[1]) for n in (2, 3, 4)]
+    assert masks() == [0, 2, 3, 4]
+    assert [one == other for one, other in zip(before, after)] == [True, False, False]
+    # Another video begins without a range.
+    choose(window, 'one')
+    window.wait("document.getElementById('name').textContent === 'one'")
+    assert chosen() is None
 
 
 # Before and after.
@@ -598,8 +678,8 @@ def test_the_time_line_of_a_long_video_shows_every_dip_and_is_fast(page):
         const canvas = document.createElement('canvas');
         canvas.style.cssText = 'position: fixed; left: 0; top: 0; width: 1000px; height: 104px';
         document.body.append(canvas);
-        const timeline = new Timeline(canvas, () => {});
-        Object.assign(timeline, {store, frame: 0, selected: null});
+        const timeline = new Timeline(canvas, {});
+        Object.assign(timeline, {store, frame: 0, selected: null, range: null});
         const drawn = [...Array(5).keys()].map(() => {
           const begun = performance.now();
           timeline.drawNow();

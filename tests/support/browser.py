@@ -24,7 +24,7 @@ _FLAGS = [
     '--disable-background-networking',
     '--no-first-run',
 ]
-_KEYS = {
+KEYS = {
     'Enter': '\ue007',
     'Escape': '\ue00c',
     'Delete': '\ue017',
@@ -101,7 +101,7 @@ class Browser(abc.ABC):
 
     def keys(self, *names):
         """Press keys together, and release them."""
-        codes = [_KEYS.get(name, name) for name in names]
+        codes = [KEYS.get(name, name) for name in names]
         actions = [{'type': 'keyDown', 'value': code} for code in codes]
         actions += [{'type': 'keyUp', 'value': code} for code in reversed(codes)]
         self.act({'type': 'key', 'id': 'keyboard', 'actions': actions})

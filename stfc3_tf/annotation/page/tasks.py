@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import functools
 import os
@@ -94,28 +94,22 @@ class Tasks:
             for kind, plan in self._plans().items()
             for batch in self._due(kind, plan, allowed)
         ]
-        count = self._count(advance, [batch[0] for _, batch in work])
+        count = self._count(advance, [batch[0] for _, batch in work], allowed)
         step = lambda: count(None)
         method = stretches.Method(
             encoder, options.settings, options.short_side, step, kept.propagator
         )
         for kind, batch in work:
-            results, video = self._results[kind], self._frames.to_read()
-            planned = stretches.joined(batch)
-            results.begin(planned.stretch)
+            video, planned = self._frames.to_read(), stretches.joined(batch)
+            self._results[kind].begin(planned.stretch)
             carried = (
                 stretches.carry_masks(method, video, planned, masks)
                 if kind == 'masks'
                 else stretches.carry_points(method, video, planned, points)
             )
-            is_whole = True
-            for record, mask in carried:
-                if allowed.takes(record.frame, planned.stretch, results):
-                    count(functools.partial(_put, kind, results, record, mask))
-                elif record.frame not in planned.labelled:
-                    is_whole = False
-            for each in batch if is_whole else ():
-                results.finish(each.stretch)
+            if self._keep(kind, planned, allowed, carried, count):
+                for each in batch:
+                    self._results[kind].finish(each.stretch)
 
     def new_export(self) -> str:
         """Return the name of the next export."""
@@ -181,11 +175,36 @@ class Tasks:
         ]
         return stretches.batches(stretches.nearest_first(due, allowed.frame))
 
+    def _keep(
+        self,
+        kind: str,
+        planned: stretches.Planned,
+        allowed: ReplacedFrames,
+        carried: Iterable[stretches.Carried],
+        count: Callable[[Change | None], None],
+    ) -> bool:
+        """Keep the results that may change, and stop after the last; return whether all were."""
+        results, stretch, is_whole = self._results[kind], planned.stretch, True
+        left = allowed.among(stretch, results, self._frames.count)
+        others = set(stretch.numbers(self._frames.count) or ()) - (left or set())
+        for record, mask in carried:
+            if allowed.takes(record.frame, stretch, results):
+                count(functools.partial(_put, kind, results, record, mask))
+            elif record.frame not in planned.labelled:
+                is_whole = False
+            if left is not None:
+                left.discard(record.frame)
+                if not left and others:
+                    return others <= set(planned.labelled)
+        return is_whole
+
     def _count(
-        self, advance: Advance, work: Sequence[stretches.Planned]
+        self, advance: Advance, work: Sequence[stretches.Planned], allowed: ReplacedFrames
     ) -> Callable[[Change | None], None]:
         """Return what is called with None for each step, and with what makes each change."""
         frames = self._frames.count or self._frames.footage.stated_count
+        if frames and allowed.last is not None:
+            frames = min(frames, allowed.last + 1)
         total = sum(planned.steps(frames) for planned in work) if frames else None
         done = 0
 

@@ -59,7 +59,7 @@ export class Display {
     const sure = { objects: store.objectsOf(page.frame), points: new Map() };
     for (const [number, point] of store.pointsOf(page.frame)) sure.points.set(number, point.sure);
     page.panel.show(store.things, page.selected, sure);
-    page.timeline.show(store, page.frame, page.selected);
+    page.timeline.show(store, page.frame, page.selected, page.merge.range);
     this.drawMarks();
     this.drawButtons();
   }
@@ -81,6 +81,7 @@ export class Display {
     const { page } = this;
     const works = Boolean(page.work && page.work.watching);
     const marked = Boolean(page.store && page.store.marked().length);
+    if (page.store) page.merge.draw();
     $('undo').disabled = !page.history || !page.history.done.length;
     $('redo').disabled = !page.history || !page.history.undone.length;
     $('propagate').disabled = works || !marked;

@@ -1,6 +1,6 @@
 // The keyboard: every action has a key; the help sheet lists them.
 
-const ONCE = ' nmhotlc?'; // Keys that do nothing more when they are held.
+const ONCE = ' nmhotlciu?'; // Keys that do nothing more when they are held.
 const TOOLS = { p: 'point', b: 'brush', e: 'eraser', g: 'polygon', r: 'box', v: 'hand' };
 
 /** Do what a key says, unless it is typed into a field or a sheet is open. */
@@ -17,7 +17,7 @@ export function keys(page, event) {
 
 function chosen(page, event) {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (key === '?') return () => document.getElementById('help-sheet').showModal();
+  if (key === '?') return () => page.help();
   if (key === 'o' && !event.ctrlKey && !event.metaKey) return () => page.chooser.show();
   if (!page.store) return null;
   // With AltGr, some keyboards type [ and ].
@@ -61,6 +61,8 @@ function plain(page, key, shift) {
     ',': () => page.player.goMarked(-1),
     '.': () => page.player.goMarked(1),
     l: () => page.player.goLeastSure(),
+    i: () => page.merge.from(page.frame),
+    u: () => page.merge.until(page.frame),
     '[': () => page.setRadius(page.radius - Math.max(1, Math.round(page.radius / 6))),
     ']': () => page.setRadius(page.radius + Math.max(1, Math.round(page.radius / 6))),
     n: () => page.things.add('objects'),

@@ -6,6 +6,7 @@ import { Display } from './display.js';
 import { Edits } from './edits.js';
 import { History } from './history.js';
 import { keys } from './keys.js';
+import { Merge } from './merge.js';
 import { Panel } from './panel.js';
 import { Player } from './player.js';
 import { Points } from './points.js';
@@ -34,7 +35,11 @@ class Page {
     this.points = new Points(this);
     this.tools = new Tools(this);
     this.work = new Work(this);
-    this.timeline = new Timeline($('timeline'), (frame) => this.player.go(frame));
+    this.merge = new Merge(this);
+    this.timeline = new Timeline($('timeline'), {
+      go: (frame) => this.player.go(frame),
+      choose: (one, other) => this.merge.between(one, other),
+    });
     this.panel = new Panel({
       select: (kind, number) => this.things.select(kind, number),
       change: (kind, number, what) => this.things.change(kind, number, what),
@@ -83,6 +88,7 @@ class Page {
     this.player.forget();
     this.panel.forget();
     this.work.draw(null);
+    this.merge.forget();
     this.beginHistory();
     this.frame = store.marked()[0] ?? 0;
     this.view.setSize(state.width, state.height, state.pixel_aspect);
@@ -174,11 +180,16 @@ class Page {
     field.value = this.frame;
   }
 
+  help() {
+    $('help-sheet').showModal();
+    $('help-sheet').scrollTop = 0; // The button that has the focus is at its end.
+  }
+
   listen() {
     const clicks = {
       open: () => this.chooser.show(),
       export: () => this.work.export(),
-      help: () => $('help-sheet').showModal(),
+      help: () => this.help(),
       undo: () => this.undo(),
       redo: () => this.redo(),
       'add-object': () => this.things.add('objects'),

@@ -5,22 +5,25 @@ const CURVE = 34;
 const COLOURS = { ground: '#0b0e12', text: '#9ba6b4', curve: '#56b4e9', low: '#ff8f66', mark: '#f0e442', here: '#ffffff' };
 
 export class Timeline {
-  constructor(canvas, go) {
+  /** actions: go(frame), choose(frame, other frame): a range. */
+  constructor(canvas, actions) {
     this.canvas = canvas;
     this.images = new Map();
     this.hover = null;
+    this.drag = null; // What the pointer does with frames while it is down.
     new ResizeObserver(() => this.draw()).observe(canvas);
     canvas.addEventListener('pointerdown', (event) => {
       canvas.setPointerCapture(event.pointerId);
-      this.dragging = true;
-      go(this.frameAt(event));
+      const from = this.frameAt(event);
+      this.drag = event.shiftKey ? (frame) => actions.choose(from, frame) : actions.go;
+      this.drag(from);
     });
     canvas.addEventListener('pointermove', (event) => {
       this.hover = this.frameAt(event);
-      if (this.dragging) go(this.hover);
+      if (this.drag) this.drag(this.hover);
       else this.draw();
     });
-    for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, () => { this.dragging = false; });
+    for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, () => { this.drag = null; });
     canvas.addEventListener('pointerleave', () => { this.hover = null; this.draw(); });
   }
 
@@ -34,10 +37,10 @@ export class Timeline {
   /** The middle of a frame's place. */
   x(frame) { return ((frame + 0.5) / this.store.count) * this.width; }
 
-  /** selected: {kind, number} whose own curve is drawn too, or null. */
-  show(store, frame, selected) {
+  /** selected: {kind, number} whose own curve is drawn too; range: {first, last}; or null. */
+  show(store, frame, selected, range) {
     if (store !== this.store) this.images.clear();
-    Object.assign(this, { store, frame, selected });
+    Object.assign(this, { store, frame, selected, range });
     this.draw();
   }
 
@@ -64,6 +67,7 @@ export class Timeline {
     this.drawStretches(context);
     this.drawCurve(context);
     this.drawSelected(context);
+    if (this.range) this.drawRange(context, this.range);
     this.drawMarks(context);
     this.drawPlace(context);
   }
@@ -152,6 +156,20 @@ export class Timeline {
     context.lineWidth = 1.6;
     context.strokeStyle = thing.colour;
     context.stroke();
+  }
+
+  /** Darken what lies outside of a range. */
+  drawRange(context, { first, last }) {
+    const from = (first / this.store.count) * this.width;
+    const to = ((last + 1) / this.store.count) * this.width;
+    context.fillStyle = '#0b0e12b8';
+    context.fillRect(0, 0, from, TOP + CURVE + 6);
+    context.fillRect(to, 0, this.width - to, TOP + CURVE + 6);
+    context.fillStyle = COLOURS.mark;
+    for (const [x, way] of [[from, 1], [to, -1]]) {
+      context.fillRect(x - (way < 0 ? 2 : 0), 0, 2, TOP + CURVE + 6);
+      for (const y of [0, TOP + CURVE + 4]) context.fillRect(Math.min(x, x + way * 7), y, 7, 2);
+    }
   }
 
   drawMarks(context) {

@@ -18,20 +18,7 @@ export class Work {
   get watching() { return this.store !== null && this.store === this.page.store; }
 
   propagate() {
-    return this.begin((video) => video.propagate(this.merge()), true);
-  }
-
-  /** Which frames may change. */
-  merge() {
-    const { frame, store } = this.page;
-    const marked = store.marked();
-    const first = Math.max(0, ...marked.filter((each) => each < frame));
-    const last = Math.min(...marked.filter((each) => each > frame), store.lastFrame);
-    return {
-      all: { frame },
-      missing: { frame, missing: true },
-      around: { frame, first, last },
-    }[$('merge').value];
+    return this.begin((video) => video.propagate(this.page.merge.asked()), true);
   }
 
   /** Ask for formats, and export then. */
