@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 LONG = 60
-NAMES = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'busy')
+NAMES = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'busy')
 OBJECTS = [
     {'number': 2, 'name': 'left', 'colour': '#e69f00'},
     {'number': 5, 'name': 'right', 'colour': '#56b4e9'},
@@ -602,6 +602,85 @@ def test_a_video_that_another_command_has_open_is_refused_and_others_open(client
 
 
 # Keys and fields.
+
+
+def saved(page):
+    time.sleep(0.3)
+    page.wait("document.getElementById('saved').textContent === 'Saved'")
+
+
+def mask_given(client, name, frame):
+    contents = gzip.decompress(client.get(f'v/{name}/masks/{frame}')[1])
+    return np.frombuffer(contents, np.uint8).reshape(HEIGHT, WIDTH)
+
+
+def test_all_is_marked_without_a_pointer(client, page):
+    client.done('POST', 'open', {'name': 'ten'})
+    window = page('ten')
+
+    def press(*keys):
+        for key in keys:
+            window.keys(*key.split('+'))
+
+    def far(way, times):
+        press(*[f'Control+Shift+{way}'] * times)
+
+    # The crosshair begins in the middle; a large step is 10 pixels.
+    press('p', 'Control+Right')
+    far('Left', 2)
+    press('Control+Up', 'Control+Up', 'Control+Up', 'Enter')
+    saved(window)
+    x, y = WIDTH / 2 - 20, HEIGHT / 2 - 3
+    points = lambda: client.done('GET', 'v/ten/state')['points']
+    np.testing.assert_allclose(points()['0']['1'], [x, y], atol=1)
+    x, y = map(round, points()['0']['1'])
+    # It stays from frame to frame. What is there may be moved by one pixel, or by ten.
+    press('Right', 'Control+Left', 'Enter', 'Alt+Shift+Down')
+    saved(window)
+    assert points() == {'0': {'1': [x, y]}, '1': {'1': [x - 1, y + 10]}}
+    press('Left', 'Control+Right')
+    window.wait("document.getElementById('number').value === '0'")
+    # A polygon: a right-angled triangle, closed by Enter at its last corner.
+    press('n', 'g', 'Enter')
+    far('Right', 3)
+    press('Enter')
+    far('Down', 2)
+    press('Enter', 'Enter')
+    saved(window)
+    found = mask_given(client, 'ten', 0) == 1
+    assert found[y + 8, x + 25] and not found[y + 15, x + 5] and abs(found.sum() - 300) < 60
+    # A box beside it, then a hole that the brush erases.
+    press('r')
+    far('Right', 1)
+    press('Enter')
+    far('Up', 2)
+    far('Right', 2)
+    press('Enter')
+    saved(window)
+    box = mask_given(client, 'ten', 0)[y : y + 21, x + 40 : x + 61] == 1
+    assert box.all()
+    press('b', *['['] * 3, 'Alt+Enter')
+    saved(window)
+    assert mask_given(client, 'ten', 0)[y, x + 60] == 0
+    assert mask_given(client, 'ten', 0)[y + 10, x + 50] == 1
+    # The picture follows the crosshair where it is enlarged.
+    press(*['='] * 8)
+    far('Right', 5)
+    at = window.run(
+        "const box = document.querySelector('[data-crosshair] circle').getBoundingClientRect();"
+        "const stage = document.getElementById('stage').getBoundingClientRect();"
+        'return [box.left - stage.left, stage.right - box.right];'
+    )
+    assert min(at) > 0
+    press('0', 'Escape')
+    assert window.run("return document.querySelector('[data-crosshair]');") is None
+    # Things are selected one after the other.
+    selected = "return document.querySelector('.thing.selected').dataset.kind;"
+    found = []
+    for key in 'jjk':
+        press(key)
+        found.append(window.run(selected))
+    assert found == ['points', 'objects', 'points']
 
 
 def test_keys_do_what_is_expected_in_fields(client, page):

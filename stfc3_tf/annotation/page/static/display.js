@@ -67,13 +67,14 @@ export class Display {
   drawMarks() {
     const { page } = this;
     if (!page.store) return;
-    const paints = ['brush', 'eraser'].includes(page.tool) && page.tools.cursor;
+    const brush = ['brush', 'eraser'].includes(page.tool) && (page.crosshair.at || page.tools.cursor);
     page.view.showMarks({
       points: page.points.shown(),
       before: page.player.compares ? page.points.before() : [],
       selected: page.selected && page.selected.kind === 'points' ? page.selected.number : null,
       draft: page.tools.draft,
-      cursor: paints ? { at: page.tools.cursor, radius: page.radius } : null,
+      cursor: brush ? { at: brush, radius: page.radius } : null,
+      crosshair: page.crosshair.at,
     });
   }
 
@@ -93,9 +94,9 @@ export class Display {
     $('play-icon').setAttribute('href', `static/icons.svg#${icon}`);
   }
 
-  /** Show a hint; by default that of the tool. */
+  /** Show a hint; by default that of the crosshair, or of the tool. */
   hint(text = null) {
     const { page } = this;
-    $('hint').textContent = text ?? (page.store ? HINTS[page.tool] : '');
+    $('hint').textContent = text ?? page.crosshair.hint ?? (page.store ? HINTS[page.tool] : '');
   }
 }

@@ -8,7 +8,7 @@ export function keys(page, event) {
   const { target } = event;
   const types = target.matches && target.matches('input:not([type="range"]):not([type="checkbox"]):not([type="color"]), select, textarea');
   if (document.querySelector('dialog[open]') || types) return;
-  if (event.repeat && ONCE.includes(event.key.toLowerCase())) return;
+  if (event.repeat && (event.key === 'Enter' || ONCE.includes(event.key.toLowerCase()))) return;
   const act = chosen(page, event);
   if (!act) return;
   event.preventDefault();
@@ -23,7 +23,7 @@ function chosen(page, event) {
   // With AltGr, some keyboards type [ and ].
   if (event.getModifierState('AltGraph')) return plain(page, key, event.shiftKey);
   if (event.ctrlKey || event.metaKey) return withControl(page, key, event.shiftKey);
-  if (event.altKey) return withAlt(page, key);
+  if (event.altKey) return withAlt(page, key, event.shiftKey);
   // Space and Enter press what has the focus.
   if ([' ', 'Enter'].includes(key) && event.target.matches('button, a, input[type="checkbox"], input[type="color"]')) return null;
   if (event.target.type === 'range' && key.startsWith('Arrow')) return null;
@@ -36,15 +36,21 @@ function withControl(page, key, shift) {
     y: () => page.redo(),
     e: () => page.work.export(),
     Enter: () => page.work.propagate(),
+    ArrowLeft: () => page.crosshair.move(-1, 0, shift),
+    ArrowRight: () => page.crosshair.move(1, 0, shift),
+    ArrowUp: () => page.crosshair.move(0, -1, shift),
+    ArrowDown: () => page.crosshair.move(0, 1, shift),
   }[key];
 }
 
-function withAlt(page, key) {
+function withAlt(page, key, shift) {
+  const step = shift ? 10 : 1;
   return {
-    ArrowLeft: () => page.points.nudge(-1, 0),
-    ArrowRight: () => page.points.nudge(1, 0),
-    ArrowUp: () => page.points.nudge(0, -1),
-    ArrowDown: () => page.points.nudge(0, 1),
+    ArrowLeft: () => page.points.nudge(-step, 0),
+    ArrowRight: () => page.points.nudge(step, 0),
+    ArrowUp: () => page.points.nudge(0, -step),
+    ArrowDown: () => page.points.nudge(0, step),
+    Enter: () => page.crosshair.press(true),
   }[key];
 }
 
@@ -77,7 +83,9 @@ function plain(page, key, shift) {
     '=': () => page.view.zoom(1.25),
     '-': () => page.view.zoom(0.8),
     0: () => page.view.fit(),
-    Enter: () => page.tools.finish(),
-    Escape: () => { if (!page.tools.cancel()) page.work.stop(); },
+    j: () => page.things.step(1),
+    k: () => page.things.step(-1),
+    Enter: () => { if (page.crosshair.at) page.crosshair.press(); else page.tools.finish(); },
+    Escape: () => { if (!page.tools.cancel() && !page.crosshair.hide()) page.work.stop(); },
   }[key];
 }

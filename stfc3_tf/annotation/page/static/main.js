@@ -2,6 +2,7 @@
 
 import * as api from './api.js';
 import { Chooser } from './chooser.js';
+import { Crosshair } from './crosshair.js';
 import { Display } from './display.js';
 import { Edits } from './edits.js';
 import { History } from './history.js';
@@ -33,6 +34,7 @@ class Page {
     this.things = new Things(this);
     this.edits = new Edits(this);
     this.points = new Points(this);
+    this.crosshair = new Crosshair(this);
     this.tools = new Tools(this);
     this.work = new Work(this);
     this.merge = new Merge(this);
@@ -84,6 +86,7 @@ class Page {
   async show(store) {
     const { state, things } = store;
     this.tools.cancel();
+    this.crosshair.hide();
     this.store = store;
     this.player.forget();
     this.panel.forget();

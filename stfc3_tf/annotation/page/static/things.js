@@ -11,6 +11,16 @@ export class Things {
     page.display.drawAll();
   }
 
+  /** Select the next one in the lists, or with -1 the one before. */
+  step(way) {
+    const { selected, store } = this.page;
+    const all = ['objects', 'points'].flatMap((kind) => store.things[kind].map(({ number }) => ({ kind, number })));
+    if (!all.length) return;
+    const at = all.findIndex(({ kind, number }) => selected && selected.kind === kind && selected.number === number);
+    const { kind, number } = all[at < 0 ? 0 : (at + way + all.length) % all.length];
+    this.select(kind, number);
+  }
+
   find(kind, number) { return this.page.store.things[kind].find((each) => each.number === number); }
 
   add(kind) {

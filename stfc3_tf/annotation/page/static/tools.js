@@ -28,6 +28,7 @@ export class Tools {
     const { page } = this;
     if (!page.store || event.button > 1 || !event.isPrimary) return;
     page.player.follows = false; // Who works on a frame stays at it.
+    page.crosshair.hide();
     page.view.stage.setPointerCapture(event.pointerId);
     page.view.stage.focus({ preventScroll: true });
     const at = page.view.position(event);
@@ -42,6 +43,35 @@ export class Tools {
     } else {
       await this.downPaint(at, event.altKey || page.tool === 'eraser');
     }
+  }
+
+  /** Do at a place what a click does; a box has two corners, and a polygon ends at the last one. */
+  click(at, erases) {
+    const { page, action } = this;
+    page.player.follows = false;
+    const [last] = this.draft.slice(-1);
+    if (page.tool === 'point') {
+      this.downPoint(at);
+      this.action = null;
+    } else if (page.tool === 'polygon') {
+      this.erases = erases;
+      if (last && last.x === at.x && last.y === at.y) this.finish();
+      else this.draft.push(at);
+    } else if (page.tool === 'box' && action) {
+      this.release(at);
+    } else if (page.tool !== 'hand') {
+      this.downPaint(at, erases || page.tool === 'eraser');
+      if (page.tool === 'box') this.follow(at);
+      else this.release(at);
+    }
+    page.display.drawMarks();
+  }
+
+  /** Draw the box that is being dragged. */
+  follow(at) {
+    if (!this.action || this.action.kind !== 'box') return;
+    this.action.last = at;
+    this.draft = corners(this.action.first, at);
   }
 
   downPoint(at) {
@@ -92,7 +122,7 @@ export class Tools {
     if (!page.store || !event.isPrimary) return;
     const at = page.view.position(event);
     this.cursor = at;
-    if (!action) {
+    if (!action || page.crosshair.at) { // What the keyboard began, the keyboard goes on with.
       page.display.drawMarks();
       return;
     }
@@ -103,8 +133,7 @@ export class Tools {
       action.moved = action.moved || Math.hypot(at.x - action.from.x, at.y - action.from.y) * page.view.scale > 2;
       if (action.moved) page.points.move(action.number, page.points.clamped(at));
     } else if (action.kind === 'box') {
-      action.last = at;
-      this.draft = corners(action.first, at);
+      this.follow(at);
     } else {
       const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
       const places = events.length ? events.map((each) => page.view.position(each)) : [at];
@@ -114,10 +143,11 @@ export class Tools {
     page.display.drawMarks();
   }
 
-  up(event) {
+  up(event) { if (this.action && event.isPrimary) this.release(this.page.view.position(event)); }
+
+  /** End what was begun. */
+  release(at) {
     const { page, action } = this;
-    if (!action || !event.isPrimary) return;
-    const at = page.view.position(event);
     if (action.kind === 'drag' && action.moved) page.points.drop(action.number, page.points.clamped(at));
     if (action.kind === 'stroke' || action.kind === 'box') {
       action.ended = true;

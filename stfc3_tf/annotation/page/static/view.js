@@ -123,10 +123,24 @@ export class View {
   /** Where in the frame an event is. */
   position(event) {
     const box = this.stage.getBoundingClientRect();
-    return {
-      x: (event.clientX - box.left - this.x) / (this.scale * this.aspect) - 0.5,
-      y: (event.clientY - box.top - this.y) / this.scale - 0.5,
-    };
+    return this.inFrame(event.clientX - box.left, event.clientY - box.top);
+  }
+
+  /** Where in the frame the middle of the stage is. */
+  middle() { return this.inFrame(this.stage.clientWidth / 2, this.stage.clientHeight / 2); }
+
+  /** Where in the frame a position on the stage is. */
+  inFrame(x, y) {
+    return { x: (x - this.x) / (this.scale * this.aspect) - 0.5, y: (y - this.y) / this.scale - 0.5 };
+  }
+
+  /** Move the picture so far that a position in the frame is seen. */
+  reveal({ x, y }) {
+    const margin = 4;
+    const missing = (at, length) => Math.max(0, margin - at) - Math.max(0, at - length + margin);
+    const [across, down] = this.onStage([x, y]);
+    const by = [missing(across, this.stage.clientWidth), missing(down, this.stage.clientHeight)];
+    if (by[0] || by[1]) this.pan(...by);
   }
 
   /** Where on the stage a position in the frame is. */
@@ -137,14 +151,15 @@ export class View {
   /**
    * Draw points and what a tool shows.
    * points: [{number, name, colour, at, given, sure}]; before: [{number, colour, at, now}]; draft: corners of a polygon or box that is
-   * being drawn; cursor: {at, radius} of the brush.
+   * being drawn; cursor: {at, radius} of the brush; crosshair: where that of the keyboard is.
    */
-  showMarks({ points, before, selected, draft, cursor }) {
+  showMarks({ points, before, selected, draft, cursor, crosshair }) {
     this.marks.replaceChildren();
     for (const point of before) this.drawBefore(point);
     for (const point of points) if (point.at) this.drawPoint(point, point.number === selected);
     if (draft && draft.length) this.drawDraft(draft);
     if (cursor) this.drawCursor(cursor);
+    if (crosshair) this.drawCrosshair(crosshair);
   }
 
   drawPoint(point, isSelected) {
@@ -182,6 +197,15 @@ export class View {
       const [cx, cy] = this.onStage([corner.x, corner.y]);
       element('circle', { cx, cy, r: 3.5, fill: '#fff', stroke: '#000c', 'stroke-width': 1.5 }, this.marks);
     }
+  }
+
+  drawCrosshair(at) {
+    const [x, y] = this.onStage([at.x, at.y]);
+    const group = element('g', { 'data-crosshair': '', fill: 'none' }, this.marks);
+    const arms = `M${x - 26} ${y}h20m12 0h20M${x} ${y - 26}v20m0 12v20`;
+    element('path', { d: arms, stroke: '#000c', 'stroke-width': 4.5 }, group);
+    element('path', { d: arms, stroke: '#fff', 'stroke-width': 1.8 }, group);
+    element('circle', { cx: x, cy: y, r: 1.6, fill: '#fff', stroke: '#000c', 'stroke-width': 1 }, group);
   }
 
   drawCursor({ at, radius }) {
