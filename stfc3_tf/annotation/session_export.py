@@ -94,6 +94,7 @@ class Export:
       footage: the video.
       model: what tells the encoder that propagated from others, for result.json; {} for none.
       options: what is written beside the usual files.
+      numbers: by which people know the frames, and which are written; None for 0, 1, ...
     """
 
     session: Session
@@ -102,6 +103,7 @@ class Export:
     footage: Footage
     model: dict[str, Any]
     options: outputs.Options = outputs.Options()
+    numbers: Sequence[int] | None = None
 
     def write(self, folder: str, advance: Callable[[int, int], None]) -> None:
         """Write a new folder, whole or not at all.
@@ -137,14 +139,14 @@ class Export:
 
         def drawn() -> Iterator[tuple[float, np.ndarray]]:
             for done, frame in enumerate(self._read(frames), 1):
-                yield frame.time, _kept_and_drawn(frame, sources, files)
+                yield frame.time, self._kept_and_drawn(frame, sources, files)
                 advance(done, len(frames))
 
         os.makedirs(folder, exist_ok=True)
         rate, aspect = self.footage.frame_rate, self.footage.pixel_aspect
         video_writer.write_timed_video(os.path.join(folder, 'overlay.mp4'), drawn(), rate, aspect)
         for source, each in zip(sources, files):
-            each.finish(source.frames, self._video())
+            each.finish([*map(self._number, source.frames)], self._video())
         outputs.write_json(os.path.join(folder, 'result.json'), self._record(frames))
 
     def _read(self, frames: Sequence[int]) -> Iterator[Frame]:
@@ -161,28 +163,34 @@ class Export:
 
     def _record(self, frames: Sequence[int]) -> dict[str, Any]:
         """Return the contents of result.json."""
+        labelled = {*self.session.masks, *self.session.points}
         return {
             'video': self.footage.name,
             'height': self.session.video.height,
             'width': self.session.video.width,
             'frame_rate': self.footage.frame_rate,
-            'first_frame': frames[0],
-            'last_frame': frames[-1],
+            'first_frame': self._number(frames[0]),
+            'last_frame': self._number(frames[-1]),
             'frames': len(frames),
-            'labelled_frames': sorted({*self.session.masks, *self.session.points}),
+            'labelled_frames': sorted(map(self._number, labelled)),
             **dataclasses.asdict(self.session.things),
             'model': self.model,
             'version': __version__,
         }
 
+    def _number(self, frame: int) -> int:
+        return frame if self.numbers is None else self.numbers[frame]
 
-def _kept_and_drawn(
-    frame: Frame, sources: Sequence[MaskSource | PointSource], files: Sequence[Any]
-) -> np.ndarray:
-    """Keep the labels of a frame, and return it with them drawn on it."""
-    image = frame.image
-    for source, each in zip(sources, files):
-        if frame.number in source.frames:
-            each.put(frame, source.label(frame.number))
-            image = each.draw(Frame.of_image(frame.number, frame.time, image))
-    return image
+    def _kept_and_drawn(
+        self,
+        frame: Frame,
+        sources: Sequence[MaskSource | PointSource],
+        files: Sequence[Any],
+    ) -> np.ndarray:
+        """Keep the labels of a frame, and return it with them drawn on it."""
+        drawn = dataclasses.replace(frame, number=self._number(frame.number))
+        for source, each in zip(sources, files):
+            if frame.number in source.frames:
+                each.put(drawn, source.label(frame.number))
+                drawn = Frame.of_image(drawn.number, frame.time, each.draw(drawn))
+        return drawn.image

@@ -38,16 +38,25 @@ def open_part(
       errors.UserError: see `footage.open_footage`; or no frame is left.
     """
     checks.whole_number('every', every)
-    opened = open_footage(path, assumed_rate)
-    numbers = None
-    names: list[str] = []
-    if folders.is_folder(path):
-        names = [posixpath.basename(picture) for picture in video.pictures_in(path)]
-        numbers = frame_names.numbers(names)
-        if numbers is not None and numbers != sorted(numbers):
-            numbers = None
+    opened, numbers = open_footage(path, assumed_rate), numbers_in(path)
+    names = _names_in(path)
     pictures = dict(zip(names, numbers or range(len(names))))
     return Part(opened, numbers, pictures, start, end, every)
+
+
+def numbers_in(path: str) -> list[int] | None:
+    """Return the numbers of the frames of a video, ascending; None if they are 0, 1, ..."""
+    numbers = frame_names.numbers(_names_in(path))
+    if not numbers or numbers != sorted(numbers) or numbers == [*range(len(numbers))]:
+        return None
+    return numbers
+
+
+def _names_in(path: str) -> list[str]:
+    """Return the names of the pictures of a folder, in order; [] for a video file."""
+    if not folders.is_folder(path):
+        return []
+    return [posixpath.basename(picture) for picture in video.pictures_in(path)]
 
 
 class Part:

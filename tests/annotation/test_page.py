@@ -508,6 +508,39 @@ def test_an_export_is_also_written_in_the_formats_that_are_chosen(client):
         np.testing.assert_array_equal(arrays['tracks'], [[[44.5, 28.5]]])
 
 
+def test_pictures_keep_the_numbers_in_their_names(client, videos):
+    moving_patches.write_folder(videos / 'later')
+    for number in reversed(range(FRAMES)):
+        os.rename(
+            videos / 'later' / f'{number}.png', videos / 'later' / f'{43 + 5 * number:04d}.png'
+        )
+    numbers = [43 + 5 * number for number in range(FRAMES)]
+    assert client.done('POST', 'open', {'name': 'later'})['numbers'] == numbers
+    assert opened(client)['numbers'] is None
+    client.done('PUT', 'v/later/things', {'objects': OBJECTS, 'points': POINTS})
+    client.done('PUT', 'v/later/masks/2', body=page_server.png(truth(2)))
+    client.done('PUT', 'v/later/points/2', {'1': [44, 28]})
+    client.done('POST', 'v/later/propagate', {'frame': 2})
+    name = None
+    while name is None:
+        if client.done('GET', 'v/later/progress')['state'] == 'done':
+            name = client.done('POST', 'v/later/export', {'formats': ['cvat']})['name']
+    while (progress := client.done('GET', 'v/later/progress'))['state'] == 'running':
+        time.sleep(0.05)
+    folder = pathlib.Path(progress['changes'][-1]['folder'])
+    assert sorted(os.listdir(folder / 'masks')) == [f'{number:06d}.png' for number in numbers]
+    mask = np.asarray(Image.open(folder / 'masks' / '000053.png'))
+    np.testing.assert_array_equal(mask, truth(2))
+    for table in ('tracks.csv', 'confidence.csv'):
+        with open(folder / table, newline='') as file:
+            assert sorted({int(row['frame']) for row in csv.DictReader(file)}) == numbers
+    record = json.loads((folder / 'result.json').read_text())
+    kept = record['first_frame'], record['last_frame'], record['labelled_frames']
+    assert kept == (43, numbers[-1], [53])
+    with av.open(str(folder / 'overlay.mp4')) as container:
+        assert len(list(container.decode(video=0))) == FRAMES
+
+
 def test_an_export_needs_no_encoder_and_names_the_one_that_propagated(videos, tmp_path):
     with page_server.serving(page_server.options(videos, tmp_path / 'kept')) as client:
         opened(client)

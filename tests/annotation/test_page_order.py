@@ -59,6 +59,9 @@ def client(tmp_path_factory):
     for name in NAMES:
         moving_patches.write_folder(root / name)
     write_long(root / 'long')
+    moving_patches.write_folder(root / 'later')
+    for number in range(FRAMES):
+        os.rename(root / 'later' / f'{number}.png', root / 'later' / f'{43 + 5 * number:04d}.png')
     options = page_server.options(root, tmp_path_factory.mktemp('kept'))
     with page_server.serving(dataclasses.replace(options, frame_rate=2.0)) as found:
         yield found
@@ -125,7 +128,7 @@ def frame_number(page):
 
 def choose(page, name):
     page.keys('o')
-    page.wait(f"document.getElementById('videos').children.length === {len(NAMES) + 1}")
+    page.wait(f"document.getElementById('videos').children.length === {len(NAMES) + 2}")
     page.run(
         "[...document.querySelectorAll('#videos button')]"
         '.find((each) => each.textContent === given[0]).click();',
@@ -709,6 +712,25 @@ def test_keys_do_what_is_expected_in_fields(client, page):
     assert window.run(name) == 'left'
     names = [each['name'] for each in client.done('GET', 'v/one/state')['things']['objects']]
     assert names[:2] == ['left', 'right']
+
+
+def test_the_numbers_of_pictures_are_shown_and_typed(page):
+    window = page('later')
+    last = 43 + 5 * (FRAMES - 1)
+    number = "document.getElementById('number').value"
+    assert window.run(f'return {number};') == '43'
+    assert window.run("return document.getElementById('of').textContent;").startswith(f'of {last} ')
+    for asked, found in [(53, 53), (54, 58), (999, last), (0, 43)]:
+        typed(window, '#number', asked)
+        window.wait(f"{number} === '{found}'")
+    window.keys('Right')
+    window.wait(f"{number} === '48'")
+    window.keys('i')
+    typed(window, '#range-last', 58)
+    fields = "['range-first', 'range-last'].map((id) => +document.getElementById(id).value)"
+    assert window.run(f'return {fields};') == [48, 58]
+    shown = "document.getElementById('timeline').getAttribute('aria-valuetext')"
+    assert window.run(f'return {shown};').startswith(f'frame 48 of {last}')
 
 
 # Large videos.

@@ -23,7 +23,7 @@ from stfc3_tf.annotation.page.tasks import Tasks
 from stfc3_tf.annotation.replaced_frames import ReplacedFrames
 from stfc3_tf.annotation.session import Session
 from stfc3_tf.annotation.session_results import Results
-from stfc3_tf.clips import footage
+from stfc3_tf.clips import footage, part
 from stfc3_tf.formats import writing as formats
 from stfc3_tf.storage import images
 
@@ -57,8 +57,11 @@ class Opened:
                 kind: Results(os.path.join(folder, 'results', kind)) for kind in ('masks', 'points')
             }
             self._forget_what_is_gone()
+            self._numbers = part.numbers_in(path)
             self._parts = parts.pop_all()
-        self._tasks = Tasks(self.session, self.results, self.frames, encoder, options)
+        self._tasks = Tasks(
+            self.session, self.results, self.frames, encoder, options, self._numbers
+        )
         self.job: Job | None = None
         threading.Thread(target=self._tasks.warm_up, daemon=True).start()
 
@@ -87,6 +90,8 @@ class Opened:
             'frame_rate': self._video.frame_rate,
             'pixel_aspect': float(self._video.pixel_aspect),
             'frames': frames.count,
+            # By which people know the frames; None for 0, 1, ...
+            'numbers': self._numbers,
             'seen': frames.seen,
             'trouble': frames.trouble,
             'small': sorted(frames.small),

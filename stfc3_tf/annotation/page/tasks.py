@@ -34,6 +34,7 @@ class Tasks:
       frames: of the video.
       encoder: of the frames.
       options: of the page.
+      numbers: by which people know the frames; None for 0, 1, ...
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Tasks:
         frames: FrameStore,
         encoder: LoadingEncoder,
         options: Options,
+        numbers: Sequence[int] | None,
     ):
         self._session, self._results, self._frames = session, results, frames
-        self._encoder, self._options = encoder, options
+        self._encoder, self._options, self._numbers = encoder, options, numbers
 
     def warm_up(self) -> None:
         """Propagate something once, so that the first propagated frame comes soon."""
@@ -138,6 +140,7 @@ class Tasks:
             self._frames.to_read(),
             kept_model.read(self._session.folder),
             outputs.Options(chosen),
+            self._numbers,
         )
         export.write(folder, lambda done, total: advance(done, total, None))
         found = {

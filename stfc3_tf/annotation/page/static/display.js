@@ -48,14 +48,14 @@ export class Display {
   drawPlace() {
     const { page } = this;
     const { store } = page;
-    $('number').max = store.lastFrame;
-    if ($('number') !== document.activeElement) $('number').value = page.frame;
-    $('of').textContent = `of ${store.lastFrame} · ${(page.frame / store.state.frame_rate).toFixed(2)} s`;
+    const [first, last, number] = [0, store.lastFrame, page.frame].map((frame) => store.numberOf(frame));
+    Object.assign($('number'), { min: first, max: last });
+    if ($('number') !== document.activeElement) $('number').value = number;
+    $('of').textContent = `of ${last} · ${(page.frame / store.state.frame_rate).toFixed(2)} s`;
     const slider = $('timeline');
-    slider.setAttribute('aria-valuemax', store.lastFrame);
-    slider.setAttribute('aria-valuenow', page.frame);
+    for (const [name, value] of [['min', first], ['max', last], ['now', number]]) slider.setAttribute(`aria-value${name}`, value);
     $('label-state').textContent = this.labelState();
-    slider.setAttribute('aria-valuetext', `frame ${page.frame} ${$('of').textContent}: ${this.labelState()}`);
+    slider.setAttribute('aria-valuetext', `frame ${number} ${$('of').textContent}: ${this.labelState()}`);
     const sure = { objects: store.objectsOf(page.frame), points: new Map() };
     for (const [number, point] of store.pointsOf(page.frame)) sure.points.set(number, point.sure);
     page.panel.show(store.things, page.selected, sure);

@@ -179,8 +179,9 @@ class Page {
 
   goToTyped() {
     const field = $('number');
-    if (this.store && field.value !== '') this.player.go(Number(field.value));
-    field.value = this.frame;
+    if (!this.store) return;
+    if (field.value !== '') this.player.go(this.store.frameOf(Number(field.value)));
+    field.value = this.store.numberOf(this.frame);
   }
 
   help() {

@@ -45,10 +45,8 @@ export class Merge {
   }
 
   typed() {
-    const { lastFrame } = this.page.store;
-    const [one, other] = ['range-first', 'range-last'].map((id) => Math.round(Number($(id).value)) || 0);
-    const inside = (frame) => Math.max(0, Math.min(lastFrame, frame));
-    this.between(inside(one), inside(other));
+    const { store } = this.page;
+    this.between(...['range-first', 'range-last'].map((id) => store.frameOf(Number($(id).value))));
   }
 
   changed() {
@@ -78,8 +76,9 @@ export class Merge {
     $('range').hidden = !range || this.page.work.watching;
     if (!range) return;
     for (const [id, frame] of [['range-first', range.first], ['range-last', range.last]]) {
-      $(id).max = this.page.store.lastFrame;
-      if ($(id) !== document.activeElement) $(id).value = frame;
+      const { store } = this.page;
+      Object.assign($(id), { min: store.numberOf(0), max: store.numberOf(store.lastFrame) });
+      if ($(id) !== document.activeElement) $(id).value = store.numberOf(frame);
     }
   }
 }

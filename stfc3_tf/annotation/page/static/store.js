@@ -134,6 +134,16 @@ export class Store {
   get count() { return this.state.frames ?? Math.max(1, this.state.seen); }
   get lastFrame() { return Math.max(0, this.count - 1); }
 
+  /** The number by which people know a frame: that in the name of a picture. */
+  numberOf(frame) { return this.state.numbers ? this.state.numbers[frame] : frame; }
+
+  /** The frame with a number, or the nearest one after it. */
+  frameOf(number) {
+    const { numbers } = this.state;
+    const found = numbers ? numbers.findIndex((each) => each >= number) : Math.round(number);
+    return found < 0 && numbers ? this.lastFrame : Math.max(0, Math.min(this.lastFrame, found));
+  }
+
   /** Take a result that the server reports. */
   takeRecord(change) {
     const records = this.records[change.kind];
