@@ -1,6 +1,7 @@
 """Mark objects or points on a page in the browser, propagate, look, correct, export.
 
     python -m tools.annotate --video=clip.mp4
+    python -m tools.annotate --video=clip.mp4 --mask=first.png
     python -m tools.annotate --root=videos
 
 The command prints an address to open in a browser on this machine. What is marked is stored at
@@ -11,13 +12,17 @@ holds a secret, and only this machine can connect unless --host says otherwise. 
 from __future__ import annotations
 
 from collections.abc import Sequence
+import dataclasses
 import os
 import signal
+from typing import Any
 
 from absl import flags, logging
 
-from stfc3_tf import errors, stopping
+from stfc3_tf import errors, stopping, wording
 from stfc3_tf.annotation import propagate as annotate
+from stfc3_tf.annotation import session_import
+from stfc3_tf.annotation.marks import request
 from stfc3_tf.annotation.page.desk import Desk
 from stfc3_tf.annotation.page.options import Options
 from stfc3_tf.clips import footage
@@ -33,6 +38,15 @@ _ROOT = flags.DEFINE_string(
     None,
     'Instead of --video, a folder whose videos can be opened on the page; by default the current '
     'one.',
+)
+_MASK = flags.DEFINE_multi_string(
+    'mask',
+    [],
+    'With --video, masks to begin with, as for tools.propagate: a file, FRAME:PATH or a folder. '
+    'They are taken if nothing is marked in the video yet.',
+)
+_POINTS = flags.DEFINE_multi_string(
+    'points', [], 'With --video, points to begin with, as for tools.propagate; see --mask.'
 )
 _OUTPUT_DIR = flags.DEFINE_string(
     'output_dir',
@@ -88,6 +102,7 @@ def options() -> Options:
     configuration.check_bindings_used(_GIN_BINDINGS.value)
     formats.check(_FORMATS.value, masks=True, points=True)
     root, video = _places()
+    labels = _labels()
     output_dir = _OUTPUT_DIR.value.rstrip('/') or '.'
     writing.check_folder(os.path.join(output_dir, 'session'))
     model = _SAVED_MODEL.value or shipped.DEFAULT
@@ -101,7 +116,35 @@ def options() -> Options:
         frame_rate=_FRAME_RATE.value,
         features_bytes=int(_FEATURES_GIB.value * 2**30),
         formats=tuple(_FORMATS.value),
+        labels=labels,
     )
+
+
+def _labels() -> session_import.Import:
+    """Return the labels to begin with, after saying what they are."""
+    asked = request.Request(_VIDEO.value or '', frame_rate=_FRAME_RATE.value)
+    labels = session_import.Import(
+        _read(dataclasses.replace(asked, masks=_MASK.value)),
+        _read(dataclasses.replace(asked, points=_POINTS.value)),
+    )
+    labels.things()  # Too many are refused here.
+    return labels
+
+
+def _read(asked: request.Request) -> Any:
+    """Return masks or points of files; None without files."""
+    paths = (*asked.masks, *asked.points)
+    if not paths:
+        return None
+    if not asked.video:
+        raise errors.UserError('--mask and --points belong to a video: give --video.')
+    video, annotation = asked.opened()
+    last = annotation.frames[-1]
+    if next(video.frames(last)).number != last:
+        raise errors.UserError(f'{asked.video} has no frame {last}: label another one.')
+    heading = f'{", ".join(paths)}, for a video in which nothing is marked yet:'
+    print(wording.listed(heading, annotation.description()), flush=True)
+    return annotation
 
 
 def _places() -> tuple[str, str | None]:

@@ -132,15 +132,6 @@ _GIN_BINDINGS = flags.DEFINE_multi_string(
     'may move from one frame to the next)',
 )
 
-_MOST_LINES = 20
-
-
-def print_lines(heading: str, lines: Sequence[str]) -> None:
-    """Print a heading and the first lines below it."""
-    left = len(lines) - _MOST_LINES
-    rest = [f'... and {left} more'] if left > 0 else []
-    print(heading, *lines[:_MOST_LINES], *rest, sep='\n  ', flush=True)
-
 
 def load_encoder() -> LoadedEncoder:
     """Return the encoder that --saved_model or --server names."""
@@ -197,7 +188,8 @@ def propagate_one(
     if _PREVIEW.value is not None:
         preview.check(_PREVIEW.value)
     video, annotation = asked.opened()
-    print_lines(f'{", ".join((*asked.masks, *asked.points))}:', annotation.description())
+    heading = f'{", ".join((*asked.masks, *asked.points))}:'
+    print(wording.listed(heading, annotation.description()), flush=True)
     annotate.input_size(video.size, _SHORT_SIDE.value)
     output_dir = _OUTPUT_DIR.value.rstrip('/')
     video_job.check_output(output_dir, video)
@@ -254,7 +246,9 @@ def propagate_many(
     print(f'{len(outcomes) - len(wrong)} of {wording.counted(len(outcomes), "video")} done.')
     if not wrong:
         return 0
-    print_lines('Not done:', [f'{each.video}: {each.message}' for each in wrong])
+    print(
+        wording.listed('Not done:', [f'{each.video}: {each.message}' for each in wrong]), flush=True
+    )
     return 1
 
 

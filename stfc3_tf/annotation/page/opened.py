@@ -15,6 +15,7 @@ import numpy as np
 from stfc3_tf import errors
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation import session as session_lib
+from stfc3_tf.annotation import session_import
 from stfc3_tf.annotation.page.frame_store import FrameStore
 from stfc3_tf.annotation.page.job import Advance, Job
 from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
@@ -58,6 +59,7 @@ class Opened:
             }
             self._forget_what_is_gone()
             self._numbers = part.numbers_in(path)
+            options.labels.put(self.session, session_import.places(self._numbers))
             self._parts = parts.pop_all()
         self._tasks = Tasks(
             self.session, self.results, self.frames, encoder, options, self._numbers

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import dataclasses
 
 from stfc3_tf import errors
+from stfc3_tf.annotation.session_import import Import
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
 
@@ -24,6 +25,7 @@ class Options:
       frame_rate: of folders of pictures and of streams without times.
       formats: of other tools; exports are written in them, too, unless the page says otherwise.
       features_bytes: of the features that are kept on disk for each video, at most.
+      labels: of `video`, for a session in which nothing is marked yet.
     """
 
     root: str
@@ -35,6 +37,7 @@ class Options:
     frame_rate: float
     formats: Sequence[str] = ()
     features_bytes: int = 2 << 30
+    labels: Import = Import()
 
 
 class Missing(errors.UserError):
