@@ -42,7 +42,7 @@ class Import:
         )
 
     def put(self, session: Session, place: Callable[[int], int]) -> None:
-        """Mark what is labelled, unless something is marked in the session.
+        """Mark what is labelled, unless something is marked or named in the session.
 
         Args:
           session: is changed.
@@ -51,7 +51,7 @@ class Import:
         Raises:
           errors.UserError: see `things`; or the files of the session cannot be written.
         """
-        if session.masks or session.points:
+        if session.masks or session.points or session.things != Things():
             return
         session.set_things(self.things())
         if self.masks:

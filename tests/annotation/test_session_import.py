@@ -57,11 +57,14 @@ def test_labels_are_marked_as_they_are(session):
 
 def test_what_is_marked_already_stays(session):
     session.set_things(dataclasses.replace(session.things, points=[Thing(1, 'nose', '#ffffff')]))
-    session.put_points(3, {1: (1.0, 2.0)})
     labels = session_import.Import(MaskAnnotation(GivenMasks({0: truth(0)})))
-    labels.put(session, session_import.places(None))
-    assert session.masks == {} and session.points == {3: {1: (1.0, 2.0)}}
-    assert names(session.things.points) == ['nose']
+    for points in ({}, {3: {1: (1.0, 2.0)}}):
+        for frame, given in points.items():
+            session.put_points(frame, given)
+        for each in (labels, session_import.Import()):
+            each.put(session, session_import.places(None))
+        assert session.masks == {} and session.points == points
+        assert names(session.things.points) == ['nose'] and session.things.objects == []
 
 
 def test_names_that_a_session_cannot_have_are_changed(session):
