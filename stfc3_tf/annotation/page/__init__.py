@@ -2,11 +2,11 @@
 
 What is where:
 
-    server, guard                 HTTP, and who may use it
+    server, handlers, guard       HTTP: listening, what is asked for, and who may ask
     desk, opened                  the videos that may be opened, and one that is open
     tasks                         what is done with its marks: propagated, exported
     options                       how the page works
-    frame_store                   frames as JPEGs
+    frame_store, sent_mask        frames as JPEGs, masks that come as PNGs
     job, loading_encoder          work in threads
     static/                       the page itself: HTML, CSS, JavaScript
 """

@@ -16,6 +16,7 @@ from stfc3_tf import errors
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation import session as session_lib
 from stfc3_tf.annotation import session_import
+from stfc3_tf.annotation.page import sent_mask
 from stfc3_tf.annotation.page.frame_store import FrameStore
 from stfc3_tf.annotation.page.job import Advance, Job
 from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
@@ -26,9 +27,7 @@ from stfc3_tf.annotation.session import Session
 from stfc3_tf.annotation.session_results import Results
 from stfc3_tf.clips import footage, part
 from stfc3_tf.formats import writing as formats
-from stfc3_tf.storage import images
 
-_PNG_MODES = ('L', 'P')
 _Version = dict[str, str]
 
 
@@ -199,7 +198,7 @@ class Opened:
         """
         self._check_frame(frame)
         size = self.session.video.height, self.session.video.width
-        mask = _mask_of(png, size)
+        mask = sent_mask.decoded(png, size)
         return self._change(known, self.session.put_mask, frame, mask, objects)
 
     def remove_mask(self, frame: int, known: str | None = None) -> _Version:
@@ -310,15 +309,3 @@ class Opened:
 def _numbers(things: session_lib.Things) -> set[tuple[str, int]]:
     kinds = {'object': things.objects, 'point': things.points}
     return {(kind, thing.number) for kind, each in kinds.items() for thing in each}
-
-
-def _mask_of(png: bytes, size: tuple[int, int]) -> np.ndarray:
-    """Return a mask that came as a grey or palette PNG, uint8 [height, width]."""
-    # Pillow reads the size before it unpacks anything.
-    opened = images.header(png, 'The mask')
-    if opened.format != 'PNG' or opened.mode not in _PNG_MODES or opened.size != size[::-1]:
-        raise errors.UserError(
-            f'The mask must be a grey or palette PNG of {size[1]}x{size[0]} pixels, not '
-            f'{opened.format} {opened.mode} of {opened.size[0]}x{opened.size[1]}.'
-        )
-    return np.array(images.decode(png, 'The mask'))
