@@ -5,13 +5,14 @@ They are what takes the time of propagation. Kept, they serve again when other l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import functools
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf.propagation import window_search
+from stfc3_tf.propagation import whole_search, window_search
 from stfc3_tf.propagation.settings import PropagationSettings
 
 
@@ -40,21 +41,24 @@ def within_window(
     Returns:
       At most `top_k` candidates per cell over all frames together.
     """
+    rows, columns, _ = query.shape
+    if window_search.covers(settings.radius, settings.window, rows, columns):
+        return anywhere(query, context, settings)
     return _unpacked(_window_search(settings)(query, context))
 
 
 def anywhere(query: np.ndarray, frame: np.ndarray, settings: PropagationSettings) -> Candidates:
-    """Return the most similar cells of a whole frame.
+    """Return the most similar cells of one or several whole frames.
 
     Args:
       query: float32 [rows, columns, channels], L2-normalised over channels.
-      frame: float32 [rows, columns, channels], likewise.
+      frame: float32 [..., rows, columns, channels], likewise.
       settings: `top_k` is used.
 
     Returns:
       `top_k` candidates per cell, or all cells if there are fewer.
     """
-    return _unpacked(_whole_search(settings.top_k)(query, frame))
+    return _unpacked(_whole_search(settings.top_k)(query, frame.reshape(-1, *query.shape)))
 
 
 def _unpacked(packed: tf.Tensor) -> Candidates:
@@ -74,16 +78,13 @@ def _window_search(settings: PropagationSettings):
     """Return `within_window` as one graph for all sizes."""
 
     def search(query: tf.Tensor, context: tf.Tensor) -> tf.Tensor:
-        frames, rows, columns, channels = tf.unstack(tf.shape(context))
-        cells = tf.reshape(tf.range(frames * rows * columns), [frames, rows, columns])
-        read = functools.partial(tf.gather, tf.reshape(context, [-1, channels]))
+        cells, read = _cells_of(context)
+        rows = tf.shape(query)[0]
 
-        def tile(tile_rows: slice, tile_columns: slice, keys: window_search.Keys) -> tf.Tensor:
-            queries = tf.reshape(query[tile_rows, tile_columns], [-1, channels])
-            found = window_search.most_similar(queries, keys, tf.constant(settings.top_k))
-            return _packed(*found, tile_rows.stop - tile_rows.start)
+        def strip(_: slice, within_window: window_search.Best) -> tf.Tensor:
+            return _packed(*within_window(tf.constant(settings.top_k)), rows)
 
-        return window_search.by_windows(tile, cells, read, settings.radius, settings.window)
+        return window_search.by_strips(strip, query, cells, read, settings.radius, settings.window)
 
     signature = [tf.TensorSpec([None] * 3), tf.TensorSpec([None] * 4)]
     return tf.function(search, input_signature=signature, autograph=False)
@@ -93,18 +94,18 @@ def _window_search(settings: PropagationSettings):
 def _whole_search(top_k: int):
     """Return `anywhere` as one graph for all sizes."""
 
-    def search(query: tf.Tensor, frame: tf.Tensor) -> tf.Tensor:
-        rows, columns, channels = tf.unstack(tf.shape(frame))
-        groups = [-1, window_search.group_rows(rows), columns]
-        cells = tf.reshape(tf.range(rows * columns), groups)
-        keys = window_search.Keys(tf.reshape(frame, [*groups, channels]), cells)
+    def search(query: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        rows, _, channels = tf.unstack(tf.shape(query))
+        keys = whole_search.keys_of(*_cells_of(frames))
+        queries = tf.reshape(query, [-1, channels])
+        return _packed(*whole_search.most_similar(queries, keys, tf.constant(top_k)), rows)
 
-        def part(top: tf.Tensor, bottom: tf.Tensor) -> tf.Tensor:
-            queries = tf.reshape(query[top:bottom], [-1, channels])
-            found = window_search.most_similar(queries, keys, tf.constant(top_k))
-            return _packed(*found, bottom - top)
-
-        return window_search.tile_by_tile(part, rows)
-
-    signature = [tf.TensorSpec([None] * 3)] * 2
+    signature = [tf.TensorSpec([None] * 3), tf.TensorSpec([None] * 4)]
     return tf.function(search, input_signature=signature, autograph=False)
+
+
+def _cells_of(context: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Return the cells of context features, int32 [frames, rows, columns], and what reads them."""
+    shape = tf.shape(context)
+    cells = tf.reshape(tf.range(tf.reduce_prod(shape[:3])), shape[:3])
+    return cells, functools.partial(tf.gather, tf.reshape(context, [-1, shape[3]]))

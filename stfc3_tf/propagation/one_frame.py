@@ -4,8 +4,8 @@ For every cell of the query frame: cosine similarities to all cells of the conte
 spatial window, the top k of them over all context frames together, a softmax at a temperature over
 those k, and the weighted sum of their labels.
 
-The result is exact. The cost per cell grows with the window, not with the grid: see
-`window_search`.
+The result is exact. The cost per cell grows with the window, not with the grid: see `window_search`
+and, for frames without a window, `whole_search`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf.propagation import window_search
+from stfc3_tf.propagation import whole_search, window_search
 from stfc3_tf.propagation.settings import PropagationSettings
 
 # Maps cells of the context, int32 [...], numbered through frames, rows and columns, to their
@@ -36,8 +36,7 @@ def propagate(
 
     Works eagerly and inside a tf.function, on any device, with static or dynamic shapes. Of
     `settings`, `radius`, `window`, `top_k`, `temperature` and `keep_ties` are used. Besides the
-    context, memory holds the surroundings of one strip of the query, as wide as a tile, and the
-    similarities of one tile.
+    context, memory holds the surroundings of one strip of the query, and its similarities.
 
     Args:
       query: float32 [rows, columns, channels], L2-normalised over channels.
@@ -89,36 +88,36 @@ def propagate_read(
     rows, columns, channels = tf.unstack(tf.shape(query))
     shape = [tf.size(repeats), rows, columns]
     cells = tf.reshape(tf.range(tf.reduce_prod(shape)), shape)
+    unrestricted |= window_search.covers(settings.radius, settings.window, rows, columns)
     windowed = tf.boolean_mask(cells, (repeats > 0) & ~unrestricted)
     everywhere = tf.boolean_mask(cells, (repeats > 0) & unrestricted)
-    everywhere = tf.reshape(everywhere, [-1, window_search.group_rows(rows), columns])
-    everywhere = window_search.Keys(read_features(everywhere), everywhere)
+    keys = whole_search.keys_of(everywhere, read_features)
 
-    def tile(tile_rows: slice, tile_columns: slice, limited: window_search.Keys) -> tf.Tensor:
-        """Propagate to a tile: [rows, columns, labels]."""
-        part = query[tile_rows, tile_columns]
-        similarity, cell = _kept(tf.reshape(part, [-1, channels]), limited, everywhere, settings)
+    def strip(strip_columns: slice, within_window: window_search.Best) -> tf.Tensor:
+        """Propagate to a strip: [rows, width, labels]."""
+        queries = tf.reshape(query[:, strip_columns], [-1, channels])
+        similarity, cell = _kept(queries, within_window, keys, settings)
         weights = _weights(similarity, tf.gather(repeats, cell // (rows * columns)), settings)
         result = tf.linalg.matvec(read_labels(cell), weights, transpose_a=True)
-        return tf.reshape(result, [*tf.unstack(tf.shape(part)[:2]), tf.shape(result)[1]])
+        return tf.reshape(result, [rows, -1, tf.shape(result)[1]])
 
-    return window_search.by_windows(tile, windowed, read_features, settings.radius, settings.window)
+    return window_search.by_strips(
+        strip, query, windowed, read_features, settings.radius, settings.window
+    )
 
 
 def _kept(
     queries: tf.Tensor,
-    windowed: window_search.Keys,
-    everywhere: window_search.Keys,
+    within_window: window_search.Best,
+    everywhere: whole_search.Keys,
     settings: PropagationSettings,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return similarities and cells of the candidates, [queries, candidates], best first."""
 
     def best(count):
-        parts = [
-            window_search.most_similar(queries, keys, count) for keys in (windowed, everywhere)
-        ]
+        parts = within_window(count), whole_search.most_similar(queries, everywhere, count)
         similarity, cell = (tf.concat(part, 1) for part in zip(*parts))
-        return window_search.top(similarity, cell, count)
+        return whole_search.top(similarity, cell, count)
 
     similarity, cell = best(settings.top_k)
     if not settings.keep_ties:

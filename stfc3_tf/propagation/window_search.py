@@ -1,9 +1,10 @@
-"""The context cells most similar to each query cell, compared only within the spatial window.
+"""The context cells most similar to each query cell, among those within the spatial window.
 
-The query grid is cut into tiles, and one matrix product compares a tile with its surroundings in
-all context frames. The candidates are then grouped, and a group is searched only if its maximum is
-among the k largest maxima. This is exact, because k values are then at least as large as all values
-of the other groups.
+The query grid is cut into strips of a few columns. One batched matrix product compares each context
+row with the rows of the strip whose windows reach it. So a strip is compared with few cells beyond
+its windows. The candidates are then grouped: a group is one position in all context frames, and it
+is searched only if its maximum is among the k largest maxima. This is exact, because k values are
+then at least as large as all values of the other groups.
 """
 
 from __future__ import annotations
@@ -14,204 +15,218 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-# Rows and columns of a query tile. Smaller tiles compare fewer cells outside the window, larger
-# ones make faster matrix products; the times for 8 to 16 differ by a tenth.
-TILE = 12
+from stfc3_tf.propagation.whole_search import top
+
+# Queries of a strip that one context row is compared with. Fewer make slower matrix products, more
+# compare more cells beyond the windows.
+_QUERIES_PER_ROW = 140
 # All windows that cover the grid are equal; no grid has so many rows or columns.
 _LARGEST = 1_000_000.0
 
-
-class Keys(NamedTuple):
-    """Context cells to compare a tile with. A group is everything along `members`.
-
-    Attributes:
-      features: float32 [outer, members, inner, channels].
-      cell: int32 [outer, members, inner], their rows in the flattened context.
-      allowed: bool [outer, inner, queries], the groups that a query may use; None for all.
-    """
-
-    features: tf.Tensor
-    cell: tf.Tensor
-    allowed: tf.Tensor | None = None
+# Maps how many candidates there are to be, int32, to similarities, float32 [queries, candidates],
+# descending, -inf for none; and to their cells, int32 [queries, candidates].
+Best = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def rows_around(
-    strip: Keys, near: tf.Tensor, top: tf.Tensor, bottom: tf.Tensor, reach: tf.Tensor
-) -> Keys:
-    """Return the part of a strip of the context that one tile of the query may use.
-
-    Slices along the first axis are not copied.
-
-    Args:
-      strip: features [rows, frames, columns, channels] of the strip around the tile.
-      near: bool [rows around, columns around, tile rows, tile columns], see `nearby`; its columns
-        are those of the strip and of the tile.
-      top: int32, the first row of the tile.
-      bottom: int32, the row after the last one of the tile.
-      reach: see `reach_of`.
-
-    Returns:
-      The keys of the tile.
-    """
-    first = tf.maximum(top - reach, 0)
-    features, cell = strip.features[first : bottom + reach], strip.cell[first : bottom + reach]
-    height, width = tf.shape(cell)[0], tf.shape(cell)[2]
-    row = first - top + reach
-    allowed = near[row : row + height, :width, : bottom - top]
-    return Keys(features, cell, tf.reshape(allowed, [height, width, -1]))
+def covers(radius: float, window: str, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Return whether the window of every cell is the whole grid, bool []."""
+    corner = tf.cast(tf.stack([rows - 1, columns - 1]), tf.float32)
+    return _inside(corner[0], corner[1], radius, window)
 
 
-def group_rows(rows: tf.Tensor) -> tf.Tensor:
-    """Return how many rows form a group in a frame that is compared as a whole.
-
-    It is the divisor of `rows` nearest to 16 among 8 ... 32, where finding the best groups takes
-    about as long as searching them; `rows` itself if there is none.
-    """
-    sizes = tf.concat([[rows], tf.range(8, 33)], 0)
-    distance = tf.where(rows % sizes == 0, tf.abs(sizes - 16), tf.int32.max)
-    return sizes[tf.argmin(distance)]
-
-
-def reach_of(radius: float, window: str, largest: tf.Tensor) -> tf.Tensor:
-    """Return the largest difference of rows or columns within the window, int32.
-
-    Args:
-      radius: in cells; infinite for no window.
-      window: 'disc' or 'square'.
-      largest: int32, the longer side of the grid, which bounds the result.
-
-    Returns:
-      int32 [].
-    """
-    radius = min(radius, _LARGEST)
-    reach = np.ceil(radius) - 1 if window == 'disc' else np.floor(radius)
-    return tf.minimum(tf.constant(int(reach)), largest)
-
-
-def nearby(radius: float, window: str, reach: tf.Tensor) -> tf.Tensor:
-    """Return which cells around a tile each cell of the tile may use.
-
-    Args:
-      radius: in cells; infinite for no window.
-      window: 'disc' (Euclidean distance < radius) or 'square' (rows and columns <= radius apart).
-      reach: see `reach_of`.
-
-    Returns:
-      bool [rows around, columns around, tile rows, tile columns]. There are tile + 2 reach rows
-      and columns around; the first lies `reach` before the tile's first.
-    """
-    radius = min(radius, _LARGEST)
-    offset = tf.range(-reach, TILE + reach)[:, None] - tf.range(TILE)
-    offset = tf.cast(tf.abs(offset), tf.float32)
-    vertical, horizontal = offset[:, None, :, None], offset[None, :, None, :]
-    if window == 'disc':
-        return vertical**2 + horizontal**2 < radius**2
-    return tf.maximum(vertical, horizontal) <= radius
-
-
-def tile_by_tile(part: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], length: tf.Tensor) -> tf.Tensor:
-    """Compute an axis tile by tile, so that memory is bounded.
-
-    Args:
-      part: maps the first index of a tile and the index after its last one to float32
-        [tile, ..., ...].
-      length: int32, the length of the axis; it is cut into the fewest nearly equal tiles.
-
-    Returns:
-      The parts, joined along their first axis.
-    """
-    tiles = (length + TILE - 1) // TILE
-    parts = tf.TensorArray(tf.float32, tiles, infer_shape=False, element_shape=[None, None, None])
-
-    def body(tile, parts):
-        start, end = tile * length // tiles, (tile + 1) * length // tiles
-        return tile + 1, parts.write(tile, part(start, end))
-
-    start = (tf.constant(0), parts)
-    _, parts = tf.while_loop(lambda tile, _: tile < tiles, body, start, parallel_iterations=1)
-    return parts.concat()
-
-
-def by_windows(
-    part: Callable[[slice, slice, Keys], tf.Tensor],
+def by_strips(
+    part: Callable[[slice, Best], tf.Tensor],
+    query: tf.Tensor,
     cells: tf.Tensor,
     read: Callable[[tf.Tensor], tf.Tensor],
     radius: float,
     window: str,
 ) -> tf.Tensor:
-    """Compute a grid tile by tile, each from the context cells around it.
+    """Compute a grid strip by strip, each from the context cells around it.
 
     Args:
-      part: maps the rows and columns of a tile, and the keys around it, to float32
-        [rows, columns, ...].
+      part: maps the columns of a strip, and what finds candidates for its cells (row by row), to
+        float32 [rows, columns, ...].
+      query: float32 [rows, columns, channels].
       cells: int32 [frames, rows, columns], the context cells.
       read: maps cells, int32 [...], to their features, float32 [..., channels].
       radius: in cells; infinite for no window.
-      window: 'disc' or 'square'.
+      window: 'disc' (Euclidean distance < radius) or 'square' (rows and columns <= radius apart).
 
     Returns:
       The parts, joined to float32 [rows, columns, ...].
     """
     _, rows, columns = tf.unstack(tf.shape(cells))
-    reach = reach_of(radius, window, tf.maximum(rows, columns))
-    nearby_cells = nearby(radius, window, reach)
+    sizes = _sizes(rows, columns, radius, window)
+    places = _places(sizes)
+    count = (columns + sizes.width - 1) // sizes.width
+    parts = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=[None, None, None])
 
-    def strip(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-        """Compute columns left ... right - 1: [right - left, rows, ...]."""
-        first = tf.maximum(left - reach, 0)
-        strip_cells = tf.transpose(cells[:, :, first : right + reach], [1, 0, 2])
-        around = Keys(read(strip_cells), strip_cells)
-        near = nearby_cells[:, first - left + reach :, :, : right - left]
+    def body(strip, parts):
+        # The last strip overlaps the one before it, so all have the same width.
+        left = tf.minimum(strip * sizes.width, columns - sizes.width)
+        first = tf.clip_by_value(left - sizes.right, 0, columns - sizes.around)
+        allowed = _allowed(sizes, first - left, radius, window) & places.inside
+        shown = slice(left, left + sizes.width)
+        around = tf.transpose(cells[:, :, first : first + sizes.around], [1, 0, 2])
+        found = _Strip(query[:, shown], around, read(around), allowed, places, sizes)
+        return strip + 1, parts.write(strip, part(shown, found.most_similar))
 
-        def tile(top: tf.Tensor, bottom: tf.Tensor) -> tf.Tensor:
-            """Compute rows top ... bottom - 1 of the strip: [rows, columns, ...]."""
-            keys = rows_around(around, near, top, bottom, reach)
-            return part(slice(top, bottom), slice(left, right), keys)
-
-        return tf.transpose(tile_by_tile(tile, rows), [1, 0, 2])
-
-    return tf.transpose(tile_by_tile(strip, columns), [1, 0, 2])
+    start = (tf.constant(0), parts)
+    _, parts = tf.while_loop(lambda strip, _: strip < count, body, start, parallel_iterations=1)
+    return _joined(parts.stack(), columns)
 
 
-def most_similar(queries: tf.Tensor, keys: Keys, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the `count` most similar keys of each query, or all if there are fewer.
+def _joined(parts: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Return [rows, columns, ...] of strips [strips, rows, width, ...]."""
+    count, rows, width, size = tf.unstack(tf.shape(parts))
+    parts = tf.reshape(tf.transpose(parts, [1, 0, 2, 3]), [rows, count * width, size])
+    column = tf.range(columns)
+    last = (count - 1) * width
+    place = tf.where(column < last, column, column - columns + count * width)
+    return tf.gather(parts, place, axis=1)
+
+
+class _Sizes(NamedTuple):
+    """Sizes of strips, int32 [].
+
+    Attributes:
+      rows: of the grid.
+      width: columns of a strip.
+      around: context columns that a strip is compared with.
+      down: by how many rows a window reaches up and down.
+      right: by how many columns a window reaches left and right.
+      height: rows of a window.
+    """
+
+    rows: tf.Tensor
+    width: tf.Tensor
+    around: tf.Tensor
+    down: tf.Tensor
+    right: tf.Tensor
+    height: tf.Tensor
+
+
+def _sizes(rows: tf.Tensor, columns: tf.Tensor, radius: float, window: str) -> _Sizes:
+    radius = min(radius, _LARGEST)
+    reach = tf.constant(int(np.ceil(radius) - 1 if window == 'disc' else np.floor(radius)))
+    down, right = tf.minimum(reach, rows - 1), tf.minimum(reach, columns - 1)
+    height = 2 * down + 1
+    width = tf.clip_by_value(_QUERIES_PER_ROW // height, 1, columns)
+    return _Sizes(rows, width, tf.minimum(width + 2 * right, columns), down, right, height)
+
+
+class _Places(NamedTuple):
+    """Where the windows of a strip's cells are.
+
+    Attributes:
+      inside: bool [rows, 1, height, 1], whether a row of a window is one of the grid.
+      group: int32 [rows, width, height, around], the places in a strip's maxima
+        [rows, around, height, width], of which the first is the context's row.
+    """
+
+    inside: tf.Tensor
+    group: tf.Tensor
+
+
+def _places(sizes: _Sizes) -> _Places:
+    row = tf.range(sizes.rows)[:, None, None, None]
+    column = tf.range(sizes.width)[None, :, None, None]
+    window_row = tf.range(sizes.height)[None, None, :, None]
+    around = tf.range(sizes.around)
+    context_row, query = _meeting(row, window_row, sizes)
+    group = ((context_row * sizes.around + around) * sizes.height + query) * sizes.width + column
+    return _Places(context_row == row - sizes.down + window_row, group)
+
+
+def _meeting(row: tf.Tensor, window_row: tf.Tensor, sizes: _Sizes) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the context row of a row of a query's window, and the query's place for that row.
 
     Args:
-      queries: float32 [queries, channels].
-      keys: see `Keys`.
-      count: int32 scalar.
+      row: int32, the query's row.
+      window_row: int32, from 0, the row of its window.
+      sizes: of strips.
 
     Returns:
-      Similarities, float32 [queries, <= count], descending, -inf where a key is not allowed; and
-      their cells, int32 [queries, <= count].
+      int32, the context row, or one of the window if that is beyond the grid; and int32, which of
+      the `height` query rows that this context row is compared with is the query's.
     """
-    outer, members, inner = tf.unstack(tf.shape(keys.cell))
-    number, channels = tf.unstack(tf.shape(queries))
-    similarity = tf.matmul(tf.reshape(keys.features, [-1, channels]), queries, transpose_b=True)
-    largest = tf.reduce_max(tf.reshape(similarity, [outer, members, inner * number]), 1)
-    if keys.allowed is not None:
-        largest = tf.where(keys.allowed, tf.reshape(largest, [outer, inner, number]), -np.inf)
-    largest = tf.transpose(tf.reshape(largest, [outer * inner, number]))
-    largest, group = tf.math.top_k(largest, tf.minimum(count, outer * inner))
-    key = (group // inner * members * inner + group % inner)[:, :, None] + inner * tf.range(members)
-    flat = key * number + tf.range(number)[:, None, None]
-    candidates = tf.gather(tf.reshape(similarity, [-1]), flat)
-    candidates = tf.where(largest[:, :, None] > -np.inf, candidates, -np.inf)
-    shape = [number, tf.shape(group)[1] * members]
-    similarity, key = top(tf.reshape(candidates, shape), tf.reshape(key, shape), count)
-    return similarity, tf.gather(tf.reshape(keys.cell, [-1]), key)
+    context_row = tf.clip_by_value(row - sizes.down + window_row, 0, sizes.rows - 1)
+    return context_row, row - context_row + sizes.down
 
 
-def top(values: tf.Tensor, companions: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the `count` largest values of each row, or all, with their companions.
+def _allowed(sizes: _Sizes, first: tf.Tensor, radius: float, window: str) -> tf.Tensor:
+    """Return which cells around a strip are in the windows, bool [1, width, height, around].
 
     Args:
-      values: float32 [rows, columns].
-      companions: int32 [rows, columns].
-      count: int32 scalar.
-
-    Returns:
-      Both as [rows, <= count], the values descending.
+      sizes: of strips.
+      first: int32, the first column around the strip, from the strip's first.
+      radius: in cells.
+      window: 'disc' or 'square'.
     """
-    values, position = tf.math.top_k(values, tf.minimum(count, tf.shape(values)[1]))
-    return values, tf.gather(companions, position, batch_dims=1)
+    vertical = tf.range(sizes.height) - sizes.down
+    horizontal = first + tf.range(sizes.around) - tf.range(sizes.width)[:, None]
+    vertical, horizontal = tf.cast(vertical, tf.float32), tf.cast(horizontal, tf.float32)
+    return _inside(vertical[:, None], horizontal[:, None], radius, window)[None]
+
+
+def _inside(vertical: tf.Tensor, horizontal: tf.Tensor, radius: float, window: str) -> tf.Tensor:
+    """Return whether offsets in rows and columns, float32, are within the window."""
+    radius = min(radius, _LARGEST)
+    if window == 'disc':
+        return vertical**2 + horizontal**2 < radius**2
+    return tf.maximum(tf.abs(vertical), tf.abs(horizontal)) <= radius
+
+
+class _Strip:
+    """A strip of the query, compared with the context around it."""
+
+    def __init__(
+        self,
+        query: tf.Tensor,
+        cells: tf.Tensor,
+        features: tf.Tensor,
+        allowed: tf.Tensor,
+        places: _Places,
+        sizes: _Sizes,
+    ):
+        """Compare all cells of the strip.
+
+        Args:
+          query: float32 [rows, width, channels].
+          cells: int32 [rows, frames, around].
+          features: float32 [rows, frames, around, channels], of these cells.
+          allowed: bool [rows, width, height, around], see `_Places`.
+          places: of the strip's windows.
+          sizes: of strips.
+        """
+        self._cells, self._sizes, self._frames = cells, sizes, tf.shape(cells)[1]
+        rows, channels = sizes.rows, tf.shape(query)[2]
+        reaching = tf.range(rows)[:, None] - sizes.down + tf.range(sizes.height)
+        queries = tf.gather(query, tf.clip_by_value(reaching, 0, rows - 1))
+        queries = tf.reshape(queries, [rows, sizes.height * sizes.width, channels])
+        keys = tf.reshape(features, [rows, self._frames * sizes.around, channels])
+        # [rows, frames around, height width], the context's rows.
+        self._similarity = tf.matmul(keys, queries, transpose_b=True)
+        by_frame = [rows, self._frames, sizes.around * sizes.height * sizes.width]
+        largest = tf.reduce_max(tf.reshape(self._similarity, by_frame), 1)
+        largest = tf.gather(tf.reshape(largest, [-1]), places.group)
+        largest = tf.where(allowed, largest, -np.inf)
+        self._largest = tf.reshape(largest, [rows * sizes.width, sizes.height * sizes.around])
+
+    def most_similar(self, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Best`; queries are numbered through rows and columns of the strip."""
+        sizes, groups = self._sizes, tf.shape(self._largest)[1]
+        largest, group = tf.math.top_k(self._largest, tf.minimum(count, groups))
+        query = tf.range(sizes.rows * sizes.width)[:, None]
+        row, place = _meeting(query // sizes.width, group // sizes.around, sizes)
+        key = (row * self._frames * sizes.around + group % sizes.around)[:, :, None]
+        key += sizes.around * tf.range(self._frames)
+        column = (place * sizes.width + query % sizes.width)[:, :, None]
+        candidates = tf.gather(
+            tf.reshape(self._similarity, [-1]), key * sizes.height * sizes.width + column
+        )
+        candidates = tf.where(largest[:, :, None] > -np.inf, candidates, -np.inf)
+        shape = [sizes.rows * sizes.width, tf.shape(group)[1] * self._frames]
+        similarity, key = top(tf.reshape(candidates, shape), tf.reshape(key, shape), count)
+        return similarity, tf.gather(tf.reshape(self._cells, [-1]), key)
