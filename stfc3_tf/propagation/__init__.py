@@ -4,7 +4,8 @@ What is where:
 
     extractor                     the contract of all encoders
     settings, input_size          settings that protocols choose
-    one_frame, window_search      labels of one frame from its context
+    one_frame                     labels of one frame from its context
+    window_search, whole_search   the most similar cells, within a window or of whole frames
     propagator, numpy_propagator  frame after frame, with TensorFlow or without; choice: which one
     candidates, matched_propagator    the same in two parts: what is similar, and labels
     brute_force                   the same as it is defined, slow

@@ -1,7 +1,8 @@
 """The propagator without TensorFlow, for encoders that run without it.
 
-It uses the method of `propagator.Propagator`, see `window_search`, and gives the same labels to
-float accuracy. If candidates are equally similar and `keep_ties` is off, the two may keep others.
+It gives the labels of `propagator.Propagator` to float accuracy. The query grid is cut into square
+tiles, and one matrix product compares a tile with its surroundings in all context frames. If
+candidates are equally similar and `keep_ties` is off, the two may keep others.
 """
 
 from __future__ import annotations

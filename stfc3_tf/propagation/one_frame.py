@@ -4,8 +4,8 @@ For every cell of the query frame: cosine similarities to all cells of the conte
 spatial window, the top k of them over all context frames together, a softmax at a temperature over
 those k, and the weighted sum of their labels.
 
-The result is exact. The cost per cell grows with the window, not with the grid: see `window_search`
-and, for frames without a window, `whole_search`.
+The result is exact. The cost per cell grows with the window, not with the grid: see
+`window_search`, and `whole_search` for frames without a window.
 """
 
 from __future__ import annotations

@@ -118,6 +118,21 @@ def test_settings(changes):
         np.testing.assert_allclose(result, expected, atol=2e-5)
 
 
+@pytest.mark.parametrize('window', ['disc', 'square'])
+@pytest.mark.parametrize(('grid', 'radius'), [((8, 61), 3.0), ((13, 40), 9.5), ((30, 7), 12.0)])
+def test_strips_of_columns_are_joined(grid, radius, window):
+    # 28, 8 or 6 columns each; the last strip of a grid overlaps the one before it.
+    settings = dataclasses.replace(CRW, radius=radius, window=window, top_k=6)
+    features, _ = random_video(4, 4, *grid)
+    labels = np.random.default_rng(5).random((3, *grid, 2)).astype(np.float32)
+    unrestricted = [True, False, False]
+    found = propagation.propagate(
+        features[3], features[:3], labels, tf.constant(unrestricted), settings
+    )
+    expected = loop_propagate(features[3], features[:3], labels, unrestricted, settings)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
 def test_radius_excludes_its_own_length_in_a_disc_and_includes_it_in_a_square():
     # One label at each cell and equal similarities: the weights show the window itself.
     features = np.ones((1, 9, 9, 1), np.float32)
