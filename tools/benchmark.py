@@ -73,6 +73,11 @@ _PARTS: dict[str, list[tuple[Any, ...]]] = {
     'loop': [
         ('frames to masks, 480 x 854, 40 frames', whole_loop.whole_loop),
         (
+            f'frames to masks with {shipped.DEFAULT}, 480 x 854, 40 frames',
+            whole_loop.whole_loop,
+            shipped.DEFAULT,
+        ),
+        (
             'frames to masks against features and brute force',
             whole_loop.whole_loop_against_brute_force,
         ),

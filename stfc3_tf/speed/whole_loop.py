@@ -12,10 +12,13 @@ from stfc3_tf.speed.overlap import smallest_overlap
 from stfc3_tf.speed.timing import Figures
 
 
-def whole_loop(height: int = 480, width: int = 854, frames: int = 40) -> Figures:
+def whole_loop(
+    saved_model: str | None = None, height: int = 480, width: int = 854, frames: int = 40
+) -> Figures:
     """Measure the whole way from uint8 frames to masks, with the tracker of `tools.evaluate`.
 
     Args:
+      saved_model: see `loading.load`; None for an encoder of full width that is not trained.
       height: of the frames, pixels.
       width: of the frames, pixels.
       frames: of the video.
@@ -24,8 +27,10 @@ def whole_loop(height: int = 480, width: int = 854, frames: int = 40) -> Figures
       Seconds per frame.
     """
     from stfc3_tf.benchmarks import baselines
+    from stfc3_tf.serving import loading
 
-    encoder, codec = baselines.RandomFeatures(), _mask_codec()
+    encoder = loading.load(saved_model) if saved_model else baselines.RandomFeatures()
+    codec = _mask_codec()
     shown, first = _scene(height, width, frames)
     _timed_loop(encoder, shown[:2], first, codec)
     seconds, _ = _timed_loop(encoder, shown, first, codec)
