@@ -126,7 +126,9 @@ class Objective:
     def palindromes(self, batch: Batch, training: bool) -> walk.Cycles:
         """Return the palindrome walks of a batch; edges are dropped in training only."""
         features = self.track_features(batch['views'], training)
-        forward, backward = features[:, 0], features[:, -1]
+        # Unlike that of slices, the gradient of `unstack` writes each track once.
+        tracks = tf.unstack(features, axis=1)
+        forward, backward = tracks[0], tracks[-1]
         start, ends = self._starts(forward, batch), self._ends(batch)
         start, forward, backward = (_as_nodes(track) for track in (start, forward, backward))
         dropped = self._dropped_edges(batch['index'], forward) if training else None

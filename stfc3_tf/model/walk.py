@@ -137,13 +137,13 @@ def palindromes(
     leaving, onward, homeward = _transitions(start, forward, backward, temperature, dropped)
     sampled = tf.range(0, tf.shape(forward)[2], max(1, forward.shape[2] // sampled_nodes))
     diagonals, returned = [], []
-    middle = onward[:, -1]
+    middle = onward[-1]
     for k in reversed(range(frames - 1)):
-        rest = tf.matmul(middle, homeward[:, k])
-        diagonals.append(tf.reduce_sum(leaving[:, k] * _columns(rest, ends), axis=-1))
-        returned.append(_returns(leaving[:, k], rest, sampled, ends))
+        rest = tf.matmul(middle, homeward[k])
+        diagonals.append(tf.reduce_sum(leaving[k] * _columns(rest, ends), axis=-1))
+        returned.append(_returns(leaving[k], rest, sampled, ends))
         if k > 0:
-            middle = tf.matmul(onward[:, k - 1], rest)
+            middle = tf.matmul(onward[k - 1], rest)
     return Cycles(tf.stack(diagonals[::-1], axis=1), tf.stack(returned[::-1], axis=1), sampled)
 
 
@@ -187,19 +187,20 @@ def _transitions(
     backward: tf.Tensor,
     temperature: float,
     dropped: tf.Tensor | None,
-) -> list[tf.Tensor]:
-    """Return the three groups of transitions, [batch, T - 1, nodes, nodes] each.
+) -> list[list[tf.Tensor]]:
+    """Return the three groups of transitions, T - 1 of [batch, nodes, nodes] each.
 
     leaving[k]: warped frame k to forward frame k+1. onward[k]: forward frame k+1 to forward frame
     k+2; the last one goes from forward frame T to backward frame T. homeward[k]: backward frame k+1
     to backward frame k.
     """
-    steps = forward.shape[1] - 1
-    sources = tf.concat([start, forward[:, 1:], backward[:, 1:]], axis=1)
-    targets = tf.concat(
-        [forward[:, 1:], forward[:, 2:], backward[:, -1:], backward[:, :-1]], axis=1
-    )
-    return tf.split(transition(sources, targets, temperature, dropped), [steps] * 3, axis=1)
+    # Unlike that of slices, the gradient of `unstack` writes each frame once.
+    starts, there, back = (tf.unstack(each, axis=1) for each in (start, forward, backward))
+    sources = tf.stack([*starts, *there[1:], *back[1:]], axis=1)
+    targets = tf.stack([*there[1:], *there[2:], back[-1], *back[:-1]], axis=1)
+    steps = tf.unstack(transition(sources, targets, temperature, dropped), axis=1)
+    count = len(starts)
+    return [steps[:count], steps[count : 2 * count], steps[2 * count :]]
 
 
 def _returns(
@@ -241,15 +242,16 @@ def patch_palindromes(
         raise errors.UserError(
             f'A walk over patches needs clips of at least 3 frames, not {frames}.'
         )
-    sources = tf.concat([nodes[:, :-1], nodes[:, 1:]], axis=1)
-    targets = tf.concat([nodes[:, 1:], nodes[:, :-1]], axis=1)
-    steps = transition(sources, targets, temperature, dropped)
-    onward, homeward = tf.split(steps, [frames - 1] * 2, axis=1)
-    there, back = onward[:, 0], homeward[:, 0]
+    each = tf.unstack(nodes, axis=1)
+    sources, targets = [*each[:-1], *each[1:]], [*each[1:], *each[:-1]]
+    found = transition(tf.stack(sources, axis=1), tf.stack(targets, axis=1), temperature, dropped)
+    steps = tf.unstack(found, axis=1)
+    onward, homeward = steps[: frames - 1], steps[frames - 1 :]
+    there, back = onward[0], homeward[0]
     sampled = tf.range(tf.shape(nodes)[2])
     diagonals, returned = [], []
     for k in range(1, frames - 1):
-        there, back = tf.matmul(there, onward[:, k]), tf.matmul(homeward[:, k], back)
+        there, back = tf.matmul(there, onward[k]), tf.matmul(homeward[k], back)
         diagonals.append(tf.reduce_sum(there * _columns(back, None), axis=-1))
         returned.append(_returns(there, back, sampled, None))
     return Cycles(tf.stack(diagonals, axis=1), tf.stack(returned, axis=1), sampled)
