@@ -573,10 +573,10 @@ def test_what_is_removed_is_gone_from_the_results_too(client, page):
     propagate(client, 'five')
     window = page('five', {'part': 'PUT', 'wait': 500})
     window.keys('Right')
-    window.wait(f"{LABEL} === 'Propagated.'")
     mask = list(scene(1))[1]
     y, x = (int(each[len(each) // 2]) for each in np.nonzero(mask == 5))
-    assert pixel(window, 'overlay', x, y)[3] > 0
+    drawn = "document.getElementById('overlay').getContext('2d').getImageData"
+    window.wait(f'{drawn}({x}, {y}, 1, 1).data[3] > 0')
     window.run('window.confirm = () => true;')
     window.click('#objects .thing[data-number="5"] button')
     time.sleep(2)
