@@ -29,7 +29,17 @@ Best = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def covers(radius: float, window: str, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Return whether the window of every cell is the whole grid, bool []."""
+    """Return whether the window of every cell is the whole grid.
+
+    Args:
+      radius: in cells; infinite for no window.
+      window: 'disc' or 'square', see `by_strips`.
+      rows: int32, of the grid.
+      columns: int32, of the grid.
+
+    Returns:
+      bool [].
+    """
     corner = tf.cast(tf.stack([rows - 1, columns - 1]), tf.float32)
     return _inside(corner[0], corner[1], radius, window)
 
