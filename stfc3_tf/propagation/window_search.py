@@ -66,8 +66,8 @@ def by_strips(
     Returns:
       The parts, joined to float32 [rows, columns, ...].
     """
-    _, rows, columns = tf.unstack(tf.shape(cells))
-    sizes = _sizes(rows, columns, radius, window)
+    sizes = _sizes(cells, radius, window)
+    columns = tf.shape(cells)[2]
     places = _places(sizes)
     count = (columns + sizes.width - 1) // sizes.width
     parts = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=[None, None, None])
@@ -117,13 +117,17 @@ class _Sizes(NamedTuple):
     height: tf.Tensor
 
 
-def _sizes(rows: tf.Tensor, columns: tf.Tensor, radius: float, window: str) -> _Sizes:
+def _sizes(cells: tf.Tensor, radius: float, window: str) -> _Sizes:
+    frames, rows, columns = tf.unstack(tf.shape(cells))
     radius = min(radius, _LARGEST)
     reach = tf.constant(int(np.ceil(radius) - 1 if window == 'disc' else np.floor(radius)))
+    width = _QUERIES_PER_ROW // (2 * tf.minimum(reach, rows - 1) + 1)
+    width = tf.clip_by_value(width, 1, columns)
+    # Without frames there is nothing to reach, and no table of windows is needed.
+    reach = tf.where(frames > 0, reach, 0)
     down, right = tf.minimum(reach, rows - 1), tf.minimum(reach, columns - 1)
-    height = 2 * down + 1
-    width = tf.clip_by_value(_QUERIES_PER_ROW // height, 1, columns)
-    return _Sizes(rows, width, tf.minimum(width + 2 * right, columns), down, right, height)
+    around = tf.minimum(width + 2 * right, columns)
+    return _Sizes(rows, width, around, down, right, 2 * down + 1)
 
 
 class _Places(NamedTuple):
