@@ -33,6 +33,7 @@ from stfc3_tf.storage import files, images, lock, palette, writing
 
 COLOURS = palette.SHOWN
 MOST_OBJECTS = 255
+LONGEST_NAME = 80  # Characters.
 _REMEDY = 'Put back a copy of the file, or move the folder of the session away to begin again.'
 _END = 1 << 20
 # The keyword of the objects that a mask is about, in its PNG.
@@ -81,7 +82,7 @@ class Thing:
     """
 
     number: Number
-    name: Annotated[str, pydantic.Field(min_length=1, max_length=80)]
+    name: Annotated[str, pydantic.Field(min_length=1, max_length=LONGEST_NAME)]
     colour: Annotated[str, pydantic.Field(pattern='^#[0-9a-f]{6}$')]
 
 

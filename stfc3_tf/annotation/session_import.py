@@ -9,9 +9,7 @@ import numpy as np
 
 from stfc3_tf import errors
 from stfc3_tf.annotation.marks.inputs import MaskAnnotation, PointAnnotation
-from stfc3_tf.annotation.session import COLOURS, MOST_OBJECTS, Session, Thing, Things
-
-_LONGEST_NAME = 80
+from stfc3_tf.annotation.session import COLOURS, LONGEST_NAME, MOST_OBJECTS, Session, Thing, Things
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +83,7 @@ def _named(kind: str, found: Iterable[tuple[int, str]], colour: int) -> list[Thi
                 f'The labels have {kind} {number}, and a session at most {MOST_OBJECTS} {kind}s: '
                 'leave some out.'
             )
-        name = given.strip()[:_LONGEST_NAME]
+        name = given.strip()[:LONGEST_NAME]
         if not name or name in taken:
             name = f'{kind} {number}'
         while name in taken:

@@ -38,15 +38,20 @@ def open_part(
       errors.UserError: see `footage.open_footage`; or no frame is left.
     """
     checks.whole_number('every', every)
-    opened, numbers = open_footage(path, assumed_rate), numbers_in(path)
-    names = _names_in(path)
+    opened, names = open_footage(path, assumed_rate), _names_in(path)
+    numbers = _numbers_of(names)
     pictures = dict(zip(names, numbers or range(len(names))))
     return Part(opened, numbers, pictures, start, end, every)
 
 
 def numbers_in(path: str) -> list[int] | None:
     """Return the numbers of the frames of a video, ascending; None if they are 0, 1, ..."""
-    numbers = frame_names.numbers(_names_in(path))
+    return _numbers_of(_names_in(path))
+
+
+def _numbers_of(names: list[str]) -> list[int] | None:
+    """See `numbers_in`."""
+    numbers = frame_names.numbers(names)
     if not numbers or numbers != sorted(numbers) or numbers == [*range(len(numbers))]:
         return None
     return numbers

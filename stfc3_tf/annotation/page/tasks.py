@@ -145,7 +145,7 @@ class Tasks:
         export.write(folder, lambda done, total: advance(done, total, None))
         found = {
             'folder': os.path.abspath(folder),
-            'name': os.path.basename(folder),
+            'name': name,
             'written': _listed(folder),
         }
         advance(1, 1, lambda: found)
