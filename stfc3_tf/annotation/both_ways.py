@@ -6,8 +6,8 @@ frames which side counts. Before the first and after the last labelled frame, la
 side; the next labelled frame on the other side is in the context too. So there are never more than
 two labelled frames in a context, however many are given.
 
-One frame is in memory at a time, besides the propagator's context. Labels from both sides are
-stored on disk until it is known which count, at most from one labelled frame to the next.
+At most two frames are in memory at a time, besides the context of the propagator. Labels from both
+sides are stored on disk until it is known which count, at most from one labelled frame to the next.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from stfc3_tf import errors
 from stfc3_tf.annotation import agreement
 from stfc3_tf.annotation.agreement import Known
 from stfc3_tf.annotation.given_labels import Given, Group
-from stfc3_tf.propagation import choice, extractor
+from stfc3_tf.propagation import ahead, choice, extractor
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.input_size import InputSize
 from stfc3_tf.propagation.label_geometry import Geometry
@@ -249,8 +249,10 @@ class Carrier:
         """
         propagator = self._propagator(self.settings)
         propagator.start(*start, pinned)
-        for frame in frames:
-            features = self._features_of(frame)
+        seen = ((frame, self._features_of(frame)) for frame in frames)
+        # Several groups read the clip in turns, and readers in several threads could meet.
+        alone = len(self._given.groups) == 1
+        for frame, features in ahead.one_ahead(seen) if alone else seen:
             yield _Step(frame, features, np.asarray(propagator.step(features)))
             self._advance()
 

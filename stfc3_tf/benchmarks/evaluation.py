@@ -98,7 +98,7 @@ class Evaluation:
         encoder = self._encoder()
         if encoder is None:
             return tracking.CopyFirst()
-        return tracking.PropagationTracker(encoder, settings, size)
+        return tracking.PropagationTracker(encoder, settings, size, reads_ahead=True)
 
     def _encoder(self) -> FeatureExtractor | None:
         """Return the encoder; None for the baseline that needs none."""

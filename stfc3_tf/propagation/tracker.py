@@ -1,8 +1,9 @@
 """Trackers, which map frames to labels: an encoder, label propagation and the protocol's resizing.
 
-All benchmarks and all videos of users are tracked here. A tracker is streaming: it holds one frame
-besides the propagator's bounded context, and a call of `track` encodes every frame once. Nothing is
-kept between calls: a benchmark that tracks one video from several frames encodes it as many times.
+All benchmarks and all videos of users are tracked here. A tracker is streaming: it holds one or two
+frames besides the propagator's bounded context, and a call of `track` encodes every frame once.
+Nothing is kept between calls: a benchmark that tracks one video from several frames encodes it as
+many times.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stfc3_tf.propagation import choice, extractor
+from stfc3_tf.propagation import ahead, choice, extractor
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.input_size import InputSize
 from stfc3_tf.propagation.label_geometry import Codec, Geometry
@@ -57,6 +58,8 @@ class PropagationTracker:
       propagation_settings: of the propagation.
       input_size: at which the encoder sees the frames.
       propagator: makes what carries the labels.
+      reads_ahead: whether another thread reads and encodes a frame before it is asked for, while
+        labels are carried to the one before it.
     """
 
     def __init__(
@@ -65,11 +68,13 @@ class PropagationTracker:
         propagation_settings: PropagationSettings,
         input_size: InputSize,
         propagator: choice.Maker = choice.propagator,
+        reads_ahead: bool = False,
     ):
         self._encoder = encoder
         self._propagation = propagation_settings
         self._input_size = input_size
         self._propagator = propagator
+        self._reads_ahead = reads_ahead
 
     def settings(self) -> dict[str, Any]:
         """Return every value that changes the predictions, the encoder's identity included."""
@@ -89,15 +94,19 @@ class PropagationTracker:
         """See `Tracker.track`."""
         propagator = self._propagator(self._propagation)
         geometry = None
-        for frame in frames:
-            image = self._input_size.resize(frame)
-            features = extractor.unit_features(self._encoder, image[np.newaxis])[0]
+        encoded = (self._encoded(frame) for frame in frames)
+        for image, features in ahead.one_ahead(encoded) if self._reads_ahead else encoded:
             if geometry is None:
                 geometry = self._geometry(label_size, image, features)
                 propagator.start(features, codec.encode(first_label, geometry))
                 yield first_label
             else:
                 yield codec.decode(np.asarray(propagator.step(features)), geometry)
+
+    def _encoded(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return a frame as the encoder sees it, and its features."""
+        image = self._input_size.resize(frame)
+        return image, extractor.unit_features(self._encoder, image[np.newaxis])[0]
 
     def _geometry(
         self, label_size: tuple[int, int], image: np.ndarray, features: np.ndarray

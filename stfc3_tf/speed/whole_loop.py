@@ -109,7 +109,7 @@ def _timed_loop(
     from stfc3_tf.propagation.settings import crw_settings
     from stfc3_tf.propagation.tracker import PropagationTracker
 
-    tracker = PropagationTracker(encoder, crw_settings(), native_size())
+    tracker = PropagationTracker(encoder, crw_settings(), native_size(), reads_ahead=True)
     start = time.perf_counter()
     masks = list(tracker.track(frames, first, codec, (first.shape[0], first.shape[1])))
     return (time.perf_counter() - start) / len(frames), masks
