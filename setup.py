@@ -99,6 +99,7 @@ EXTRAS['test'] = [
     'boto3>=1.34',  # an independent look into that server
     'nbclient>=0.10',  # runs the notebook
     'ipykernel>=6',
+    'supervision>=0.31; python_version >= "3.10"',  # reads files for YOLO back
 ]
 EXTRAS['dev'] = ['ruff>=0.9', 'mypy>=1.14']
 EXTRAS['docs'] = [  # the site; tools/build_docs.sh

@@ -4,6 +4,8 @@
                              points:  class x y width height  x1 y1 v1  x2 y2 v2 ...
     YOLO/data.yaml
 
+Pictures belong into YOLO/images. Without `path` in data.yaml, tools look for them beside it.
+
 Coordinates are shares of the width and height, pixel edges at integers: the centre of the top left
 pixel is (0.5 / width, 0.5 / height). An object is one polygon; its parts and holes are joined by
 lines that go there and back. v is 2 (visible), 1 (occluded) or 0 (without a position).
@@ -65,7 +67,7 @@ def _write_frame(folder: str, number: int, lines: Sequence[str]) -> None:
 
 
 def _write_data(folder: str, names: Sequence[str], more: Sequence[str]) -> None:
-    lines = ['path: .', 'train: images', 'val: images', 'names:']
+    lines = ['train: ./images', 'val: ./images', 'names:']
     lines += [f'  {place}: {_quoted(name)}' for place, name in enumerate(names)]
     writing.write_text(posixpath.join(folder, 'data.yaml'), '\n'.join([*lines, *more, '']))
 

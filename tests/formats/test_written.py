@@ -1,6 +1,7 @@
 """What is written in formats of other tools, read back by each format's own library."""
 
 import json
+import pathlib
 
 import cv2
 import defusedxml.ElementTree
@@ -123,6 +124,58 @@ def test_yolo_poses(folder):
     np.testing.assert_allclose([low, high], [10, 13.25], atol=1e-4)
     assert yolo_lines(folder / 'yolo_pose', 12)[0][-3:] == [0, 0, 0]
     assert 'kpt_shape: [2, 3]' in (folder / 'yolo_pose' / 'data.yaml').read_text()
+
+
+def read_by_supervision(folder, kind, pictures):
+    """Return names of classes, and (boxes, numbers of classes, masks) by number of frame."""
+    supervision = pytest.importorskip('supervision')  # it needs Python 3.10
+    for frame in MASKS:
+        cv2.imwrite(str(pictures / f'{frame.number:06d}.jpg'), np.zeros((*SIZE, 3), np.uint8))
+    found = supervision.DetectionDataset.from_yolo(
+        str(pictures), str(folder / kind / 'labels'), str(folder / kind / 'data.yaml')
+    )
+    frames = {
+        int(pathlib.Path(path).stem): (each.xyxy, each.class_id.tolist(), each.mask)
+        for path, each in found.annotations.items()
+    }
+    return found.classes, frames
+
+
+def test_supervision_reads_the_polygons_of_yolo(folder, tmp_path):
+    names, frames = read_by_supervision(folder, 'yolo_segmentation', tmp_path)
+    assert names == list(NAMES.values())
+    for frame in MASKS:
+        boxes, places, drawn = frames[frame.number]
+        assert [list(NAMES)[place] for place in places] == sorted({*frame.mask.flat} - {0})
+        for place, (left, top, right, bottom), each in zip(places, boxes, drawn):
+            mask = frame.mask == list(NAMES)[place]
+            rows, columns = np.nonzero(mask)
+            # Outlines lie a quarter of a pixel inside the edges.
+            expected = [columns.min(), columns.max() + 0.5, rows.min(), rows.max() + 0.5]
+            np.testing.assert_allclose(
+                np.subtract([left, right, top, bottom], expected), 0.25, 1e-3
+            )
+            # It rounds, so that its masks are up to a pixel larger.
+            near = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3))) > 0
+            assert not (mask & ~each).any() and np.sum(each & ~near) < 25
+
+
+def test_supervision_reads_the_boxes_of_yolo_poses(folder, tmp_path):
+    names, frames = read_by_supervision(folder, 'yolo_pose', tmp_path)
+    assert names == ['points']
+    expected = {10: [10, 8.5, 13.25, 31], 12: [12.25, 8.5, 13.25, 9.5], 14: [12.25, 8.5, 15, 31]}
+    for number, box in expected.items():
+        boxes, places, _ = frames[number]
+        np.testing.assert_allclose(boxes, [box], atol=1e-4)
+        assert places == [0]
+
+
+@pytest.mark.parametrize('kind', ['yolo_segmentation', 'yolo_pose'])
+def test_yolo_finds_the_pictures_from_any_folder(folder, kind):
+    # Ultralytics takes a `path` from the folder where it was started, other paths from data.yaml.
+    lines = (folder / kind / 'data.yaml').read_text().splitlines()
+    assert {'train: ./images', 'val: ./images'} <= set(lines)
+    assert not any(line.startswith('path:') for line in lines)
 
 
 def test_cvat_tracks_of_polygons_filled_are_the_masks(folder):
