@@ -6,11 +6,14 @@ What is where:
     settings, input_size          settings that protocols choose
     one_frame                     labels of one frame from its context
     window_search, whole_search   the most similar cells, within a window or of whole frames
-    propagator, numpy_propagator  frame after frame, with TensorFlow or without; choice: which one
+    propagator, numpy_propagator  frame after frame, with TensorFlow or without
+    compiled_propagator, static_search, tiles    the same in static shapes, for XLA
+    choice                        which propagator
     candidates, matched_propagator    the same in two parts: what is similar, and labels
     brute_force                   the same as it is defined, slow
     tracker                       from frames to labels, for benchmarks
     label_maps                    masks and points as maps on the grid of cells, and back
     codecs, tracks, label_geometry    the same as protocols do it
+    grids                         windows on the grid of cells
     shapes                        checks
 """

@@ -1,12 +1,14 @@
-"""The choice of the propagator: TensorFlow's, or NumPy's if TensorFlow is not installed."""
+"""The choice of the propagator: TensorFlow's, XLA's, or NumPy's if TensorFlow is not installed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import gin
 import numpy as np
 
+from stfc3_tf import errors
 from stfc3_tf.propagation.numpy_propagator import NumpyPropagator
 from stfc3_tf.propagation.settings import PropagationSettings
 
@@ -29,10 +31,33 @@ class AnyPropagator(Protocol):
 Maker = Callable[[PropagationSettings], AnyPropagator]
 
 
-def propagator(settings: PropagationSettings) -> AnyPropagator:
-    """Return the propagator that can run in this process."""
+@gin.configurable
+def propagator(settings: PropagationSettings, compiled: bool | None = None) -> AnyPropagator:
+    """Return the propagator that suits this process.
+
+    Args:
+      settings: of the propagation.
+      compiled: whether XLA compiles it, see `compiled_propagator`. By default if TensorFlow sees a
+        GPU or TPU and the settings allow it.
+
+    Raises:
+      errors.UserError: it is to be compiled, but the settings have `keep_ties` or TensorFlow is not
+        installed.
+    """
     try:
-        from stfc3_tf.propagation.propagator import Propagator
+        from stfc3_tf.propagation import compiled_propagator, propagator
     except ImportError:
+        if compiled:
+            raise errors.UserError('propagator.compiled = True needs TensorFlow.') from None
         return NumpyPropagator(settings)
-    return Propagator(settings)
+    if compiled is None:
+        compiled = not settings.keep_ties and _sees_accelerator()
+    if compiled:
+        return compiled_propagator.CompiledPropagator(settings)
+    return propagator.Propagator(settings)
+
+
+def _sees_accelerator() -> bool:
+    import tensorflow as tf
+
+    return any(tf.config.get_visible_devices(kind) for kind in ('GPU', 'TPU'))

@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from stfc3_tf import errors
-from stfc3_tf.propagation import shapes
+from stfc3_tf.propagation import grids, shapes
 from stfc3_tf.propagation.settings import PropagationSettings
 
 TILE = 12  # Rows and columns of a query tile.
@@ -98,7 +98,7 @@ class _Step:
         unrestricted = np.array(settings.unrestricted(pinned))
         self._windowed = np.flatnonzero((repeats > 0) & ~unrestricted)
         self._everywhere = self._whole_frames(np.flatnonzero((repeats > 0) & unrestricted))
-        self._reach = _reach(settings, max(features.shape[1:3]))
+        self._reach = grids.reach(settings.radius, settings.window)
 
     def labels_of(self, query: np.ndarray) -> np.ndarray:
         """Return float32 [rows, columns, labels] of features [rows, columns, channels]."""
@@ -126,9 +126,9 @@ class _Step:
     def _whole_frames(self, slots: np.ndarray) -> _Keys:
         """Return frames that are compared as a whole, in groups of a few rows of one column."""
         _, rows, columns, channels = self._features.shape
-        divisors = [size for size in range(8, 33) if rows % size == 0] or [rows]
-        shape = -1, min(divisors, key=lambda size: abs(size - 16)), columns
-        features = self._features[slots].reshape(*_known(shape, len(slots) * rows), channels)
+        members = grids.group_rows(rows)
+        shape = len(slots) * rows // members, members, columns, channels
+        features = self._features[slots].reshape(shape)
         return _Keys(features, self._cells[slots].reshape(features.shape[:3]))
 
     def _near(
@@ -201,24 +201,11 @@ def mean_labels(
     return np.einsum('qk,qkl->ql', weights, labels)
 
 
-def _known(shape: tuple[int, int, int], rows: int) -> tuple[int, int, int]:
-    """Return a shape with its first number computed from the number of rows."""
-    _, members, columns = shape
-    return rows // members, members, columns
-
-
 def _tiles(length: int) -> Iterator[slice]:
     """Yield the fewest, nearly equal parts of range(length) of at most `TILE`."""
     count = -(-length // TILE)
     for tile in range(count):
         yield slice(tile * length // count, (tile + 1) * length // count)
-
-
-def _reach(settings: PropagationSettings, largest: int) -> int:
-    """Return the largest difference of rows or columns within the window."""
-    if settings.radius > largest:
-        return largest
-    return int(np.ceil(settings.radius) - 1 if settings.window == 'disc' else settings.radius)
 
 
 def _similarity(queries: np.ndarray, keys: _Keys) -> np.ndarray:

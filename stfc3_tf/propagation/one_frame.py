@@ -97,8 +97,8 @@ def propagate_read(
         """Propagate to a strip: [rows, width, labels]."""
         queries = tf.reshape(query[:, strip_columns], [-1, channels])
         similarity, cell = _kept(queries, within_window, keys, settings)
-        weights = _weights(similarity, tf.gather(repeats, cell // (rows * columns)), settings)
-        result = tf.linalg.matvec(read_labels(cell), weights, transpose_a=True)
+        shares = weights(similarity, tf.gather(repeats, cell // (rows * columns)), settings)
+        result = tf.linalg.matvec(read_labels(cell), shares, transpose_a=True)
         return tf.reshape(result, [rows, -1, tf.shape(result)[1]])
 
     return window_search.by_strips(
@@ -140,8 +140,17 @@ def _kept(
     )[1:]
 
 
-def _weights(similarity: tf.Tensor, repeats: tf.Tensor, settings: PropagationSettings) -> tf.Tensor:
-    """Return the softmax over candidates, [queries, candidates]; each counts `repeats` times."""
+def weights(similarity: tf.Tensor, repeats: tf.Tensor, settings: PropagationSettings) -> tf.Tensor:
+    """Return the softmax over the candidates of each query.
+
+    Args:
+      similarity: float32 [queries, candidates], the best first.
+      repeats: int32 [queries, candidates], how often each candidate counts.
+      settings: `top_k`, `temperature` and `keep_ties` are used.
+
+    Returns:
+      float32 [queries, candidates].
+    """
     before = tf.cumsum(repeats, 1, exclusive=True)
     if settings.keep_ties:
         kth = tf.reduce_min(tf.where(before < settings.top_k, similarity, np.inf), 1, keepdims=True)
@@ -149,5 +158,5 @@ def _weights(similarity: tf.Tensor, repeats: tf.Tensor, settings: PropagationSet
     else:
         copies = tf.clip_by_value(settings.top_k - before, 0, repeats)
     scaled = (similarity - similarity[:, :1]) / settings.temperature
-    weights = tf.cast(copies, tf.float32) * tf.exp(scaled)
-    return weights / tf.reduce_sum(weights, 1, keepdims=True)
+    mass = tf.cast(copies, tf.float32) * tf.exp(scaled)
+    return mass / tf.reduce_sum(mass, 1, keepdims=True)

@@ -15,13 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from stfc3_tf.propagation import grids
 from stfc3_tf.propagation.whole_search import top
 
 # Queries of a strip that one context row is compared with. Fewer make slower matrix products, more
 # compare more cells beyond the windows.
 _QUERIES_PER_ROW = 140
-# All windows that cover the grid are equal; no grid has so many rows or columns.
-_LARGEST = 1_000_000.0
 
 # Maps how many candidates there are to be, int32, to similarities, float32 [queries, candidates],
 # descending, -inf for none; and to their cells, int32 [queries, candidates].
@@ -41,7 +40,7 @@ def covers(radius: float, window: str, rows: tf.Tensor, columns: tf.Tensor) -> t
       bool [].
     """
     corner = tf.cast(tf.stack([rows - 1, columns - 1]), tf.float32)
-    return _inside(corner[0], corner[1], radius, window)
+    return grids.inside(corner[0], corner[1], radius, window)
 
 
 def by_strips(
@@ -119,8 +118,7 @@ class _Sizes(NamedTuple):
 
 def _sizes(cells: tf.Tensor, radius: float, window: str) -> _Sizes:
     frames, rows, columns = tf.unstack(tf.shape(cells))
-    radius = min(radius, _LARGEST)
-    reach = tf.constant(int(np.ceil(radius) - 1 if window == 'disc' else np.floor(radius)))
+    reach = tf.constant(grids.reach(radius, window))
     width = _QUERIES_PER_ROW // (2 * tf.minimum(reach, rows - 1) + 1)
     width = tf.clip_by_value(width, 1, columns)
     # Without frames there is nothing to reach, and no table of windows is needed.
@@ -181,15 +179,7 @@ def _allowed(sizes: _Sizes, first: tf.Tensor, radius: float, window: str) -> tf.
     vertical = tf.range(sizes.height) - sizes.down
     horizontal = first + tf.range(sizes.around) - tf.range(sizes.width)[:, None]
     vertical, horizontal = tf.cast(vertical, tf.float32), tf.cast(horizontal, tf.float32)
-    return _inside(vertical[:, None], horizontal[:, None], radius, window)[None]
-
-
-def _inside(vertical: tf.Tensor, horizontal: tf.Tensor, radius: float, window: str) -> tf.Tensor:
-    """Return whether offsets in rows and columns, float32, are within the window."""
-    radius = min(radius, _LARGEST)
-    if window == 'disc':
-        return vertical**2 + horizontal**2 < radius**2
-    return tf.maximum(tf.abs(vertical), tf.abs(horizontal)) <= radius
+    return grids.inside(vertical[:, None], horizontal[:, None], radius, window)[None]
 
 
 class _Strip:
