@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -637,6 +638,31 @@ def test_a_video_that_ends_early_is_used_as_far_as_it_goes(videos, tmp_path):
         state = client.done('GET', 'v/patches/state')
         assert state['frames'] == 5 and '5.png' in state['trouble']
         assert_masks_agree(mask_of(client, 4), truth(4), within=2)
+
+
+def test_marks_after_the_end_are_refused_until_they_are_removed(videos, tmp_path):
+    chosen = page_server.options(videos, tmp_path / 'kept')
+    session = tmp_path / 'kept' / 'patches'
+    with page_server.serving(chosen) as client:
+        opened(client)
+        client.done('PUT', 'v/patches/masks/0', body=page_server.png(truth(0)))
+        client.done('PUT', 'v/patches/points/0', {'1': [30, 20]})
+    for kind, ending in (('masks', 'png'), ('points', 'json')):
+        shutil.copy(session / kind / f'000000.{ending}', session / kind / f'000099.{ending}')
+    with page_server.serving(chosen) as client:
+        client.done('POST', 'open', {'name': 'patches'})
+        while client.done('GET', 'v/patches/state')['frames'] is None:
+            pass
+        status, found = client.json('POST', 'v/patches/propagate', {'frame': 0})
+        assert status == 400
+        assert f'Frame 99 is marked, but the video has only {FRAMES} frames' in found['error']
+        client.done('DELETE', 'v/patches/masks/99')
+        assert client.json('POST', 'v/patches/propagate', {'frame': 0})[0] == 400
+        client.done('PUT', 'v/patches/points/99', {})
+        propagated(client)
+        assert_masks_agree(mask_of(client, FRAMES - 1), truth(FRAMES - 1), within=2)
+    assert os.listdir(session / 'masks') == ['000000.png']
+    assert os.listdir(session / 'points') == ['000000.json']
 
 
 def test_a_frame_whose_reading_failed_is_read_again():

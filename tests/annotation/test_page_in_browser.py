@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import time
 
 import browser
 import made_videos
+import moving_patches
 import numpy as np
+import page_server
 from PIL import Image, ImageDraw
 import pytest
 
@@ -338,6 +341,39 @@ def test_formats_are_chosen_from_the_keyboard(served, tmp_path):
         page.keys('Enter')
         page.wait("!document.getElementById('exported-sheet').open")
         assert [row[0] for row in asked() if row[1]] == ['cvat', 'tapvid']
+
+
+def test_marks_after_the_end_are_listed_and_removed(tmp_path):
+    (tmp_path / 'videos').mkdir()
+    moving_patches.write_folder(tmp_path / 'videos' / 'patches')
+    chosen = page_server.options(tmp_path / 'videos', tmp_path / 'kept')
+    session = tmp_path / 'kept' / 'patches'
+    with page_server.serving(chosen) as client:
+        client.done('POST', 'open', {'name': 'patches'})
+        things = [{'number': 2, 'name': 'left', 'colour': '#e69f00'}]
+        client.done('PUT', 'v/patches/things', {'objects': things, 'points': things})
+        body = page_server.png(np.full((moving_patches.HEIGHT, moving_patches.WIDTH), 2, np.uint8))
+        client.done('PUT', 'v/patches/masks/0', body=body)
+    shutil.copy(session / 'masks' / '000000.png', session / 'masks' / '000070.png')
+    (session / 'points').mkdir()
+    (session / 'points' / '000099.json').write_text('{"2": [3, 4]}')
+    with page_server.serving(chosen) as client, browser.opened(tmp_path) as page:
+        page.go(client.address + '#patches')
+        page.wait("!document.getElementById('beyond').hidden")
+        text = page.run("return document.getElementById('beyond-frames').textContent;")
+        assert text.startswith('Frames 70, 99 are marked, but')
+        # The keys for marked frames stay in the video.
+        page.keys('.')
+        at_frame(page, 0)
+        page.click('#remove-beyond')
+        page.wait("document.getElementById('beyond').hidden")
+        saved(page)
+        assert os.listdir(session / 'masks') == ['000000.png']
+        assert os.listdir(session / 'points') == []
+        page.reload()
+        page.wait("document.getElementById('saved').textContent === 'Saved'")
+        assert page.run("return document.getElementById('beyond').hidden;")
+        assert page.log() == []
 
 
 def test_a_video_without_marks_is_shown_when_nothing_has_to_be_waited_for(page):

@@ -217,7 +217,8 @@ class Opened:
           points: see `Session.put_points`, also for what is refused.
           known: see `_change`, also for what is returned.
         """
-        self._check_frame(frame)
+        if points:  # Marks after the end can be removed.
+            self._check_frame(frame)
         return self._change(known, self.session.put_points, frame, points)
 
     def mask(self, frame: int) -> np.ndarray:
@@ -254,9 +255,11 @@ class Opened:
           allowed: which frames it begins with, and which ones may change.
 
         Raises:
-          errors.UserError: something is running, nothing is marked, or no frame may change.
+          errors.UserError: something is running, nothing is marked, or frames after the end are, or
+            no frame may change.
         """
         allowed.check()
+        self._check_marks()
         if not self.session.masks and not self.session.points:
             raise errors.UserError('Nothing is marked yet: mark an object or a point first.')
         self._start('propagate', lambda advance: self._tasks.propagate(allowed, advance))
@@ -304,6 +307,16 @@ class Opened:
         count = self.frames.count
         if count is not None and frame >= count:
             raise errors.UserError(f'There is no frame {frame}: the last is {count - 1}.')
+
+    def _check_marks(self) -> None:
+        """Raise UserError if a frame is marked that the video does not have."""
+        last = max((*self.session.masks, *self.session.points), default=0)
+        count = self.frames.count
+        if count is not None and last >= count:
+            raise errors.UserError(
+                f'Frame {last} is marked, but the video has only {count} frames: remove the marks '
+                'after the end.'
+            )
 
 
 def _numbers(things: session_lib.Things) -> set[tuple[str, int]]:

@@ -36,7 +36,16 @@ export class Display {
     $('facts').textContent = `${store.width} × ${store.height} · ${counted} · ${Number(store.state.frame_rate.toFixed(2))} per second`;
     $('encoder').textContent = { loading: 'The encoder is loading …', failed: 'The encoder is not there' }[store.state.encoder.state] || '';
     $('saved').textContent = store.waiting ? 'Saving …' : store.refused ? 'Not saved' : store.marked().length ? 'Saved' : '';
+    this.drawBeyond();
     this.drawPlace();
+  }
+
+  drawBeyond() {
+    const { store } = this.page;
+    const beyond = store.beyond();
+    $('beyond').hidden = !beyond.length;
+    const frames = `${beyond.length > 1 ? 'Frames' : 'Frame'} ${beyond.join(', ')} ${beyond.length > 1 ? 'are' : 'is'}`;
+    $('beyond-frames').textContent = `${frames} marked, but the video has only ${store.count} frames.`;
   }
 
   labelState() {

@@ -199,6 +199,7 @@ class Page {
       'add-object': () => this.things.add('objects'),
       'add-point': () => this.things.add('points'),
       absent: () => this.edits.markAbsent(),
+      'remove-beyond': () => this.store.removeBeyond(),
       clear: () => this.edits.clearFrame(),
       first: () => this.player.go(0),
       back: () => this.player.go(this.frame - 1),

@@ -126,7 +126,8 @@ export class Player {
 
   goMarked(way) {
     const { page } = this;
-    const marked = page.store.marked().filter((frame) => (way > 0 ? frame > page.frame : frame < page.frame));
+    const inside = page.store.marked().filter((frame) => frame <= page.store.lastFrame);
+    const marked = inside.filter((frame) => (way > 0 ? frame > page.frame : frame < page.frame));
     if (marked.length) this.go(way > 0 ? marked[0] : marked[marked.length - 1]);
   }
 

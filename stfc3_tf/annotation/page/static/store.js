@@ -248,6 +248,16 @@ export class Store {
 
   isMarked(frame) { return this.masks.has(frame) || this.points.has(frame); }
 
+  /** Marked frames after the end of the video: files of an older or a longer one. */
+  beyond() { return this.state.frames === null ? [] : this.marked().filter((frame) => frame > this.lastFrame); }
+
+  removeBeyond() {
+    for (const frame of this.beyond()) {
+      if (this.masks.has(frame)) this.setMask(frame, null, []);
+      if (this.points.has(frame)) this.setPoints(frame, {});
+    }
+  }
+
   marked() { return [...new Set([...this.masks.keys(), ...this.points.keys()])].sort((a, b) => a - b); }
 
   /** Objects that were propagated to a frame. */
