@@ -3,12 +3,13 @@
     python -m tools.benchmark --output=speed.json [--what=input,step]
 
 Every part also measures, in the same run, what it is compared with: the ratio of the two also holds
-on a busy machine.
+on a busy machine. With --against=pytorch, the same work in PyTorch is timed in turn with this
+project's, as it is usually written there and tuned; ratios are medians over the rounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import json
 import platform
 from typing import Any
@@ -20,6 +21,7 @@ from stfc3_tf.annotation import correction_time, corrections
 from stfc3_tf.commands import command
 from stfc3_tf.serving import shipped
 from stfc3_tf.speed import (
+    against_pytorch,
     export_formats,
     features,
     input_views,
@@ -34,7 +36,13 @@ from stfc3_tf.speed import (
 from stfc3_tf.storage import writing
 
 # Part -> its measurements: a name, a function that returns figures, and its arguments.
-_PARTS: dict[str, list[tuple[Any, ...]]] = {
+_Parts = dict[str, list[tuple[Any, ...]]]
+_STEPS = [
+    (size, batch, precision)
+    for precision in ('float32', 'mixed_bfloat16')
+    for size, batch in ((256, 1), (128, 4), (64, 8))
+]
+_PARTS: _Parts = {
     'machine': [
         ('float32 convolutions', machine.convolution_rate, 'float32'),
         ('bfloat16 convolutions', machine.convolution_rate, 'bfloat16'),
@@ -57,8 +65,7 @@ _PARTS: dict[str, list[tuple[Any, ...]]] = {
             batch,
             precision,
         )
-        for precision in ('float32', 'mixed_bfloat16')
-        for size, batch in ((256, 1), (128, 4), (64, 8))
+        for size, batch, precision in _STEPS
     ],
     'walk': [
         (f'walk, {side} x {side} nodes, T = 4', walk.walk_memory, side * side)
@@ -85,11 +92,35 @@ _PARTS: dict[str, list[tuple[Any, ...]]] = {
     'corrections': [('J&F after corrections of the worst frame', corrections.measure)],
     'correction_time': [('a correction against a full run, 480 x 854', correction_time.measure)],
 }
+# The parts of --against=pytorch.
+_AGAINST_PYTORCH: _Parts = {
+    'step': [
+        (
+            f'training step, {size} x {size}, batch {batch}, {precision}, against PyTorch',
+            against_pytorch.step,
+            size,
+            batch,
+            precision,
+        )
+        for size, batch, precision in _STEPS
+    ],
+    'features': [('features, 480 x 854, against PyTorch', against_pytorch.features)],
+    'propagation': [('propagation, 480 x 854, against PyTorch', against_pytorch.propagation)],
+    'loop': [('frames to masks, 480 x 854, against PyTorch', against_pytorch.whole_loop)],
+}
 # What needs data of its own, or many minutes, is measured only if it is asked for.
-_DEFAULT = [part for part in _PARTS if not part.startswith('correction')]
+_ON_REQUEST = 'correction'
 
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.', required=True)
-_WHAT = flags.DEFINE_list('what', _DEFAULT, f'Parts to measure, among {", ".join(_PARTS)}.')
+_WHAT = flags.DEFINE_list(
+    'what',
+    None,
+    f'Parts to measure, among {", ".join(_PARTS)}; with --against, among '
+    f'{", ".join(_AGAINST_PYTORCH)}. By default all but those about corrections.',
+)
+_AGAINST = flags.DEFINE_enum(
+    'against', None, ['pytorch'], 'Compare with PyTorch, which must be installed.'
+)
 _VIDEOS = flags.DEFINE_multi_string(
     'videos',
     [],
@@ -106,39 +137,72 @@ _SAVED_MODEL = flags.DEFINE_string(
 _SHORT_SIDE = flags.DEFINE_integer(
     'short_side', None, 'For the parts about corrections, as in tools.propagate.'
 )
-flags.register_validator(
-    'what', lambda parts: set(parts) <= set(_PARTS), f'--what: choose among {", ".join(_PARTS)}.'
-)
+
+
+def parts(against: str | None) -> _Parts:
+    """Return the parts that can be measured."""
+    return _AGAINST_PYTORCH if against else _PARTS
+
+
+@flags.multi_flags_validator(['what', 'against'])
+def _known(given: dict[str, Any]) -> bool:
+    """Raise an error if --what names a part that there is not."""
+    known = parts(given['against'])
+    if set(given['what'] or []) <= set(known):
+        return True
+    against = f' with --against={given["against"]}' if given['against'] else ''
+    raise flags.ValidationError(f'--what{against}: choose among {", ".join(known)}.')
+
+
+def chosen() -> list[tuple[Any, ...]]:
+    """Return the measurements of --what: a name, a function, its arguments.
+
+    Raises:
+      errors.UserError: something that they need is missing.
+    """
+    known = parts(_AGAINST.value)
+    wanted = _WHAT.value or [part for part in known if not part.startswith(_ON_REQUEST)]
+    if 'corrections' in wanted and _DAVIS.value is None:
+        raise errors.UserError('--what=corrections needs --davis=FOLDER.')
+    if _AGAINST.value:
+        against_pytorch.check_installed()
+    return [case for part in wanted for case in known[part]]
+
+
+def measured(measure: Callable[..., timing.Figures], arguments: list[Any]) -> timing.Figures:
+    """Return the figures of a measurement; some get more arguments from flags."""
+    if measure is preparation.against_decoding:
+        arguments = [*arguments, _VIDEOS.value]
+    if measure is corrections.measure:
+        arguments = [_DAVIS.value, _SAVED_MODEL.value, _YEAR.value]
+        arguments += [_SEQUENCES.value, _SHORT_SIDE.value]
+    if measure is correction_time.measure:
+        arguments = [_SAVED_MODEL.value, _SHORT_SIDE.value]
+    if _AGAINST.value:  # Both sides have processes of their own.
+        return measure(*arguments)
+    return timing.in_own_process(measure, *arguments)
 
 
 def main(_: Sequence[str]) -> None:
     """Measure one part after the other; print each result at once."""
     writing.check_file(_OUTPUT.value)
-    if 'corrections' in _WHAT.value and _DAVIS.value is None:
-        raise errors.UserError('--what=corrections needs --davis=FOLDER.')
     measurements = {}
-    for name, measure, *arguments in (case for part in _WHAT.value for case in _PARTS[part]):
-        if measure is preparation.against_decoding:
-            arguments.append(_VIDEOS.value)
-        if measure is corrections.measure:
-            arguments += [_DAVIS.value, _SAVED_MODEL.value, _YEAR.value]
-            arguments += [_SEQUENCES.value, _SHORT_SIDE.value]
-        if measure is correction_time.measure:
-            arguments += [_SAVED_MODEL.value, _SHORT_SIDE.value]
-        figures = timing.in_own_process(measure, *arguments)
+    for name, measure, *arguments in chosen():
+        figures = measured(measure, arguments)
         measurements[name] = figures
         print(
-            name,
-            *(
-                f'{key}={value:.4g}' if isinstance(value, float) else f'{key}={value}'
-                for key, value in figures.items()
-            ),
-            sep='  ',
-            flush=True,
+            name, *(f'{key}={shown(value)}' for key, value in figures.items()), sep='  ', flush=True
         )
     computer = f'{platform.machine()}, {platform.platform()}'
     results = {'machine': computer, 'measurements': measurements}
     writing.write_text(_OUTPUT.value, json.dumps(results, indent=1) + '\n')
+
+
+def shown(value: Any) -> str:
+    """Return a figure as it is printed."""
+    if isinstance(value, list):
+        return f'[{", ".join(map(shown, value))}]'
+    return f'{value:.4g}' if isinstance(value, float) else str(value)
 
 
 if __name__ == '__main__':

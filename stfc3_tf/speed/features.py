@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
 from stfc3_tf.speed import machine, operations, timing
 from stfc3_tf.speed.timing import Figures
 
@@ -33,3 +37,20 @@ def features(height: int = 480, width: int = 854, repeats: int = 5) -> Figures:
         'gflop_per_frame': work,
         **machine.compare(work / wall, rate),
     }
+
+
+def prepare(height: int, width: int) -> Callable[[], np.ndarray]:
+    """Return a function that returns the stage-3 features of a frame of uint8, at unit length.
+
+    Args:
+      height: of the frame, pixels.
+      width: of the frame, pixels.
+    """
+    import tensorflow as tf
+
+    from stfc3_tf.model import resnet
+
+    features = resnet.exported_features(resnet.resnet18(head_widths=(8, 8)))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
+    frame = tf.constant(pixels)
+    return lambda: features(frame).numpy()

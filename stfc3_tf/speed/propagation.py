@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import functools
 import time
 
@@ -65,15 +66,9 @@ def propagation_against_brute_force(
     from stfc3_tf.propagation import settings as settings_lib
 
     settings = settings_lib.crw_settings()
-    maps = smooth_maps(rows, columns, channels, frames)
-    rng = np.random.default_rng(1)
-    context = np.stack([maps[0], *maps[-21:-1]])
-    context_labels = rng.dirichlet([0.2, 0.2], (21, rows, columns)).astype('f4')
-    unrestricted = np.array([True] + [False] * 20)
-    labels, free = tf.constant(context_labels), tf.constant(unrestricted)
-    given = tf.constant(maps[-1]), tf.constant(context), labels, free
+    given = [tf.constant(array) for array in full_context(rows, columns, channels, frames=frames)]
     fast = tf.function(functools.partial(engine.propagate, settings=settings))
-    slow = functools.partial(brute_force.brute_force, *given, settings)
+    slow = functools.partial(brute_force.brute_force, *given, settings=settings)
     ours, _ = timing.seconds_per_call(lambda: fast(*given).numpy(), 5)
     brute, _ = timing.seconds_per_call(slow, 1)
     a, b = fast(*given).numpy(), slow()
@@ -84,6 +79,69 @@ def propagation_against_brute_force(
         'largest_difference': float(np.abs(a - b).max()),
         'iou': smallest_overlap(a.argmax(-1), b.argmax(-1)),
     }
+
+
+def prepare(
+    rows: int,
+    columns: int,
+    channels: int,
+    labels: int = 2,
+    context: int = 20,
+    radius: float = 12.0,
+) -> Callable[[], np.ndarray]:
+    """Return the propagation of labels to a frame whose context is full.
+
+    Args:
+      rows: of the feature map.
+      columns: of the feature map.
+      channels: of the features.
+      labels: that are propagated.
+      context: frames before the frame; the first is compared besides.
+      radius: of the window, in cells.
+
+    Returns:
+      A function that returns float32 [rows, columns, labels].
+    """
+    import tensorflow as tf
+
+    from stfc3_tf.propagation import propagator as engine
+    from stfc3_tf.propagation import settings as settings_lib
+
+    settings = settings_lib.crw_settings(context, radius)
+    made = full_context(rows, columns, channels, labels, context)
+    given = [tf.constant(array) for array in made]
+    propagate = tf.function(functools.partial(engine.propagate, settings=settings))
+    return lambda: propagate(*given).numpy()
+
+
+def full_context(
+    rows: int,
+    columns: int,
+    channels: int,
+    labels: int = 2,
+    context: int = 20,
+    frames: int = 24,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return a frame, its context, and the context's labels.
+
+    Args:
+      rows: of the feature map.
+      columns: of the feature map.
+      channels: of the features.
+      labels: that are propagated.
+      context: frames before the frame.
+      frames: of the video, which ends with the frame; more if the context needs them.
+
+    Returns:
+      Features float32 [rows, columns, channels], those of the first and the preceding frames
+      [1 + context, rows, columns, channels], their labels [1 + context, rows, columns, labels], and
+      bool [1 + context], to which frames the window does not apply.
+    """
+    maps = smooth_maps(rows, columns, channels, max(frames, context + 2))
+    rng = np.random.default_rng(1)
+    known = rng.dirichlet([0.2] * labels, (1 + context, rows, columns)).astype('f4')
+    before = np.stack([maps[0], *maps[-1 - context : -1]])
+    return maps[-1], before, known, np.arange(1 + context) == 0
 
 
 def smooth_maps(rows: int, columns: int, channels: int, frames: int) -> np.ndarray:

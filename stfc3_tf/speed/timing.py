@@ -49,6 +49,11 @@ def peak_gib() -> float | None:
 def seconds_per_call(function: Callable[[], Any], repeats: int) -> tuple[float, float]:
     """Return wall and processor seconds per call: means over `repeats`, after one warm-up call."""
     function()
+    return seconds_of(function, repeats)
+
+
+def seconds_of(function: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    """Return wall and processor seconds per call: means over `repeats`, without a warm-up."""
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(repeats):

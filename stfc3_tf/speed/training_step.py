@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from stfc3_tf.speed import machine, operations, timing
@@ -21,13 +24,38 @@ def training_step(view_size: int, batch: int, precision: str, repeats: int = 3) 
       Clips per second and per processor-second, GFLOP per clip, and the share of this machine's
       speed of convolutions.
     """
+    model = _learner(precision)
+    wall, cpu = timing.seconds_per_call(_step(model, view_size, batch), repeats)
+    work = batch * operations.clip_gflop(model, view_size)
+    dtype = 'bfloat16' if precision == 'mixed_bfloat16' else 'float32'
+    rate = machine.convolution_rate(dtype)['gflop_per_s']
+    return {
+        'clips_per_s': batch / wall,
+        'clips_per_cpu_s': batch / cpu,
+        'gflop_per_clip': work / batch,
+        **machine.compare(work / wall, rate),
+    }
+
+
+def prepare(view_size: int, batch: int, precision: str) -> Callable[[], float]:
+    """Return a function that makes a step and returns its loss; see `training_step`."""
+    return _step(_learner(precision), view_size, batch)
+
+
+def _learner(precision: str) -> Any:
+    """Return a compiled `Learner` of full width."""
     import tensorflow as tf
 
     from stfc3_tf.model import learner, resnet
 
-    dtype = 'bfloat16' if precision == 'mixed_bfloat16' else 'float32'
     model = learner.Learner(resnet.resnet18(dtype_policy=precision))
     model.compile(tf.keras.optimizers.Adam(1e-4), clip_frames=4)
+    return model
+
+
+def _step(model: Any, view_size: int, batch: int) -> Callable[[], float]:
+    import tensorflow as tf
+
     rng = np.random.default_rng(0)
     views = rng.integers(0, 256, (batch, 2, 4, view_size, view_size, 3))
     clips = {
@@ -36,12 +64,4 @@ def training_step(view_size: int, batch: int, precision: str, repeats: int = 3) 
         'index': tf.range(batch, dtype=tf.int64),
     }
     step = tf.function(model.train_step)
-    wall, cpu = timing.seconds_per_call(lambda: step(clips)['loss'].numpy(), repeats)
-    work = batch * operations.clip_gflop(model, view_size)
-    rate = machine.convolution_rate(dtype)['gflop_per_s']
-    return {
-        'clips_per_s': batch / wall,
-        'clips_per_cpu_s': batch / cpu,
-        'gflop_per_clip': work / batch,
-        **machine.compare(work / wall, rate),
-    }
+    return lambda: step(clips)['loss'].numpy()

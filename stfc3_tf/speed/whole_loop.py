@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
 import time
 from typing import Any
 
@@ -31,7 +32,7 @@ def whole_loop(
 
     encoder = loading.load(saved_model) if saved_model else baselines.RandomFeatures()
     codec = _mask_codec()
-    shown, first = _scene(height, width, frames)
+    shown, first = scene(height, width, frames)
     _timed_loop(encoder, shown[:2], first, codec)
     seconds, _ = _timed_loop(encoder, shown, first, codec)
     return {'seconds_per_frame': seconds}
@@ -59,7 +60,7 @@ def whole_loop_against_brute_force(
 
     plain = baselines.RandomFeatures()
     encoder, codec = _RecordedEncoder(plain), _RecordedCodec(_mask_codec())
-    shown, first = _scene(height, width, frames)
+    shown, first = scene(height, width, frames)
     _timed_loop(plain, shown[:2], first, _mask_codec())
     seconds, masks = _timed_loop(encoder, shown, first, codec)
     spent, differences, overlaps = [], [], []
@@ -86,8 +87,38 @@ def whole_loop_against_brute_force(
     }
 
 
-def _scene(height: int, width: int, frames: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return frames of a built-in scene, and the mask of its objects in the first."""
+def prepare(frames: Sequence[np.ndarray], first: np.ndarray) -> Callable[[], np.ndarray]:
+    """Return the tracking of one more frame at full width, from its pixels to its mask.
+
+    Args:
+      frames: uint8 [height, width, 3], shown again and again.
+      first: uint8 [height, width], the mask of the first frame.
+
+    Returns:
+      A function that returns the next mask, uint8 [height, width]. The context is full.
+    """
+    from stfc3_tf.benchmarks import baselines
+    from stfc3_tf.propagation.settings import crw_settings
+
+    shown, codec = itertools.cycle(frames), _mask_codec()
+    # A frame that is read ahead would be encoded beside the clock.
+    masks = _track(baselines.RandomFeatures(), shown, first, codec, reads_ahead=False)
+    for _ in range(1 + crw_settings().context):
+        next(masks)
+    return lambda: next(masks)
+
+
+def scene(height: int, width: int, frames: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return frames of a built-in scene, and the mask of its objects in the first.
+
+    Args:
+      height: of the frames, pixels.
+      width: of the frames, pixels.
+      frames: how many.
+
+    Returns:
+      Frames uint8 [height, width, 3], and the mask uint8 [height, width].
+    """
     from stfc3_tf.clips import synthetic
 
     scene = synthetic.scene(0, height, width)
@@ -105,14 +136,27 @@ def _timed_loop(
     encoder: Any, frames: list[np.ndarray], first: np.ndarray, codec: Any
 ) -> tuple[float, list[np.ndarray]]:
     """Return the seconds per frame of tracking, and the masks."""
+    start = time.perf_counter()
+    masks = list(_track(encoder, frames, first, codec))
+    return (time.perf_counter() - start) / len(frames), masks
+
+
+def _track(
+    encoder: Any,
+    frames: Iterable[np.ndarray],
+    first: np.ndarray,
+    codec: Any,
+    reads_ahead: bool = True,
+) -> Iterator[np.ndarray]:
+    """Return the masks of frames under CRW's protocol."""
     from stfc3_tf.propagation.input_size import native_size
     from stfc3_tf.propagation.settings import crw_settings
     from stfc3_tf.propagation.tracker import PropagationTracker
 
-    tracker = PropagationTracker(encoder, crw_settings(), native_size(), reads_ahead=True)
-    start = time.perf_counter()
-    masks = list(tracker.track(frames, first, codec, (first.shape[0], first.shape[1])))
-    return (time.perf_counter() - start) / len(frames), masks
+    tracker = PropagationTracker(
+        encoder, crw_settings(), native_size(), reads_ahead=reads_ahead
+    )
+    return tracker.track(frames, first, codec, (first.shape[0], first.shape[1]))
 
 
 class _RecordedEncoder:
