@@ -2,7 +2,7 @@
 
 Each measurement runs in its own process, so that its peak memory is its own. What it is compared
 with is measured in the same process: the ratios within one run are meaningful on a busy machine
-too; the absolute figures only on a quiet one.
+too; the absolute figures only on a quiet one. Only the modules `torch_...` import PyTorch.
 
 What is where:
 
@@ -18,4 +18,7 @@ What is where:
     propagation        features to labels
     whole_loop         frames to masks
     overlap            the agreement of two masks
+    alternation        calls that are timed in turn
+    against_pytorch    this project's calls in turn with PyTorch's
+    torch_calls        PyTorch's, of torch_network, torch_walk and torch_propagation
 """

@@ -66,9 +66,10 @@ def propagation_against_brute_force(
     from stfc3_tf.propagation import settings as settings_lib
 
     settings = settings_lib.crw_settings()
-    given = [tf.constant(array) for array in full_context(rows, columns, channels, frames=frames)]
+    query, context, labels, free = full_context(rows, columns, channels, frames=frames)
+    given = tf.constant(query), tf.constant(context), tf.constant(labels), tf.constant(free)
     fast = tf.function(functools.partial(engine.propagate, settings=settings))
-    slow = functools.partial(brute_force.brute_force, *given, settings=settings)
+    slow = functools.partial(brute_force.brute_force, *given, settings)
     ours, _ = timing.seconds_per_call(lambda: fast(*given).numpy(), 5)
     brute, _ = timing.seconds_per_call(slow, 1)
     a, b = fast(*given).numpy(), slow()

@@ -153,9 +153,7 @@ def _track(
     from stfc3_tf.propagation.settings import crw_settings
     from stfc3_tf.propagation.tracker import PropagationTracker
 
-    tracker = PropagationTracker(
-        encoder, crw_settings(), native_size(), reads_ahead=reads_ahead
-    )
+    tracker = PropagationTracker(encoder, crw_settings(), native_size(), reads_ahead=reads_ahead)
     return tracker.track(frames, first, codec, (first.shape[0], first.shape[1]))
 
 

@@ -1,5 +1,6 @@
 """`tools.benchmark` as a command."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -44,3 +45,25 @@ def test_the_command_writes_its_file_whole_or_not(tmp_path):
     assert benchmark('input,step').returncode != 0
     assert json.loads(output.read_text())['measurements'] == measurements
     assert [path.name for path in output.parent.iterdir()] == ['speed.json']
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    def benchmark(*flags):
+        done = subprocess.run(
+            [sys.executable, '-m', 'tools.benchmark', f'--output={tmp_path}/speed.json', *flags],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'},
+        )
+        assert done.returncode != 0 and 'Traceback' not in done.stderr
+        return done.stderr
+
+    unknown = benchmark('--against=pytorch', '--what=walk')
+    assert (
+        '--what with --against=pytorch: choose among step, features, propagation, loop' in unknown
+    )
+    if importlib.util.find_spec('torch') is None:
+        missing = benchmark('--against=pytorch')
+        assert '--against=pytorch needs PyTorch, which is not installed' in missing
