@@ -24,6 +24,7 @@ from stfc3_tf.speed import (
     against_pytorch,
     export_formats,
     features,
+    growth,
     input_views,
     machine,
     preparation,
@@ -89,6 +90,16 @@ _PARTS: _Parts = {
             whole_loop.whole_loop_against_brute_force,
         ),
     ],
+    'curves': [
+        (f'propagation by {name}', measure)
+        for name, measure in (
+            ('height of the frame', growth.by_height),
+            ('frames of context', growth.by_context),
+            ('radius of the window', growth.by_radius),
+            ('objects', growth.by_objects),
+            ('frames of the clip', growth.by_length),
+        )
+    ],
     'corrections': [('J&F after corrections of the worst frame', corrections.measure)],
     'correction_time': [('a correction against a full run, 480 x 854', correction_time.measure)],
 }
@@ -109,14 +120,14 @@ _AGAINST_PYTORCH: _Parts = {
     'loop': [('frames to masks, 480 x 854, against PyTorch', against_pytorch.whole_loop)],
 }
 # What needs data of its own, or many minutes, is measured only if it is asked for.
-_ON_REQUEST = 'correction'
+_ON_REQUEST = ('corrections', 'correction_time', 'curves')
 
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.', required=True)
 _WHAT = flags.DEFINE_list(
     'what',
     None,
     f'Parts to measure, among {", ".join(_PARTS)}; with --against, among '
-    f'{", ".join(_AGAINST_PYTORCH)}. By default all but those about corrections.',
+    f'{", ".join(_AGAINST_PYTORCH)}. By default all but {", ".join(_ON_REQUEST)}.',
 )
 _AGAINST = flags.DEFINE_enum(
     'against', None, ['pytorch'], 'Compare with PyTorch, which must be installed.'
@@ -161,7 +172,7 @@ def chosen() -> list[tuple[Any, ...]]:
       errors.UserError: something that they need is missing.
     """
     known = parts(_AGAINST.value)
-    wanted = _WHAT.value or [part for part in known if not part.startswith(_ON_REQUEST)]
+    wanted = _WHAT.value or [part for part in known if part not in _ON_REQUEST]
     if 'corrections' in wanted and _DAVIS.value is None:
         raise errors.UserError('--what=corrections needs --davis=FOLDER.')
     if _AGAINST.value:

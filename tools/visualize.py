@@ -1,4 +1,4 @@
-r"""Draw figures for papers: features, affinities, labels, scores and training curves.
+r"""Draw figures for papers: features, affinities, labels, scores, training curves, speed.
 
     python -m tools.visualize --figure=features --saved_model=ours=runs/mine/saved_model \
         --video=clip.mp4 --output=features.pdf
@@ -11,6 +11,7 @@ compare. A flag that the figure does not use is an error.
     labels      predicted masks or points against the truth
     scores      scores of evaluations, per sequence
     curves      training curves of runs
+    speed       how the time of propagation grows
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from stfc3_tf import errors, figures, progress, wording
 from stfc3_tf.clips import footage
 from stfc3_tf.commands import command
 from stfc3_tf.figures import benchmark_labels, page, results, stretch
+from stfc3_tf.figures import speed as speed_lib
 from stfc3_tf.serving import loading
 from stfc3_tf.serving.encoder import LoadedEncoder
 from stfc3_tf.storage import writing
@@ -33,7 +35,7 @@ from stfc3_tf.training import probe_clips
 _FIGURE = flags.DEFINE_enum(
     'figure',
     None,
-    ['features', 'affinity', 'labels', 'scores', 'curves'],
+    ['features', 'affinity', 'labels', 'scores', 'curves', 'speed'],
     'Kind of figure.',
     required=True,
 )
@@ -100,6 +102,9 @@ _TAGS = flags.DEFINE_list(
 )
 _SMOOTHING = flags.DEFINE_float(
     'smoothing', 0.0, 'Weight of the moving average, as in TensorBoard. For curves.', 0.0, 0.999
+)
+_SPEED = flags.DEFINE_multi_string(
+    'speed', [], 'NAME=PATH of a file of tools.benchmark --what=curves. For speed.'
 )
 
 
@@ -199,6 +204,12 @@ def draw_curves() -> None:
     figures.training_curves(named(_RUN), _TAGS.value, _OUTPUT.value, _SMOOTHING.value)
 
 
+def draw_speed() -> None:
+    """Draw the curves of --speed."""
+    measured = {name: speed_lib.read_curves(path) for name, path in named(_SPEED).items()}
+    figures.speed_curves(measured, _OUTPUT.value)
+
+
 class Figure(NamedTuple):
     """A kind of figure.
 
@@ -224,6 +235,7 @@ _FIGURES = {
     'labels': Figure(draw_labels, [_VIDEO, _PREDICTIONS], [_TRUTH, _FRAMES]),
     'scores': Figure(draw_scores, [_RESULTS], [_METRIC]),
     'curves': Figure(draw_curves, [_RUN], [_TAGS, _SMOOTHING]),
+    'speed': Figure(draw_speed, [_SPEED], []),
 }
 
 

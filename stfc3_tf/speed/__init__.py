@@ -17,6 +17,7 @@ What is where:
     export_formats     a frame to features, in every export format
     propagation        features to labels
     whole_loop         frames to masks
+    growth             how the time of propagation grows
     overlap            the agreement of two masks
     alternation        calls that are timed in turn
     against_pytorch    this project's calls in turn with PyTorch's

@@ -38,7 +38,13 @@ def training_step(view_size: int, batch: int, precision: str, repeats: int = 3) 
 
 
 def prepare(view_size: int, batch: int, precision: str) -> Callable[[], float]:
-    """Return a function that makes a step and returns its loss; see `training_step`."""
+    """Return a function that makes a step, as `training_step` measures it, and returns its loss.
+
+    Args:
+      view_size: height and width of the views, pixels.
+      batch: clips per step.
+      precision: a Keras policy.
+    """
     return _step(_learner(precision), view_size, batch)
 
 

@@ -86,6 +86,8 @@ def given(tmp_path_factory):
             images.write_palette_mask(str(folder / kind / f'{number:06d}.png'), mask)
     result = {'task': 'davis', 'metrics': {'J': 0.5}, 'sequences': {'dog': {'metrics': {'J': 0.5}}}}
     (folder / 'results.json').write_text(json.dumps(result))
+    points = {'axis': 'objects', 'values': [1, 2], 'processor_seconds': [0.1, 0.2]}
+    (folder / 'speed.json').write_text(json.dumps({'measurements': {'propagation': points}}))
     with tf.summary.create_file_writer(str(folder / 'run' / 'tensorboard')).as_default():
         for step in range(1, 4):
             tf.summary.scalar('train/loss', 1 / step, step=step)
@@ -109,6 +111,7 @@ FIGURES = {
     ],
     'scores': ['--results=a={}/results.json', '--results=b={}/results.json'],
     'curves': ['--run=ours={}/run', '--smoothing=0.5'],
+    'speed': ['--speed=ours={}/speed.json', '--speed=again={}/speed.json'],
 }
 
 
@@ -174,6 +177,7 @@ def test_features_become_a_video(visualize, given, tmp_path):
         ('scores', ['--results=c={}/gone.json'], 'gone.json is missing or cannot be read'),
         ('curves', ['--run=b={}/model'], 'model holds no TensorBoard event files'),
         ('curves', ['--tags=loss'], 'No run has the scalar loss'),
+        ('speed', ['--speed=b={}/results.json'], 'results.json'),
     ],
 )
 def test_what_is_wrong_is_named(kind, more, message, visualize, given, tmp_path):
