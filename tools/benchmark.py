@@ -22,6 +22,7 @@ from stfc3_tf.commands import command
 from stfc3_tf.serving import shipped
 from stfc3_tf.speed import (
     against_pytorch,
+    compiled_propagation,
     export_formats,
     features,
     growth,
@@ -78,6 +79,7 @@ _PARTS: _Parts = {
         ('propagation, 480 x 854', propagation.propagation),
         ('propagation against brute force', propagation.propagation_against_brute_force),
     ],
+    'compiled': [('propagation that XLA compiles', compiled_propagation.measure)],
     'loop': [
         ('frames to masks, 480 x 854, 40 frames', whole_loop.whole_loop),
         (

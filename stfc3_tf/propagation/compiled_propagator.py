@@ -163,8 +163,9 @@ def _clips(settings: PropagationSettings) -> Callable[..., tf.Tensor]:
         unrestricted = settings.unrestricted()[:slots]
 
         def body(frame, context, done):
-            query = by_time[frame]
-            labels = propagate(query, context, unrestricted, repeats[frame], settings)
+            # Not [frame], for which XLA in TensorFlow 2.15 pads the whole tensor.
+            query, counts = tf.gather(by_time, frame), tf.gather(repeats, frame)
+            labels = propagate(query, context, unrestricted, counts, settings)
             slot = 1 + frame % settings.context
             return frame + 1, context.with_frame(slot, query, labels), done.write(frame, labels)
 

@@ -51,7 +51,7 @@ def within_window(
     padded = tiles.padded(context)
 
     def row_of_tiles(number: tf.Tensor, queries: tf.Tensor) -> Found:
-        similarity = tf.einsum('vtqc,tfvac->vtqfa', queries, tiles.around(padded, number))
+        similarity = _products(queries, tiles.around(padded, number))
         allowed = tiles.allowed(number)[:, :, None] & counts[:, None]
         best = _best(tf.where(allowed, similarity, -np.inf)[..., None, :, :], settings.top_k)
         return Found(best.similarity, tiles.cell(best.cell, number))
@@ -72,10 +72,10 @@ def anywhere(
     """
     frames, videos, rows, columns, channels = context.shape
     cells, members = rows * columns, grids.group_rows(rows)
-    keys = tf.reshape(context, [frames, videos, cells, channels])
+    keys = tf.transpose(tf.reshape(context, [frames, videos, cells, channels]), [1, 0, 2, 3])
 
     def part(_: tf.Tensor, queries: tf.Tensor) -> Found:
-        similarity = tf.einsum('vqc,fvkc->vqfk', queries, keys)
+        similarity = _products(queries, keys)
         similarity = tf.where(counts[:, None], similarity, -np.inf)
         grouped = [*queries.shape[:2], frames * rows // members, members, columns]
         return _best(tf.reshape(similarity, grouped), settings.top_k)
@@ -83,6 +83,24 @@ def anywhere(
     parts = -(-cells // max(1, _SIMILARITIES // (videos * frames * cells)))
     found = _stacked(part, _in_parts(tf.reshape(query, [videos, cells, channels]), parts))
     return _cleared(*(_joined(each, cells) for each in found))
+
+
+def _products(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """Return scalar products of features.
+
+    Args:
+      queries: float32 [..., queries, channels].
+      keys: float32 [..., frames, cells, channels].
+
+    Returns:
+      float32 [..., queries, frames, cells].
+    """
+    *outer, frames, cells, channels = keys.shape
+    # A product that TensorFlow 2.15 too keeps in float32 where TensorFloat-32 is switched off,
+    # unlike `tf.einsum`.
+    keys = tf.reshape(keys, [*outer, frames * cells, channels])
+    products = tf.matmul(queries, keys, transpose_b=True)
+    return tf.reshape(products, [*products.shape[:-1], frames, cells])
 
 
 def _in_parts(queries: tf.Tensor, parts: int) -> tf.Tensor:

@@ -113,7 +113,7 @@ class Tiles:
           number: int32 [], which row of tiles.
 
         Returns:
-          float32 [tiles, frames, videos, cells around a tile, channels].
+          float32 [videos, tiles, frames, cells around a tile, channels].
         """
         frames, videos, _, columns, channels = padded.shape
         down, right = self._rows, self._columns
@@ -121,8 +121,9 @@ class Tiles:
         band = tf.slice(padded, begin, [frames, videos, down.around, columns, channels])
         lefts = range(0, right.tiles * right.size, right.size)
         tiles = tf.stack([band[:, :, :, left : left + right.around] for left in lefts])
+        tiles = tf.transpose(tiles, [2, 0, 1, 3, 4, 5])
         area = down.around * right.around
-        return tf.reshape(tiles, [right.tiles, frames, videos, area, channels])
+        return tf.reshape(tiles, [videos, right.tiles, frames, area, channels])
 
     def allowed(self, number: tf.Tensor) -> tf.Tensor:
         """Return which cells around a tile are in the windows of its cells.

@@ -16,6 +16,7 @@ What is where:
     features           a frame to features
     export_formats     a frame to features, in every export format
     propagation        features to labels
+    compiled_propagation    the same, compiled by XLA
     whole_loop         frames to masks
     growth             how the time of propagation grows
     overlap            the agreement of two masks

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import gin
 import numpy as np
 import pytest
 from random_videos import random_video
@@ -167,3 +168,5 @@ def test_it_is_chosen_where_tensorflow_sees_a_gpu(monkeypatch):
     assert isinstance(choice.propagator(CRW), CompiledPropagator)
     assert isinstance(choice.propagator(CRW, compiled=False), propagator.Propagator)
     assert isinstance(choice.propagator(DINO), propagator.Propagator)
+    gin.parse_config('propagator.compiled = False')
+    assert isinstance(choice.propagator(CRW), propagator.Propagator)

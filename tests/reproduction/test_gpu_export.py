@@ -1,5 +1,6 @@
-"""tools/gpu_step/export_step.py: its views equal the sampler's; its files are complete."""
+"""tools/gpu_step: the views of the step equal the sampler's; what is exported is complete."""
 
+import importlib
 import json
 import pathlib
 import re
@@ -12,6 +13,8 @@ import tensorflow as tf
 
 from stfc3_tf import clips
 from stfc3_tf.clips import shard_writer
+from stfc3_tf.propagation import compiled_propagator
+from stfc3_tf.propagation.settings import PropagationSettings
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = (
@@ -38,10 +41,13 @@ def data(tmp_path_factory) -> str:
 
 
 def export(data: str, *arguments: str) -> str:
-    command = [sys.executable, 'tools/gpu_step/export_step.py', f'--data={data}', *arguments]
     bindings = [f'--gin_bindings={setting}' for setting in SMALL]
+    return run('export_step', f'--data={data}', *arguments, *bindings)
+
+
+def run(script: str, *arguments: str) -> str:
     done = subprocess.run(
-        [*command, *bindings],
+        [sys.executable, f'tools/gpu_step/{script}.py', *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -84,3 +90,24 @@ def test_what_is_written_holds_clips_step_and_every_variable(data, tmp_path):
     updated = {parameter - about['inputs'] for parameter in about['output_to_parameter'].values()}
     constant = [v['name'] for i, v in enumerate(about['variables']) if i not in updated]
     assert constant == ['learning_rate:0']
+
+
+@pytest.mark.slow
+def test_exported_propagation_comes_with_inputs_and_labels_that_belong_together(
+    tmp_path, monkeypatch
+):
+    grid = '--grid=7,15', '--channels=8', '--frames=5', '--videos=2'
+    binding = '--gin_bindings=PropagationSettings.radius = 3'
+    run('export_propagation', f'--output={tmp_path}', *grid, binding)
+    about = json.loads((tmp_path / 'propagation.json').read_text())
+    assert about['settings']['radius'] == 3 and not about['tf32']
+    monkeypatch.syspath_prepend(str(ROOT / 'tools/gpu_step'))
+    module = importlib.import_module('random_video')
+    videos = [module.random_video(n, about['shape'], about['labels']) for n in (0, 1)]
+    features, labels = (np.stack(each) for each in zip(*videos))
+    settings = PropagationSettings(**about['settings'])
+    carried = compiled_propagator.propagate_clips(features, labels, settings)
+    np.testing.assert_allclose(carried[:, -1], np.load(tmp_path / 'last_labels.npy'), atol=2e-6)
+    # No code that only a CPU has.
+    hlo = (tmp_path / 'propagation.hlo').read_bytes()
+    assert len(hlo) > 10_000 and b'custom-call' not in hlo

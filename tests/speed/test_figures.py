@@ -4,6 +4,7 @@ import pytest
 from resnet_work import of_stages
 
 from stfc3_tf.speed import (
+    compiled_propagation,
     export_formats,
     features,
     input_views,
@@ -54,6 +55,16 @@ def test_input_and_propagation_are_measured(clock):
     assert figures['cores_for_75_clips_per_s'] == pytest.approx(1.875)
     label = propagation.propagation(8, 10, channels=8, labels=3, frames=12)['mean_label']
     assert sum(label) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_compiled_propagation_is_measured_beside_the_other(clock):
+    clock((0.5, 1.0), (2.0, 4.0), (11.0, 22.0))
+    figures = compiled_propagation.measure(8, 10, channels=8, labels=3, frames=12)
+    assert figures['compiled_seconds_per_frame'] == 0.5 and figures['compiled_cpu_s_per_frame'] == 1
+    assert figures['other_seconds_per_frame'] == 2 and figures['other_cpu_s_per_frame'] == 4
+    assert figures['clip_seconds_per_frame'] == 1 and figures['clip_cpu_s_per_frame'] == 2
+    assert 0 < figures['largest_difference'] < 1e-5
 
 
 @pytest.mark.slow
