@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import os
+import re
 import time
 
 import browser
@@ -23,7 +24,20 @@ pytestmark = [
 ]
 
 LONG = 60
-NAMES = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'busy')
+NAMES = (
+    'one',
+    'two',
+    'three',
+    'four',
+    'five',
+    'six',
+    'seven',
+    'eight',
+    'nine',
+    'ten',
+    'busy',
+    'gone',
+)
 OBJECTS = [
     {'number': 2, 'name': 'left', 'colour': '#e69f00'},
     {'number': 5, 'name': 'right', 'colour': '#56b4e9'},
@@ -268,6 +282,68 @@ def test_what_was_propagated_shows_again_where_its_mark_is_removed(client, page)
     assert pixel(window, 'overlay', x, y)[3] > 0
 
 
+def test_what_was_marked_as_not_there_has_no_confidence(client, page):
+    mark(client, 'gone', 0)
+    window = page('gone')
+    shown = "[...document.querySelectorAll('.sure')].map((each) => each.textContent).join()"
+    window.wait(f"{shown} === '100 %,100 %,'")
+    # An object and a point.
+    window.keys('2')
+    window.keys('h')
+    window.wait(f"{shown} === 'not here,100 %,'")
+    window.keys('k')
+    window.keys('h')
+    window.wait(f"{shown} === 'not here,100 %,not here'")
+    window.keys('Control', 'z')
+    window.keys('Control', 'z')
+    window.wait(f"{shown} === '100 %,100 %,'")
+    # Propagated, it is 'not here' only where that was said.
+    window.keys('2')
+    window.keys('h')
+    window.keys('Control', 'Enter')
+    window.wait(
+        "document.getElementById('stop').hidden && !document.getElementById('merge').hidden"
+    )
+    window.keys('Home')
+    window.wait(f"{shown} === 'not here,100 %,'")
+    window.keys('End')
+    window.wait(f"{LABEL} === 'Propagated.'")
+    assert re.fullmatch(r',\d+ %,', window.run(f'return {shown};'))
+
+
+def slow_encoder():
+    def features(frames):
+        time.sleep(0.3)
+        return page_server.colours(frames)
+
+    return page_server.encoder(features)
+
+
+def test_a_propagation_is_followed_in_the_frames_that_change(tmp_path, window):
+    """From the marked last frame, and not by a look at the other marked frame."""
+    (tmp_path / 'videos').mkdir()
+    moving_patches.write_folder(tmp_path / 'videos' / 'slow')
+    options = page_server.options(tmp_path / 'videos', tmp_path / 'kept', slow_encoder)
+    with page_server.serving(options) as client:
+        mark(client, 'slow', 0, FRAMES - 1)
+        window.go('about:blank')
+        window.go(f'{client.address}#slow')
+        window.wait("document.getElementById('encoder').textContent === ''")
+        window.wait(f"document.getElementById('facts').textContent.includes('{FRAMES} frames ·')")
+        window.keys('End')
+        window.wait(f"document.getElementById('number').value === '{FRAMES - 1}'")
+        window.run(
+            'window.visited = new Set();'
+            'setInterval(() => visited.add(document.getElementById("number").value), 20);'
+        )
+        window.keys('Control', 'Enter')
+        window.wait("!document.getElementById('stop').hidden")
+        window.wait("document.getElementById('stop').hidden", 120)
+        visited = {int(number) for number in window.run('return [...visited];')}
+        assert 0 not in visited and len(visited) > 1
+        window.go('about:blank')
+
+
 def test_a_frame_that_is_cleared_before_it_is_shown_comes_back_as_it_was(client, page):
     mark(client, 'five', 0, 3)
     window = page('five', {'part': 'v/five/frames', 'wait': 1000})
@@ -357,7 +433,7 @@ def test_only_the_frames_of_a_range_change(client, page):
         window.keys(key)
     assert chosen() == [2, 4] and outside(window) == []
     window.keys('Control', 'Enter')
-    window.wait("document.getElementById('left').textContent.startsWith('Frame')")
+    window.wait("document.getElementById('left').textContent.startsWith('Step')")
     assert outside(window) == []
     window.wait("document.getElementById('stop').hidden")
     assert masks() == [0, 2, 3, 4]

@@ -1,5 +1,7 @@
 // What the page shows beside the picture: texts, buttons, panel, time line; and marks over it.
 
+import { shown } from './mask.js';
+
 const $ = (id) => document.getElementById(id);
 const HINTS = {
   point: 'Click to place a point, drag to move it',
@@ -65,12 +67,27 @@ export class Display {
     for (const [name, value] of [['min', first], ['max', last], ['now', number]]) slider.setAttribute(`aria-value${name}`, value);
     $('label-state').textContent = this.labelState();
     slider.setAttribute('aria-valuetext', `frame ${number} ${$('of').textContent}: ${this.labelState()}`);
-    const sure = { objects: store.objectsOf(page.frame), points: new Map() };
-    for (const [number, point] of store.pointsOf(page.frame)) sure.points.set(number, point.sure);
-    page.panel.show(store.things, page.selected, sure);
+    page.panel.show(store.things, page.selected, this.sure());
     page.timeline.show(store, page.frame, page.selected, page.merge.range);
     this.drawMarks();
     this.drawButtons();
+  }
+
+  /** Objects and points -> number -> confidence in this frame; null for what was marked as not there. */
+  sure() {
+    const { frame, player, store } = this.page;
+    const sure = { objects: store.objectsOf(frame), points: new Map() };
+    for (const [number, point] of store.pointsOf(frame)) sure.points.set(number, point.at ? point.sure : null);
+    const mask = player.shownFrame === frame && player.shownMask;
+    const missing = (number) => mask && !this.shownIn(mask).has(number);
+    for (const number of store.masks.get(frame) || []) if (missing(number)) sure.objects.set(number, null);
+    return sure;
+  }
+
+  /** The objects that a mask shows; they are counted once, as a mask is large. */
+  shownIn(mask) {
+    if (this.counted !== mask) Object.assign(this, { counted: mask, numbers: new Set(shown(mask)) });
+    return this.numbers;
   }
 
   drawMarks() {

@@ -46,8 +46,8 @@ export class Panel {
     colour.setAttribute('aria-label', `Colour of ${thing.name}`);
     row.querySelector('button').setAttribute('aria-label', `Remove ${thing.name} from the whole video`);
     const shown = row.querySelector('.sure');
-    shown.textContent = sure === undefined ? '' : `${Math.round(sure * 100)} %`;
-    shown.classList.toggle('low', sure !== undefined && sure < 0.4);
+    shown.textContent = sure === undefined ? '' : sure === null ? 'not here' : `${Math.round(sure * 100)} %`;
+    shown.classList.toggle('low', Number.isFinite(sure) && sure < 0.4);
     return row;
   }
 

@@ -120,8 +120,9 @@ export class Work {
       else store.takeRecord(change);
       this.isStale = this.isStale || change.frame === page.frame;
     }
-    const latest = job.changes[job.changes.length - 1];
-    if (latest && latest.frame !== undefined && page.player.follows) this.show(latest.frame);
+    // In marked frames nothing changes.
+    const latest = job.changes.filter(({ frame }) => frame !== undefined && !store.isMarked(frame)).pop();
+    if (latest && page.player.follows) this.show(latest.frame);
     // What is drawn stays until it is done.
     else if (this.isStale && !page.tools.isBusy) this.show(page.frame);
     page.display.drawAll();
@@ -138,7 +139,8 @@ export class Work {
     if (job.total) $('bar').value = job.done / job.total;
     else $('bar').removeAttribute('value');
     const left = job.seconds_left === null ? '' : `, ${duration(job.seconds_left)} left`;
-    const what = job.task === 'export' ? 'Exporting' : 'Frame';
+    // Masks and points are steps of their own, so that there may be more than frames.
+    const what = job.task === 'export' ? 'Exporting' : 'Step';
     $('left').textContent = job.total ? `${what} ${job.done} of ${job.total}${left}` : 'Starting …';
   }
 }
