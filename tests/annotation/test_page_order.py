@@ -376,6 +376,20 @@ def test_a_polygon_is_kept_while_frames_are_propagated(client, page):
     window.keys('Escape')
 
 
+def test_who_leaves_an_open_polygon_is_told_that_it_is_dropped(client, page):
+    mark(client, 'gone')
+    window = page('gone')
+    message = "document.getElementById('message')"
+    for corners, leave, is_told in [(2, 'Right', False), (3, 'Escape', False), (3, 'Left', True)]:
+        window.keys('g')
+        for place in on_screen(window, *[(30, 20), (60, 20), (60, 70)][:corners]):
+            window.drag(place)
+        window.keys(leave)
+        time.sleep(0.5)
+        assert window.run(f'return !{message}.hidden;') == is_told, leave
+    assert 'Enter closes it' in window.run(f'return {message}.textContent;')
+
+
 def test_work_that_is_stopped_before_it_begins_does_not_begin(client, page):
     mark(client, 'long')
     window = page('long', {'part': 'PUT', 'wait': 1500})

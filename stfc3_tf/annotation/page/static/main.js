@@ -155,7 +155,7 @@ class Page {
   }
 
   setTool(tool) {
-    this.tools.cancel();
+    this.tools.leave();
     this.tool = tool;
     for (const button of document.querySelectorAll('[data-tool]')) {
       button.setAttribute('aria-pressed', String(button.dataset.tool === tool));

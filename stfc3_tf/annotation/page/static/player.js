@@ -18,7 +18,7 @@ export class Player {
     const { store } = page;
     if (!store) return;
     if (!follow) this.follows = false;
-    page.tools.cancel();
+    page.tools.leave();
     page.frame = Math.max(0, Math.min(store.lastFrame, Math.round(frame) || 0));
     this.wanted = page.frame;
     page.display.drawPlace();

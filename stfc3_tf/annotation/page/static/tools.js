@@ -201,6 +201,13 @@ export class Tools {
     this.page.display.drawMarks();
     return had;
   }
+
+  /** Drop what is being drawn because something else is done, and say so where it was much work. */
+  leave() {
+    const isMissed = this.page.tool === 'polygon' && this.draft.length > 2;
+    this.cancel();
+    if (isMissed) this.page.display.say('The polygon was dropped, because it was not closed: Enter closes it.');
+  }
 }
 
 function corners(from, to) {
