@@ -92,6 +92,7 @@ def test_small_rows_differ_from_their_base_in_what_their_names_say():
         'crw': {
             *('train.learner', 'train.view_sampler', 'resnet18.head_widths'),
             *('CROP_AREA', 'PATCH_SIZE', 'PATCH_STRIDE'),
+            'CosineDecay.initial_learning_rate',
         },
         'crop_area': {'CROP_AREA'},
         'fc3_nopad': {
