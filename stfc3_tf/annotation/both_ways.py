@@ -138,6 +138,7 @@ class Carrier:
         advance: Callable[[], None] = lambda: None,
         propagator: choice.Maker = choice.propagator,
         span: Span | None = None,
+        reads_ahead: bool = True,
     ):
         """Set what is propagated; nothing is read yet.
 
@@ -150,10 +151,13 @@ class Carrier:
           advance: called for every frame to which labels were propagated from one side.
           propagator: makes what carries the labels.
           span: the frames that get labels, by default all; every object or point has a label there.
+          reads_ahead: whether another thread reads and encodes a frame before it is asked for.
         """
         self._encoder, self._clip, self._given = encoder, clip, given
         self.settings, self._input_size, self._advance = settings, input_size, advance
         self._propagator, self.span = propagator, span or Span()
+        # Several groups read the clip in turns, and readers in several threads could meet.
+        self._reads_ahead = reads_ahead and len(given.groups) == 1
         self._features = Spool()
         self._places: dict[int, int] = {}
         self._times: dict[int, float] = {}
@@ -250,9 +254,7 @@ class Carrier:
         propagator = self._propagator(self.settings)
         propagator.start(*start, pinned)
         seen = ((frame, self._features_of(frame)) for frame in frames)
-        # Several groups read the clip in turns, and readers in several threads could meet.
-        alone = len(self._given.groups) == 1
-        for frame, features in ahead.one_ahead(seen) if alone else seen:
+        for frame, features in ahead.one_ahead(seen) if self._reads_ahead else seen:
             yield _Step(frame, features, np.asarray(propagator.step(features)))
             self._advance()
 
@@ -374,7 +376,9 @@ class _Way:
         known = [self._known(number, both) for number in (earlier, later)]
         agreed = np.zeros((count, 2, len(both)))
         place = count
-        steps = self._carrier.steps(self._carrier.back(later), known[1], known[:1])
+        # The frames between, and none that would be read ahead in vain.
+        frames = itertools.islice(self._carrier.back(later), count)
+        steps = self._carrier.steps(frames, known[1], known[:1])
         for place, step in zip(reversed(range(count)), steps):
             backward = self._codec.finished(step.maps)
             self._backward.put(place, backward)

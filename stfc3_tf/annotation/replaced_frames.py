@@ -30,6 +30,11 @@ class ReplacedFrames:
     last: _Last = None
     missing: bool = False
 
+    @property
+    def are_all(self) -> bool:
+        """Whether every frame of the video may change."""
+        return not (self.first or self.missing) and self.last is None
+
     def check(self) -> None:
         """Raise UserError if there is no frame from `first` to `last`."""
         if self.last is not None and self.last < self.first:

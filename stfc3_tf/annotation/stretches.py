@@ -75,6 +75,7 @@ class Method:
       short_side: see `propagate.propagate_masks`.
       advance: called for every frame that is looked at.
       propagator: makes what carries the labels.
+      reads_ahead: see `both_ways.Carrier`; not where a stretch is left before its end.
     """
 
     encoder: FeatureExtractor
@@ -82,6 +83,7 @@ class Method:
     short_side: int | None
     advance: Callable[[], None]
     propagator: choice.Maker = choice.propagator
+    reads_ahead: bool = True
 
     def carrier(
         self, clip: both_ways.Clip, given: given_labels.Given, span: both_ways.Span
@@ -95,7 +97,15 @@ class Method:
         """
         size = propagate.input_size(clip.size, self.short_side)
         return both_ways.Carrier(
-            self.encoder, clip, given, self.settings, size, self.advance, self.propagator, span
+            self.encoder,
+            clip,
+            given,
+            self.settings,
+            size,
+            self.advance,
+            self.propagator,
+            span,
+            self.reads_ahead,
         )
 
 

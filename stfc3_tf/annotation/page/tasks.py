@@ -99,7 +99,7 @@ class Tasks:
         count = self._count(advance, [batch[0] for _, batch in work], allowed)
         step = lambda: count(None)
         method = stretches.Method(
-            encoder, options.settings, options.short_side, step, kept.propagator
+            encoder, options.settings, options.short_side, step, kept.propagator, allowed.are_all
         )
         for kind, batch in work:
             video, planned = self._frames.to_read(), stretches.joined(batch)
