@@ -224,7 +224,7 @@ class CompiledPropagator:
     def step(self, features: tf.Tensor) -> tf.Tensor:
         """See `propagator.Propagator.step`."""
         if self._context is None:
-            raise errors.UserError('Propagator.step before Propagator.start: give labels first.')
+            raise shapes.not_started()
         features = tf.cast(features, tf.float32)
         shapes.check_shape(features.shape, self._context.features.shape[2:], self._frame + 1)
         self._frame += 1

@@ -75,7 +75,7 @@ class MatchedPropagator:
     def step(self, features: np.ndarray) -> np.ndarray:
         """Return the soft labels of the next frame, see `propagator.Propagator.step`."""
         if not self._known:
-            raise errors.UserError('Propagator.step before Propagator.start: give labels first.')
+            raise shapes.not_started()
         query = _frame(features)
         first = self._known[0].features.shape
         shapes.check_shape(query.features.shape, first, self._place + 1)

@@ -12,7 +12,6 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from stfc3_tf import errors
 from stfc3_tf.propagation import grids, shapes
 from stfc3_tf.propagation.settings import PropagationSettings
 
@@ -63,7 +62,7 @@ class NumpyPropagator:
         """See `propagator.Propagator.step`."""
         features = np.asarray(features, np.float32)
         if not len(self._features):
-            raise errors.UserError('Propagator.step before Propagator.start: give labels first.')
+            raise shapes.not_started()
         shapes.check_shape(features.shape, self._features.shape[1:], self._frame + 1)
         self._frame += 1
         repeats = np.array(self._settings.repeats(self._frame, self._pinned))

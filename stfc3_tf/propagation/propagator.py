@@ -12,7 +12,6 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import errors
 from stfc3_tf.propagation import shapes
 from stfc3_tf.propagation.one_frame import Reader, propagate, propagate_read
 from stfc3_tf.propagation.settings import PropagationSettings
@@ -132,7 +131,7 @@ class Propagator:
         """
         features = tf.cast(features, tf.float32)
         if self._context is None:
-            raise errors.UserError('Propagator.step before Propagator.start: give labels first.')
+            raise shapes.not_started()
         shapes.check_shape(features.shape, self._context.shape, self._frame + 1)
         self._frame += 1
         unrestricted = np.array(self._settings.unrestricted(self._pinned))

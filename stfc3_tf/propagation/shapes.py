@@ -1,10 +1,15 @@
-"""Checks of the shapes of features and labels."""
+"""Checks of what propagators are given, and their errors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from stfc3_tf import errors
+
+
+def not_started() -> errors.UserError:
+    """Return the error of a propagator that was given no labels."""
+    return errors.UserError('Propagator.step before Propagator.start: give labels first.')
 
 
 def check_grids(features: Sequence[int], labels: Sequence[int]) -> None:

@@ -42,11 +42,7 @@ def keys_of(cells: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> Keys:
 
 
 def _group_rows(rows: tf.Tensor) -> tf.Tensor:
-    """Return how many rows form a group.
-
-    It is the divisor of `rows` nearest to 16 among 8 ... 32, where finding the best groups takes
-    about as long as searching them; `rows` itself if there is none.
-    """
+    """Return `grids.group_rows` of a number that is known only when the graph runs."""
     sizes = tf.concat([[rows], tf.range(8, 33)], 0)
     distance = tf.where(rows % sizes == 0, tf.abs(sizes - 16), tf.int32.max)
     return sizes[tf.argmin(distance)]
