@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 import time
 
 import numpy as np
 
+from stfc3_tf.propagation.settings import PropagationSettings, crw_settings
 from stfc3_tf.speed import timing
 from stfc3_tf.speed.overlap import smallest_overlap
 from stfc3_tf.speed.timing import Figures
@@ -29,10 +30,9 @@ def propagation(
       Seconds per frame, and the mean of each label in the last frame.
     """
     from stfc3_tf.propagation import propagator as engine
-    from stfc3_tf.propagation import settings as settings_lib
 
     maps, first = smooth_maps(rows, columns, channels, frames), first_label(rows, columns, labels)
-    propagator = engine.Propagator(settings_lib.crw_settings())
+    propagator = engine.Propagator(crw_settings())
     propagator.start(maps[0], first)
     seconds = []
     for query in maps[1:]:
@@ -59,20 +59,15 @@ def propagation_against_brute_force(
     Returns:
       Seconds per frame of both, and how well their labels agree.
     """
-    import tensorflow as tf
-
     from stfc3_tf.propagation import brute_force
-    from stfc3_tf.propagation import propagator as engine
-    from stfc3_tf.propagation import settings as settings_lib
 
-    settings = settings_lib.crw_settings()
-    query, context, labels, free = full_context(rows, columns, channels, frames=frames)
-    given = tf.constant(query), tf.constant(context), tf.constant(labels), tf.constant(free)
-    fast = tf.function(functools.partial(engine.propagate, settings=settings))
+    settings = crw_settings()
+    given = full_context(rows, columns, channels, frames=frames)
+    fast = _graph(given, settings)
     slow = functools.partial(brute_force.brute_force, *given, settings)
-    ours, _ = timing.seconds_per_call(lambda: fast(*given).numpy(), 5)
+    ours, _ = timing.seconds_per_call(fast, 5)
     brute, _ = timing.seconds_per_call(slow, 1)
-    a, b = fast(*given).numpy(), slow()
+    a, b = fast(), slow()
     return {
         'seconds_per_frame': ours,
         'brute_force_seconds_per_frame': brute,
@@ -103,16 +98,19 @@ def prepare(
     Returns:
       A function that returns float32 [rows, columns, labels].
     """
+    given = full_context(rows, columns, channels, labels, context)
+    return _graph(given, crw_settings(context, radius))
+
+
+def _graph(given: Sequence[np.ndarray], settings: PropagationSettings) -> Callable[[], np.ndarray]:
+    """Return the propagation from what `full_context` returned."""
     import tensorflow as tf
 
     from stfc3_tf.propagation import propagator as engine
-    from stfc3_tf.propagation import settings as settings_lib
 
-    settings = settings_lib.crw_settings(context, radius)
-    made = full_context(rows, columns, channels, labels, context)
-    given = [tf.constant(array) for array in made]
+    tensors = [tf.constant(array) for array in given]
     propagate = tf.function(functools.partial(engine.propagate, settings=settings))
-    return lambda: propagate(*given).numpy()
+    return lambda: propagate(*tensors).numpy()
 
 
 def full_context(
