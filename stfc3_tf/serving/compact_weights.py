@@ -50,13 +50,13 @@ def save(encoder: resnet.Encoder, layer: str, description: dict[str, Any], folde
         )
     part = network.inference_model(encoder, layer)
     file = io.BytesIO()
-    np.savez(file, **{name: _shortened(value) for name, value in _weights(part).items()})
+    np.savez(file, **{name: _shortened(value) for name, value in weights_by_name(part).items()})
     description[DIGEST] = hashlib.sha256(file.getvalue()).hexdigest()
     writing.write_bytes(os.path.join(folder, MODEL_FILE), file.getvalue())
 
 
-def _weights(model: tf.keras.Model) -> dict[str, tf.Variable]:
-    """Return variables by 'LAYER/NAME'."""
+def weights_by_name(model: tf.keras.Model) -> dict[str, tf.Variable]:
+    """Return the variables of a model by 'LAYER/NAME'."""
     return {
         f'{layer.name}/{variable.name.split("/")[-1].split(":")[0]}': variable
         for layer in model.layers
@@ -90,7 +90,7 @@ def read(folder: str) -> tuple[resnet.Encoder, dict[str, Any]]:
         encoder = build(metadata['arguments'], metadata['layer'])
         part = tf.keras.Model(encoder.input, encoder.output[metadata['layer']])
         with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
-            for name, variable in _weights(part).items():
+            for name, variable in weights_by_name(part).items():
                 variable.assign(arrays[name].astype(np.float32))
     # A damaged archive or wrong metadata fail anywhere in their readers.
     except Exception as error:

@@ -22,7 +22,7 @@ from stfc3_tf.model.learner import WalkLearner
 from stfc3_tf.propagation.propagator import PropagationSettings
 from stfc3_tf.serving import saved_model
 from stfc3_tf.storage import object_store, writing
-from stfc3_tf.training import build, learning_rate, monitor, resume_check
+from stfc3_tf.training import build, initial_weights, learning_rate, monitor, resume_check
 from stfc3_tf.training.checkpoints import Checkpoints, SaveCheckpoints
 from stfc3_tf.training.input_pipeline import ClipStream
 from stfc3_tf.training.run_folder import RunFolder
@@ -143,6 +143,8 @@ class Run:
             )
         build.check_batch(settings.batch_size, self._devices, self.model.accumulation_steps)
         learning_rate.check(self.model.optimizer, settings.steps)
+        if settings.initial_encoder:
+            initial_weights.load_into(self.model.encoder, settings.initial_encoder)
 
     def resume(self, described: Mapping[str, Any], allow_changes: bool) -> None:
         """Restore the newest checkpoint that can be read, if there is one.

@@ -40,6 +40,8 @@ class Parts:
       learner: makes the learner from an encoder.
       view_sampler: makes the views of a clip.
       optimizer: makes the optimiser.
+      initial_encoder: the name or the folder of an encoder whose weights the run goes on from, see
+        `initial_weights.load_into`; None to start from random weights.
       watch: makes the callbacks that watch the run, see `monitor.watch`.
     """
 
@@ -47,6 +49,7 @@ class Parts:
     learner: Callable[..., WalkLearner] = gin.REQUIRED
     view_sampler: Sampler = gin.REQUIRED
     optimizer: Callable[[], tf.keras.optimizers.Optimizer] = gin.REQUIRED
+    initial_encoder: str | None = None
     watch: Callable[..., list[tf.keras.callbacks.Callback]] = monitor.watch
 
 
