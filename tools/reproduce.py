@@ -20,6 +20,7 @@ from stfc3_tf import errors, progress, wording
 from stfc3_tf.commands import command, gin_files
 from stfc3_tf.reproduction import drawing, parts, results, running
 from stfc3_tf.reproduction import plan as plans
+from stfc3_tf.serving import encoder_from_export
 
 _PLAN = flags.DEFINE_string(
     'plan',
@@ -42,7 +43,10 @@ _BENCHMARKS = flags.DEFINE_list(
     'benchmarks', [], "Only these of the plan's benchmarks, by name; all by default."
 )
 _SAVED_MODELS = flags.DEFINE_multi_string(
-    'saved_model', [], 'ROW=SAVED_MODEL: a further row, with an encoder that was trained elsewhere'
+    'saved_model',
+    [],
+    'ROW=ENCODER: a further row, with the SavedModel or the compact weights of an encoder that was '
+    'trained elsewhere, or with one that comes with the package, by name',
 )
 _JOIN = flags.DEFINE_multi_string(
     'join', [], 'results.json of another run of this plan; what it contains is not run again'
@@ -80,8 +84,8 @@ def saved_models() -> dict[str, str]:
     for argument in _SAVED_MODELS.value:
         row, separator, path = argument.partition('=')
         if not (row and separator and path):
-            raise errors.UserError(f'--saved_model={argument}: give ROW=SAVED_MODEL.')
-        found[row] = os.path.abspath(path)
+            raise errors.UserError(f'--saved_model={argument}: give ROW=ENCODER.')
+        found[row] = os.path.abspath(encoder_from_export.folder_of(path))
     return found
 
 

@@ -23,7 +23,7 @@ from stfc3_tf.benchmarks import records, tasks
 # Importing the child also registers all settings of training, baselines and protocols with gin.
 from stfc3_tf.reproduction import child
 from stfc3_tf.reproduction import plan as plans
-from stfc3_tf.serving import saved_model
+from stfc3_tf.serving import encoder_from_export
 from stfc3_tf.training.run_folder import RunFolder
 
 TRAIN = 'train'
@@ -100,7 +100,7 @@ class Part:
         """Return everything that determines the outcome, ready for JSON; the model must exist."""
         if self.model is None:
             return dict(self.made_with)
-        return {**self.made_with, 'model': saved_model.digest(self.model)}
+        return {**self.made_with, 'model': encoder_from_export.digest(self.model)}
 
 
 def all_parts(
@@ -115,13 +115,14 @@ def all_parts(
       plan: rows and benchmarks.
       places: folders of data and results.
       bindings: settings that override the configuration of every training run.
-      saved_models: SavedModels by row, for further rows of encoders that were trained elsewhere.
+      saved_models: folders of encoders by row, for further rows of encoders that were trained
+        elsewhere.
 
     Returns:
       Parts; each comes after the part that it needs.
 
     Raises:
-      errors.UserError: a configuration, a protocol, the folder of a data set or a SavedModel cannot
+      errors.UserError: a configuration, a protocol, the folder of a data set or an encoder cannot
         be used.
     """
     _check_folders(plan, places)
@@ -276,8 +277,10 @@ def _check_saved_models(plan: plans.Plan, saved_models: Mapping[str, str]) -> No
     for row, path in saved_models.items():
         if row in known:
             raise errors.UserError(f'--saved_model={row}={path}: the plan already has a row {row}.')
-        if not os.path.isfile(os.path.join(path, 'saved_model.pb')):
-            raise errors.UserError(f'--saved_model={row}={path}: this folder is not a SavedModel.')
+        try:
+            encoder_from_export.digest(path)
+        except errors.UserError as error:
+            raise errors.UserError(f'--saved_model={row}={path}: {error}') from error
 
 
 def _check_folders(plan: plans.Plan, places: Places) -> None:

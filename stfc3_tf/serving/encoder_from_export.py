@@ -1,4 +1,4 @@
-"""Encoders that are rebuilt from their exports, to export them in another format."""
+"""Exported encoders that can be rebuilt: SavedModels and compact weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,39 @@ import tensorflow as tf
 from stfc3_tf import errors
 from stfc3_tf.model.resnet import Encoder
 from stfc3_tf.serving import compact_weights, saved_model, shipped
+from stfc3_tf.storage import files
+
+
+def folder_of(path_or_name: str) -> str:
+    """Return the folder of an encoder.
+
+    Args:
+      path_or_name: a folder, or the name of an encoder that comes with this package.
+
+    Raises:
+      errors.UserError: there is no encoder of that name.
+    """
+    return shipped.folder(path_or_name) if shipped.is_name(path_or_name) else path_or_name
+
+
+def digest(folder: str) -> str:
+    """Return the SHA-256 of an encoder's weights, and of its graph where it has one.
+
+    Args:
+      folder: of a SavedModel or of compact weights.
+
+    Raises:
+      errors.UserError: it holds neither, or a file is missing or cannot be read.
+    """
+    if _is_compact(folder):
+        return files.digest(os.path.join(folder, compact_weights.MODEL_FILE)).hex()
+    if not tf.io.gfile.exists(os.path.join(folder, saved_model.MODEL_FILE)):
+        raise errors.UserError(f'{folder}: this folder holds neither a SavedModel nor weights.npz.')
+    return saved_model.digest(folder)
+
+
+def _is_compact(folder: str) -> bool:
+    return tf.io.gfile.exists(os.path.join(folder, compact_weights.MODEL_FILE))
 
 
 def rebuild(path_or_name: str) -> tuple[Encoder, dict[str, Any]]:
@@ -26,8 +59,8 @@ def rebuild(path_or_name: str) -> tuple[Encoder, dict[str, Any]]:
     Raises:
       errors.UserError: it cannot be loaded, or does not record how it was built.
     """
-    path = shipped.folder(path_or_name) if shipped.is_name(path_or_name) else path_or_name
-    if tf.io.gfile.exists(os.path.join(path, compact_weights.MODEL_FILE)):
+    path = folder_of(path_or_name)
+    if _is_compact(path):
         return compact_weights.read(path)
     loaded = saved_model.load(path)
     if not loaded.metadata.get('arguments'):

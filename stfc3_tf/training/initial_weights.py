@@ -54,9 +54,7 @@ def _check_same_kind(encoder: Encoder, exported: Encoder, layer: str, path_or_na
         )
 
 
-def _compared(
-    encoder: Encoder, exported: Encoder, layer: str
-) -> list[tuple[str, object, object]]:
+def _compared(encoder: Encoder, exported: Encoder, layer: str) -> list[tuple[str, object, object]]:
     """Return (argument, exported value, own value) of what has to agree."""
     theirs, ours = exported.arguments, encoder.arguments
     names = ['width', 'statistics', *(['head_order', 'head_widths'] if layer == 'head' else [])]

@@ -62,7 +62,8 @@ def train(
     object_store.check_text(model_dir)
     folder = RunFolder(model_dir)
     with workers.explaining(), StopOnSignal(workers) as stop, contextlib.ExitStack() as locked:
-        run = Run(settings, folder, source, _name_of(source, data), workers, stop)
+        data_name = _name_of(source, data, settings.initial_encoder)
+        run = Run(settings, folder, source, data_name, workers, stop)
         if workers.is_chief:
             folder.check_writable(run.keeper.bytes_needed())
             locked.enter_context(folder.locked())
@@ -87,11 +88,18 @@ def _shared_facts(described: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _name_of(source: clips.Source, data: str | None) -> str:
-    """Return a description of the data without the path of its folder."""
-    if data is None:
-        return wording.counted(len(source), 'built-in synthetic scene')
-    return f'{wording.counted(len(source), "video")} of {data.rstrip("/").split("/")[-1]}'
+def _name_of(source: clips.Source, data: str | None, initial_encoder: str | None) -> str:
+    """Return a description of what is learnt from, without the paths of folders."""
+    name = wording.counted(len(source), 'built-in synthetic scene')
+    if data is not None:
+        name = f'{wording.counted(len(source), "video")} of {_last_part(data)}'
+    if initial_encoder:
+        name += f', going on from the weights of {_last_part(initial_encoder)}'
+    return name
+
+
+def _last_part(path: str) -> str:
+    return path.rstrip('/').split('/')[-1]
 
 
 class Run:

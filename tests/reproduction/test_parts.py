@@ -1,6 +1,8 @@
 """The parts of a plan: order, recipes, and mistakes that are found before anything runs."""
 
+import hashlib
 import json
+import shutil
 
 import pytest
 from small_reproduction import (
@@ -13,6 +15,7 @@ from small_reproduction import (
 
 from stfc3_tf import errors
 from stfc3_tf.reproduction import plan as plans
+from stfc3_tf.serving import encoder_from_export
 
 
 def work_of(part):
@@ -125,6 +128,19 @@ def test_mistakes_in_a_plan_are_named_before_anything_runs(tmp_path, change, nam
     path = write_plan(tmp_path, PLAN.replace(*change))
     with pytest.raises(errors.UserError, match=named):
         all_parts(tmp_path, plans.read_plan(path))
+
+
+def test_a_row_of_the_encoder_in_the_package_follows_its_weights(tmp_path):
+    plan = plans.read_plan(write_plan(tmp_path))
+    folder = tmp_path / 'compact'
+    shutil.copytree(encoder_from_export.folder_of('stfc3-small'), folder)
+    part = next(p for p in all_parts(tmp_path, plan, {'given': str(folder)}) if p.row == 'given')
+    assert work_of(part)['evaluate']['saved_model'] == str(folder)
+    weights = folder / 'weights.npz'
+    assert part.settings()['model'] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    before = part.settings()
+    weights.write_bytes(weights.read_bytes() + b' ')
+    assert part.settings() != before
 
 
 def test_data_and_models_that_are_not_there_are_named_before_anything_runs(tmp_path):
