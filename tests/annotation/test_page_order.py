@@ -37,6 +37,7 @@ NAMES = (
     'ten',
     'busy',
     'gone',
+    'compared',
 )
 OBJECTS = [
     {'number': 2, 'name': 'left', 'colour': '#e69f00'},
@@ -57,6 +58,7 @@ DELAYED = """
     };
 """
 LINE = '[data-before] line:first-child'
+NOTHING = 'Nothing to compare with'
 LABEL = "document.getElementById('label-state').textContent"
 
 
@@ -522,7 +524,7 @@ def test_old_places_of_points_are_shown_beside_the_new_ones(client, page):
     window.wait(f"{LABEL} === 'Propagated.'")
     hint = "return document.getElementById('hint').textContent;"
     release = holding(window, 'c')
-    window.wait("document.getElementById('hint').textContent.includes('Nothing else')")
+    window.wait("document.getElementById('hint').textContent.includes('nothing else')")
     assert places(window, LINE, 'x1', 'y1') == []
     release()
     window.keys('p')
@@ -552,6 +554,40 @@ def test_old_places_of_points_are_shown_beside_the_new_ones(client, page):
         time.sleep(0.3)
     release()
     assert len(window.run("return document.querySelectorAll('#marks [data-point]');")) == 1
+
+
+def test_comparing_without_an_earlier_result_says_so_and_fails_nothing(client, page):
+    mark(client, 'compared', 0)
+    window = page('compared')
+    window.log()
+    tool = window.run("return document.getElementById('hint').textContent;")
+    shown = 'return document.getElementById("overlay").toDataURL();'
+
+    def compared():
+        """The hint while the key is held, and whether the picture changes."""
+        before = window.run(shown)
+        release = holding(window, 'c')
+        window.wait(f"document.getElementById('hint').textContent !== '{tool}'")
+        found = window.run("return document.getElementById('hint').textContent;")
+        changes = window.run(shown) != before
+        release()
+        window.wait(f"document.getElementById('hint').textContent === '{tool}'")
+        assert window.run(shown) == before
+        return found, changes
+
+    # In a marked frame and in another one, before anything is propagated; and afterwards.
+    for key in ('Home', 'Right'):
+        window.keys(key)
+        assert compared() == (f'{NOTHING}: nothing was propagated to this frame yet', False)
+    propagate(client, 'compared')
+    window.run("window.dispatchEvent(new Event('focus'));")
+    window.wait(f"{LABEL} === 'Propagated.'", 20)
+    assert compared() == (f'{NOTHING}: nothing else was propagated to this frame before', False)
+    # With the key pressed before the mark is kept.
+    window.run("window.delays = [{part: 'PUT', wait: 700}];")
+    window.drag(*on_screen(window, (60, 60), (80, 60)))
+    assert compared() == ('As propagated before', True)
+    assert [each for each in window.log() if 'willReadFrequently' not in each] == []
 
 
 # What the server does not answer, or answers late.

@@ -9,7 +9,7 @@ Every path begins with a secret, `/TOKEN/...`; whatever else is asked for is ref
     PUT    v/ID/things                     objects and points: numbers, names, colours
     GET    v/ID/frames/N                   a frame, JPEG; small/N: a small one
     GET    v/ID/masks/N                    object numbers, a byte per pixel, row by row; with
-                                           ?before=1 what was propagated before
+                                           ?before=1 what was propagated before; 204 if nothing
     PUT    v/ID/masks/N?objects=1,2        the mask given in a frame, PNG; DELETE removes it
     PUT    v/ID/points/N                   {"1": [x, y], "2": null}
     GET    v/ID/results                    what was propagated, without masks
@@ -103,7 +103,10 @@ class _Handler(tornado.web.RequestHandler):
             logging.error('%s', self.request.method, exc_info=error)
 
     async def _answer(self, work: Callable[..., Any], *arguments: Any) -> None:
-        """Do something in another thread and send what comes of it; a user's error is a 400."""
+        """Do something in another thread and send what comes of it.
+
+        A user's error is a 400. No bytes are a 204, which no browser takes for a failure.
+        """
         try:
             found = await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
         except errors.UserError as error:
@@ -111,7 +114,8 @@ class _Handler(tornado.web.RequestHandler):
             self.set_header('Cache-Control', 'no-store')  # It may be there later.
             found = {'error': str(error)}
         if isinstance(found, bytes):
-            self.finish(found)
+            self.set_status(200 if found else 204)
+            self.finish(found or None)
         else:
             self.set_header('Content-Type', 'application/json')
             self.finish(json.dumps({} if found is None else found))
@@ -209,6 +213,8 @@ class _Masks(_Handler):
         video = self._video(identifier)
         before = self.get_query_argument('before', '')
         mask = video.mask_before(number) if before else video.mask(number)
+        if mask is None:
+            return b''
         self.set_header('Content-Encoding', 'gzip')
         return gzip.compress(mask.tobytes(), 1)
 

@@ -234,17 +234,18 @@ class Opened:
             raise Missing(f'Frame {frame} has no mask yet.')
         return propagated
 
-    def mask_before(self, frame: int) -> np.ndarray:
+    def mask_before(self, frame: int) -> np.ndarray | None:
         """Return what was propagated to a frame before: before it was marked, or before it changed.
 
-        Raises:
-          Missing: there is nothing that differs from its mask.
+        Return None if there is nothing that differs from its mask.
         """
-        now, results = self.mask(frame), self.results['masks']
-        for found in (results.mask(frame), results.mask_before(frame)):
-            if found is not None and not np.array_equal(found, now):
-                return found
-        raise Missing(f'Frame {frame} had no other mask before.')
+        results = self.results['masks']
+        propagated = [results.mask(frame), results.mask_before(frame)]
+        if all(found is None for found in propagated):
+            return None
+        now = self.mask(frame)
+        others = (e for e in propagated if e is not None and not np.array_equal(e, now))
+        return next(others, None)
 
     def propagate(self, allowed: ReplacedFrames) -> None:
         """Begin to propagate what has changed.

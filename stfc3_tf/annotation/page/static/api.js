@@ -73,8 +73,13 @@ export class Video {
     return createImageBitmap(await (await asked(`${this.base}frames/${number}`)).blob());
   }
 
-  async mask(number, before = false) {
-    const path = `${this.base}masks/${number}${before ? '?before=1' : ''}`;
-    return new Uint8Array(await (await asked(path)).arrayBuffer());
+  async mask(number) { return this.bytes(`masks/${number}`); }
+
+  /** What was propagated to a frame before; null if that is not another mask. */
+  async maskBefore(number) {
+    const found = await this.bytes(`masks/${number}?before=1`);
+    return found.length ? found : null;
   }
+
+  async bytes(path) { return new Uint8Array(await (await asked(this.base + path)).arrayBuffer()); }
 }

@@ -71,11 +71,12 @@ export class Player {
   async showBefore() {
     const { page, shownFrame } = this;
     const { store } = page;
-    const mask = store.hasMask(shownFrame) ? await store.video.mask(shownFrame, true).catch(() => null) : null;
+    const mask = await store.maskBefore(shownFrame).catch(() => null);
     if (!this.compares || shownFrame !== this.shownFrame || store !== page.store) return;
     if (mask) page.view.showMask(mask);
     page.display.drawMarks();
-    page.display.hint(beforeHint(mask !== null, store.pointsBefore(shownFrame).size > 0));
+    const isPropagated = store.isPropagated(shownFrame);
+    page.display.hint(beforeHint(isPropagated, mask !== null, store.pointsBefore(shownFrame).size > 0));
   }
 
   endCompare() {
@@ -146,7 +147,8 @@ export class Player {
 }
 
 /** What is said while a key is held to compare. */
-function beforeHint(hasMask, hasPoints) {
-  if (!hasMask && !hasPoints) return 'Nothing else was propagated to this frame before';
+function beforeHint(isPropagated, hasMask, hasPoints) {
+  if (!isPropagated) return 'Nothing to compare with: nothing was propagated to this frame yet';
+  if (!hasMask && !hasPoints) return 'Nothing to compare with: nothing else was propagated to this frame before';
   return `As propagated before${hasPoints ? '; a cross is where a point was' : ''}`;
 }

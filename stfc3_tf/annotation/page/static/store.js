@@ -187,6 +187,13 @@ export class Store {
     return mask;
   }
 
+  /** The mask that was propagated to a frame before; null if there is none. */
+  async maskBefore(frame) {
+    if (!this.records.masks.has(frame)) return null;
+    await this.saving; // The server may not have the newest mark yet, from which this one differs.
+    return this.video.maskBefore(frame);
+  }
+
   /** Point -> {at: [x, y] or null, given, sure} in a frame. */
   pointsOf(frame) {
     const found = new Map();
@@ -259,6 +266,8 @@ export class Store {
   }
 
   marked() { return [...new Set([...this.masks.keys(), ...this.points.keys()])].sort((a, b) => a - b); }
+
+  isPropagated(frame) { return this.records.masks.has(frame) || this.records.points.has(frame); }
 
   /** Objects that were propagated to a frame. */
   propagated(frame) { return Object.keys((this.records.masks.get(frame) || { confidence: {} }).confidence).map(Number); }
