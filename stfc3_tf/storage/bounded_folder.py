@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+import threading
 
 from absl import logging
 import numpy as np
@@ -14,6 +15,9 @@ from stfc3_tf.storage import writing
 
 # What is kept in a temporary folder, at most.
 MOST_FOR_NOW = 4 << 30
+# NumPy parses the head of a file as Python. In Python 3.11, two threads that do so at once fail now
+# and then with "SystemError: AST constructor recursion depth mismatch".
+_READING = threading.Lock()
 
 
 class BoundedFolder:
@@ -41,7 +45,8 @@ class BoundedFolder:
             return None
         self._sizes[name] = self._sizes.pop(name)  # It is now the one used last.
         try:
-            found = np.load(self._folder / name)
+            with _READING:
+                found = np.load(self._folder / name)
             os.utime(self._folder / name)
             return found
         except (OSError, ValueError, EOFError):
