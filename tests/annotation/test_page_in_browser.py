@@ -458,7 +458,7 @@ def test_a_stroke_in_a_large_frame_appears_at_once(page):
 
 def test_every_button_has_a_name(page):
     nameless = page.run(
-        'return [...document.querySelectorAll("button, input, canvas[tabindex]")]'
+        'return [...document.querySelectorAll("button, input, select, canvas[tabindex]")]'
         '.filter((each) => !(each.getAttribute("aria-label") || each.textContent.trim()'
         ' || (each.labels && each.labels.length)))'
         '.map((each) => each.outerHTML);'

@@ -62,7 +62,8 @@ export class Display {
     const [first, last, number] = [0, store.lastFrame, page.frame].map((frame) => store.numberOf(frame));
     Object.assign($('number'), { min: first, max: last });
     if ($('number') !== document.activeElement) $('number').value = number;
-    $('of').textContent = `of ${last} · ${(page.frame / store.state.frame_rate).toFixed(2)} s`;
+    $('of-last').textContent = `of ${last}`;
+    $('seconds').textContent = `· ${(page.frame / store.state.frame_rate).toFixed(2)} s`;
     const slider = $('timeline');
     for (const [name, value] of [['min', first], ['max', last], ['now', number]]) slider.setAttribute(`aria-value${name}`, value);
     $('label-state').textContent = this.labelState();

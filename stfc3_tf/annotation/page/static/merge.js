@@ -72,7 +72,7 @@ export class Merge {
 
   draw() {
     const { range } = this;
-    $('merge').hidden = this.page.work.watching;
+    $('merge-label').hidden = this.page.work.watching;
     $('range').hidden = !range || this.page.work.watching;
     if (!range) return;
     for (const [id, frame] of [['range-first', range.first], ['range-last', range.last]]) {

@@ -42,6 +42,7 @@ export class Panel {
     if (colour !== document.activeElement) colour.value = thing.colour;
     name.defaultValue = thing.name;
     if (name !== document.activeElement) name.value = thing.name;
+    name.title = thing.name;
     name.setAttribute('aria-label', `Name of ${thing.name}`);
     colour.setAttribute('aria-label', `Colour of ${thing.name}`);
     row.querySelector('button').setAttribute('aria-label', `Remove ${thing.name} from the whole video`);
@@ -86,6 +87,12 @@ export class Panel {
   rename(kind, number) {
     const row = this.rows.get(`${kind} ${number}`);
     if (row) row.querySelector('.name').select();
+  }
+
+  /** Scroll to what is selected. */
+  reveal(kind, number) {
+    const row = this.rows.get(`${kind} ${number}`);
+    if (row) row.scrollIntoView({ block: 'nearest' });
   }
 
   forget() { this.rows.clear(); }

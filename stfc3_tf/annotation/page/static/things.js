@@ -9,6 +9,7 @@ export class Things {
     if (kind === 'points' && ['brush', 'eraser', 'polygon', 'box'].includes(page.tool)) page.setTool('point');
     if (kind === 'objects' && page.tool === 'point') page.setTool('brush');
     page.display.drawAll();
+    page.panel.reveal(kind, number);
   }
 
   /** Select the next one in the lists, or with -1 the one before. */

@@ -5,6 +5,8 @@ import { draw } from './mask.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const MOST_ZOOM = 40;
+const MOST_LETTERS = 24; // Of the name of a point in the picture.
+const WIDEST = 9; // Pixels of a letter, about.
 
 function rgb(colour) {
   const value = parseInt(colour.slice(1), 16);
@@ -16,6 +18,8 @@ function packed(colour, alpha, white = 0) {
   const [r, g, b] = rgb(colour).map((value) => Math.round(value + (255 - value) * white));
   return ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
 }
+
+function shortened(name) { return name.length > MOST_LETTERS ? `${name.slice(0, MOST_LETTERS - 1)}…` : name; }
 
 function element(name, attributes, parent) {
   const made = document.createElementNS(SVG, name);
@@ -171,7 +175,14 @@ export class View {
     element('circle', { cx, cy, r, fill, 'fill-opacity': 0.55, stroke: point.colour, 'stroke-width': 2.2, 'stroke-dasharray': point.sure < 0.2 ? '3 3' : 'none' }, group);
     element('circle', { cx, cy, r: 1.4, fill: '#fff' }, group);
     if (isSelected) element('circle', { cx, cy, r: r + 4, fill: 'none', stroke: '#fff', 'stroke-width': 1.4 }, group);
-    element('text', { x: cx + r + 5, y: cy - r }, group).textContent = point.name;
+    this.drawName(shortened(point.name), cx, cy - r, r + 5, group);
+  }
+
+  /** Write a name on the right of a place, or on the left where the stage ends. */
+  drawName(name, x, y, gap, group) {
+    const isLeft = x + gap + WIDEST * name.length > this.stage.clientWidth;
+    const place = isLeft ? { x: x - gap, 'text-anchor': 'end' } : { x: x + gap };
+    element('text', { ...place, y }, group).textContent = name;
   }
 
   /** A cross where a point was, and a line to where it is now. */
