@@ -38,6 +38,7 @@ NAMES = (
     'busy',
     'gone',
     'compared',
+    'unmarked',
 )
 OBJECTS = [
     {'number': 2, 'name': 'left', 'colour': '#e69f00'},
@@ -378,6 +379,18 @@ def test_a_polygon_is_kept_while_frames_are_propagated(client, page):
     window.keys('Escape')
 
 
+def test_who_propagates_or_exports_without_marks_is_told_what_to_do(page):
+    window = page('unmarked')
+    window.log()
+    message = "document.getElementById('message')"
+    for key in ('Enter', 'e'):
+        window.run(f'{message}.hidden = true;')
+        window.keys('Control', key)
+        window.wait(f"!{message}.hidden && {message}.textContent.startsWith('Nothing is marked')")
+    assert not window.run("return document.getElementById('export-sheet').open;")
+    assert window.log() == []
+
+
 def test_who_leaves_an_open_polygon_is_told_that_it_is_dropped(client, page):
     mark(client, 'gone')
     window = page('gone')
@@ -504,7 +517,7 @@ def test_old_places_of_points_are_shown_beside_the_new_ones(client, page):
     window.wait(f"{LABEL} === 'Propagated.'")
     hint = "return document.getElementById('hint').textContent;"
     release = holding(window, 'c')
-    window.wait("document.getElementById('hint').textContent.includes('nothing else')")
+    window.wait("document.getElementById('message').textContent.includes('nothing else')")
     assert places(window, LINE, 'x1', 'y1') == []
     release()
     window.keys('p')
@@ -540,33 +553,40 @@ def test_comparing_without_an_earlier_result_says_so_and_fails_nothing(client, p
     mark(client, 'compared', 0)
     window = page('compared')
     window.log()
-    tool = window.run("return document.getElementById('hint').textContent;")
     shown = 'return document.getElementById("overlay").toDataURL();'
+    message = "document.getElementById('message')"
 
-    def compared():
-        """The hint while the key is held, and whether the picture changes."""
-        before = window.run(shown)
-        release = holding(window, 'c')
-        window.wait(f"document.getElementById('hint').textContent !== '{tool}'")
-        found = window.run("return document.getElementById('hint').textContent;")
-        changes = window.run(shown) != before
-        release()
-        window.wait(f"document.getElementById('hint').textContent === '{tool}'")
-        assert window.run(shown) == before
-        return found, changes
+    def said():
+        """The message while the key is held, and after a touch of it; nothing is drawn."""
+        before, found = window.run(shown), []
+        for is_held in (True, False):
+            window.run(f"{message}.textContent = '';")
+            release = holding(window, 'c')
+            if not is_held:
+                release()
+            window.wait(f"{message}.textContent !== '' && !{message}.hidden")
+            found.append(window.run(f'return {message}.textContent;'))
+            assert window.run(shown) == before
+            release()
+        assert found[0] == found[1]
+        return found[0]
 
     # In a marked frame and in another one, before anything is propagated; and afterwards.
     for key in ('Home', 'Right'):
         window.keys(key)
-        assert compared() == (f'{NOTHING}: nothing was propagated to this frame yet', False)
+        assert said() == f'{NOTHING}: nothing was propagated to this frame yet.'
     propagate(client, 'compared')
     window.run("window.dispatchEvent(new Event('focus'));")
     window.wait(f"{LABEL} === 'Propagated.'", 20)
-    assert compared() == (f'{NOTHING}: nothing else was propagated to this frame before', False)
+    assert said() == f'{NOTHING}: nothing else was propagated to this frame before.'
     # With the key pressed before the mark is kept.
     window.run("window.delays = [{part: 'PUT', wait: 700}];")
     window.drag(*on_screen(window, (60, 60), (80, 60)))
-    assert compared() == ('As propagated before', True)
+    release = holding(window, 'c')
+    window.wait("document.getElementById('hint').textContent === 'As propagated before'")
+    earlier = window.run(shown)
+    release()
+    assert window.run(shown) != earlier
     assert [each for each in window.log() if 'willReadFrequently' not in each] == []
 
 

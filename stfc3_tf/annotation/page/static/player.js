@@ -72,11 +72,17 @@ export class Player {
     const { page, shownFrame } = this;
     const { store } = page;
     const mask = await store.maskBefore(shownFrame).catch(() => null);
-    if (!this.compares || shownFrame !== this.shownFrame || store !== page.store) return;
+    if (shownFrame !== this.shownFrame || store !== page.store) return;
+    const hasPoints = store.pointsBefore(shownFrame).size > 0;
+    if (!mask && !hasPoints) page.display.say(nothingBefore(store.isPropagated(shownFrame)));
+    else if (this.compares) this.drawBefore(mask, hasPoints);
+  }
+
+  drawBefore(mask, hasPoints) {
+    const { page } = this;
     if (mask) page.view.showMask(mask);
     page.display.drawMarks();
-    const isPropagated = store.isPropagated(shownFrame);
-    page.display.hint(beforeHint(isPropagated, mask !== null, store.pointsBefore(shownFrame).size > 0));
+    page.display.hint(`As propagated before${hasPoints ? '; a cross is where a point was' : ''}`);
   }
 
   endCompare() {
@@ -146,9 +152,7 @@ export class Player {
   toggle() { if (this.playing) this.pause(); else this.play(); }
 }
 
-/** What is said while a key is held to compare. */
-function beforeHint(isPropagated, hasMask, hasPoints) {
-  if (!isPropagated) return 'Nothing to compare with: nothing was propagated to this frame yet';
-  if (!hasMask && !hasPoints) return 'Nothing to compare with: nothing else was propagated to this frame before';
-  return `As propagated before${hasPoints ? '; a cross is where a point was' : ''}`;
+/** What is said to who compares where there is nothing earlier. */
+function nothingBefore(isPropagated) {
+  return `Nothing to compare with: nothing ${isPropagated ? 'else ' : ''}was propagated to this frame ${isPropagated ? 'before' : 'yet'}.`;
 }

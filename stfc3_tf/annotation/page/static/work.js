@@ -17,16 +17,25 @@ export class Work {
 
   get watching() { return this.store !== null && this.store === this.page.store; }
 
-  propagate() {
-    return this.begin((video) => video.propagate(this.page.merge.asked()), true);
+  async propagate() {
+    if (this.lacksMarks()) return;
+    await this.begin((video) => video.propagate(this.page.merge.asked()), true);
   }
 
   /** Ask for formats, and export then. */
   export() {
     const { player, store } = this.page;
-    if (!store || this.watching) return;
+    if (!store || this.watching || this.lacksMarks()) return;
     player.pause();
     this.exports.ask(store);
+  }
+
+  /** Say so if nothing is marked; return whether that is so. */
+  lacksMarks() {
+    const { display, store } = this.page;
+    if (!store || store.marked().length) return false;
+    display.say('Nothing is marked yet: mark an object or a point first.');
+    return true;
   }
 
   async begin(ask, follows = false) {
