@@ -39,6 +39,7 @@ NAMES = (
     'gone',
     'compared',
     'unmarked',
+    'erased',
 )
 OBJECTS = [
     {'number': 2, 'name': 'left', 'colour': '#e69f00'},
@@ -257,6 +258,23 @@ def test_a_stroke_beside_the_picture_marks_nothing(client, page):
     assert window.run("return document.getElementById('undo').disabled;")
 
 
+def test_an_eraser_that_erases_nothing_marks_nothing(client, page):
+    mark(client, 'erased', 0)
+    propagate(client, 'erased')
+    window = page('erased')
+    window.keys('Right')
+    window.wait(f"{LABEL} === 'Propagated.'")
+    window.keys('e')
+    window.drag(*on_screen(window, (10, 90), (12, 91)))
+    time.sleep(0.5)
+    assert list(client.done('GET', 'v/erased/state')['masks']) == ['0']
+    window.drag(*on_screen(window, (40, 28), (42, 28)))
+    window.wait(f"{LABEL} === 'Marked by you.'")
+    # Nothing of a new object can be erased: it is painted.
+    window.keys('n')
+    window.wait("document.querySelector('[data-tool=brush]').ariaPressed === 'true'")
+
+
 def test_what_was_propagated_shows_again_where_its_mark_is_removed(client, page):
     mark(client, 'four', 0)
     propagate(client, 'four')
@@ -466,12 +484,15 @@ def test_only_the_frames_of_a_range_change(client, page):
     window.drag(at(4), at(3), at(1), at(3))
     window.act(key('keyUp'))
     assert chosen() == [3, 4]
+    # Who has written a number propagates at once.
+    window.type('#range-last', '3')
     window.keys('Control', 'Enter')
     window.wait("!document.getElementById('stop').hidden")
     window.wait("document.getElementById('stop').hidden")
     after = [gzip.decompress(client.get(f'v/nine/masks/{n}')[1]) for n in (2, 3, 4)]
     assert masks() == [0, 2, 3, 4]
-    assert [one == other for one, other in zip(before, after)] == [True, False, False]
+    assert chosen() == [3, 3]
+    assert [one == other for one, other in zip(before, after)] == [True, False, True]
     # Another video begins without a range.
     choose(window, 'one')
     window.wait("document.getElementById('name').textContent === 'one'")
@@ -574,10 +595,12 @@ def test_comparing_without_an_earlier_result_says_so_and_fails_nothing(client, p
     # In a marked frame and in another one, before anything is propagated; and afterwards.
     for key in ('Home', 'Right'):
         window.keys(key)
+        time.sleep(0.5)
         assert said() == f'{NOTHING}: nothing was propagated to this frame yet.'
     propagate(client, 'compared')
     window.run("window.dispatchEvent(new Event('focus'));")
     window.wait(f"{LABEL} === 'Propagated.'", 20)
+    time.sleep(0.5)
     assert said() == f'{NOTHING}: nothing else was propagated to this frame before.'
     # With the key pressed before the mark is kept.
     window.run("window.delays = [{part: 'PUT', wait: 700}];")

@@ -34,7 +34,9 @@ export class Display {
     if (!page.store) return;
     const { store } = page;
     $('name').textContent = store.state.name;
-    const counted = store.state.frames === null ? `${store.state.seen} frames so far` : `${store.state.frames} frames`;
+    const isCounted = store.state.frames !== null;
+    const count = isCounted ? store.state.frames : store.state.seen;
+    const counted = `${count} ${count === 1 ? 'frame' : 'frames'}${isCounted ? '' : ' so far'}`;
     $('facts').textContent = `${store.width} × ${store.height} · ${counted} · ${Number(store.state.frame_rate.toFixed(2))} per second`;
     $('encoder').textContent = { loading: 'The encoder is loading …', failed: 'The encoder is not there' }[store.state.encoder.state] || '';
     $('saved').textContent = store.waiting ? 'Saving …' : store.refused ? 'Not saved' : store.marked().length ? 'Saved' : '';

@@ -2,6 +2,8 @@
 
 const $ = (id) => document.getElementById(id);
 
+function isSame(one, other) { return one.every((value, k) => value === other[k]); }
+
 export class Edits {
   constructor(page) { this.page = page; }
 
@@ -51,7 +53,7 @@ export class Edits {
     const about = page.store.masks.get(frame) || [];
     // Who corrects what was propagated confirms the rest of it.
     const propagated = page.store.propagated(frame);
-    if (paint.value === 0 && !about.length && !before) return; // There was nothing to erase.
+    if (paint.value === 0 && (before ? isSame(mask, before) : !about.length)) return; // There was nothing to erase.
     const after = [...new Set([...about, ...propagated, paint.object])];
     page.history.do(
       frame,

@@ -7,7 +7,10 @@ const TOOLS = { p: 'point', b: 'brush', e: 'eraser', g: 'polygon', r: 'box', v: 
 export function keys(page, event) {
   const { target } = event;
   const types = target.matches && target.matches('input:not([type="range"]):not([type="checkbox"]):not([type="color"]), select, textarea');
-  if (document.querySelector('dialog[open]') || types) return;
+  if (document.querySelector('dialog[open]')) return;
+  // Who writes a number or a name may go on to propagate at once.
+  if (types && event.key === 'Enter' && (event.ctrlKey || event.metaKey)) target.blur();
+  else if (types) return;
   if (event.repeat && (event.key === 'Enter' || ONCE.includes(event.key.toLowerCase()))) return;
   const act = chosen(page, event);
   if (!act) return;

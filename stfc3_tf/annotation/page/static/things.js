@@ -44,6 +44,7 @@ export class Things {
     const things = page.store.things;
     page.store.setThings({ ...things, [kind]: [...things[kind], thing] });
     this.select(kind, number);
+    if (kind === 'objects' && page.tool === 'eraser') page.setTool('brush'); // There is nothing of it to erase yet.
     return thing;
   }
 
