@@ -493,7 +493,11 @@ def test_only_the_frames_of_a_range_change(client, page):
     assert masks() == [0, 2, 3, 4]
     assert chosen() == [3, 3]
     assert [one == other for one, other in zip(before, after)] == [True, False, True]
-    # Another video begins without a range.
+    # Escape leaves the range; another video begins without one.
+    window.keys('Escape')
+    assert chosen() is None
+    window.keys('i')
+    assert chosen() is not None
     choose(window, 'one')
     window.wait("document.getElementById('name').textContent === 'one'")
     assert chosen() is None

@@ -89,6 +89,6 @@ function plain(page, key, shift) {
     j: () => page.things.step(1),
     k: () => page.things.step(-1),
     Enter: () => { if (page.crosshair.at) page.crosshair.press(); else page.tools.finish(); },
-    Escape: () => { if (!page.tools.cancel() && !page.crosshair.hide()) page.work.stop(); },
+    Escape: () => { if (!page.tools.cancel() && !page.crosshair.hide() && !page.merge.leave()) page.work.stop(); },
   }[key];
 }

@@ -20,6 +20,14 @@ export class Merge {
     if ($('merge').value === 'range') $('merge').value = 'all';
   }
 
+  /** Choose all that is hatched instead of a range; return whether that could be done. */
+  leave() {
+    if (!this.range || this.page.work.watching) return false;
+    this.forget();
+    this.changed();
+    return true;
+  }
+
   /** The range, {first, last}; null if none is chosen. */
   get range() {
     if ($('merge').value !== 'range') return null;
@@ -52,7 +60,7 @@ export class Merge {
   changed() {
     const { page } = this;
     if (!page.store) return;
-    page.display.hint(this.range ? 'I: from this frame, U: until this frame; or drag with Shift on the time line' : null);
+    page.display.hint(this.range ? 'I: from this frame, U: until this frame; or drag with Shift on the time line; Esc: no range' : null);
     page.display.drawPlace();
   }
 
