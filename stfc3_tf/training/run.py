@@ -131,7 +131,8 @@ class Run:
           stop: receives signals.
 
         Raises:
-          errors.UserError: the batch or the learning rate does not fit the other settings.
+          errors.UserError: the batch or the learning rate does not fit the other settings, or the
+            initial encoder cannot be used.
         """
         self.first_step = 0
         self._settings = settings
@@ -151,7 +152,8 @@ class Run:
             )
         build.check_batch(settings.batch_size, self._devices, self.model.accumulation_steps)
         learning_rate.check(self.model.optimizer, settings.steps)
-        if settings.initial_encoder:
+        # A run that resumes does not need it, so it may be gone by then.
+        if settings.initial_encoder and self.keeper.newest() is None:
             initial_weights.load_into(self.model.encoder, settings.initial_encoder)
 
     def resume(self, described: Mapping[str, Any], allow_changes: bool) -> None:

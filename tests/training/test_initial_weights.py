@@ -1,6 +1,6 @@
 """Runs that go on from the weights of an exported encoder."""
 
-import json
+import shutil
 
 import numpy as np
 import pytest
@@ -66,11 +66,13 @@ def test_an_encoder_of_another_kind_is_refused():
 
 @pytest.mark.slow
 def test_a_run_goes_on_from_an_export_once_and_resumes_from_its_own_checkpoints(unbroken, tmp_path):
-    source = f"train.initial_encoder = '{unbroken[0]}/saved_model'"
+    shutil.copytree(unbroken[0] / 'saved_model', tmp_path / 'start')
+    source = f"train.initial_encoder = '{tmp_path}/start'"
     status, output = run(tmp_path / 'whole', bindings=[*UNWATCHED, source])
     assert status == 0, output
     status, output = run_until_signal(tmp_path / 'stopped', 15, 6, [source])
     assert status == 143, output
+    shutil.rmtree(tmp_path / 'start')  # A run that resumes does not read it.
     status, output = run(tmp_path / 'stopped', bindings=[*UNWATCHED, source])
     assert status == 0 and 'Resuming from step 6' in output, output
     whole = final_values(tmp_path / 'whole')
@@ -80,7 +82,14 @@ def test_a_run_goes_on_from_an_export_once_and_resumes_from_its_own_checkpoints(
     kernel = next(name for name in whole if 'encoder' in name and whole[name].ndim == 4)
     assert np.abs(whole[kernel] - alone[kernel]).max() > 1e-6
     card = (tmp_path / 'whole' / 'saved_model' / 'MODEL_CARD.md').read_text()
-    assert 'going on from the weights of saved_model' in card
-    assert json.loads((tmp_path / 'whole' / 'stream.json').read_text())
+    assert 'going on from the weights of start' in card
     status, output = run(tmp_path / 'whole', bindings=[*UNWATCHED, f'train.steps = {STEPS + 2}'])
     assert status != 0 and 'train.initial_encoder' in output, output
+
+
+@pytest.mark.slow
+def test_an_initial_encoder_that_is_not_there_is_named_before_anything_is_written(tmp_path):
+    folder = tmp_path / 'run'
+    status, output = run(folder, bindings=["train.initial_encoder = 'runs/none'"])
+    assert status != 0 and 'runs/none holds no SavedModel' in output, output
+    assert not folder.exists()
