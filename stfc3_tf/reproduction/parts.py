@@ -56,7 +56,7 @@ class Part:
       arguments: of the Python interpreter that does the work.
       folder: of the results.
       made_with: everything that determines the outcome, except the model that is evaluated.
-      model: path of the SavedModel to evaluate; None if there is none.
+      model: folder of the encoder to evaluate; None if there is none.
       needs: name of the part that trains the model; None if no part has to be finished first.
       minutes: expected time.
       recipe: digest of the settings without paths, so that it is the same on every machine.
@@ -280,7 +280,7 @@ def _check_saved_models(plan: plans.Plan, saved_models: Mapping[str, str]) -> No
         try:
             encoder_from_export.digest(path)
         except errors.UserError as error:
-            raise errors.UserError(f'--saved_model={row}={path}: {error}') from error
+            raise errors.UserError(f'--saved_model={row}: {error}') from error
 
 
 def _check_folders(plan: plans.Plan, places: Places) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any
 
@@ -26,7 +27,7 @@ def folder_of(path_or_name: str) -> str:
 
 
 def digest(folder: str) -> str:
-    """Return the SHA-256 of an encoder's weights, and of its graph where it has one.
+    """Return the SHA-256 of an encoder's files: its weights, and its graph or its metadata.
 
     Args:
       folder: of a SavedModel or of compact weights.
@@ -34,15 +35,20 @@ def digest(folder: str) -> str:
     Raises:
       errors.UserError: it holds neither, or a file is missing or cannot be read.
     """
-    if _is_compact(folder):
-        return files.digest(os.path.join(folder, compact_weights.MODEL_FILE)).hex()
-    if not tf.io.gfile.exists(os.path.join(folder, saved_model.MODEL_FILE)):
-        raise errors.UserError(f'{folder}: this folder holds neither a SavedModel nor weights.npz.')
-    return saved_model.digest(folder)
+    if _holds(folder, saved_model.MODEL_FILE):
+        return saved_model.digest(folder)
+    if _holds(folder, compact_weights.MODEL_FILE):
+        names = compact_weights.MODEL_FILE, compact_weights.METADATA_FILE
+        digests = [files.digest(os.path.join(folder, name)) for name in names]
+        return hashlib.sha256(b''.join(digests)).hexdigest()
+    raise errors.UserError(
+        f'{folder}: this folder holds neither a SavedModel nor weights.npz. Give one that a '
+        f'training or tools.export wrote, or the name of an encoder: {", ".join(shipped.names())}.'
+    )
 
 
-def _is_compact(folder: str) -> bool:
-    return tf.io.gfile.exists(os.path.join(folder, compact_weights.MODEL_FILE))
+def _holds(folder: str, name: str) -> bool:
+    return tf.io.gfile.exists(os.path.join(folder, name))
 
 
 def rebuild(path_or_name: str) -> tuple[Encoder, dict[str, Any]]:
@@ -60,7 +66,7 @@ def rebuild(path_or_name: str) -> tuple[Encoder, dict[str, Any]]:
       errors.UserError: it cannot be loaded, or does not record how it was built.
     """
     path = folder_of(path_or_name)
-    if _is_compact(path):
+    if _holds(path, compact_weights.MODEL_FILE) and not _holds(path, saved_model.MODEL_FILE):
         return compact_weights.read(path)
     loaded = saved_model.load(path)
     if not loaded.metadata.get('arguments'):

@@ -6,6 +6,7 @@ What is where:
     settings, build               its settings, and the learner made from them
     input_pipeline                batches of views
     run_folder                    the model folder
+    initial_weights               the weights of an exported encoder, to go on from
     resume_check                  whether a run may be resumed with these settings and data
     checkpoints, checkpoint_files    saving, and restoring when files are damaged
     learning_rate                 whether the schedule fits the length of the run

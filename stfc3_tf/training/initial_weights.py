@@ -8,6 +8,8 @@ from stfc3_tf import errors
 from stfc3_tf.model.resnet import Encoder
 from stfc3_tf.serving import compact_weights, encoder_from_export
 
+_EXPORT = 'saved_model'  # The export in the folder of a run, which is called as the run is.
+
 
 def load_into(encoder: Encoder, path_or_name: str) -> None:
     """Give an encoder the weights of an exported one, up to the output that was exported.
@@ -23,12 +25,31 @@ def load_into(encoder: Encoder, path_or_name: str) -> None:
     Raises:
       errors.UserError: the exported encoder cannot be read, or is of another architecture.
     """
-    exported, metadata = encoder_from_export.rebuild(path_or_name)
+    try:
+        exported, metadata = encoder_from_export.rebuild(path_or_name)
+    except errors.UserError as error:
+        raise errors.UserError(f'train.initial_encoder = {path_or_name!r}: {error}') from error
     layer = metadata['layer']
     _check_same_kind(encoder, exported, layer, path_or_name)
     given = compact_weights.weights_by_name(_part(exported, layer))
     for name, variable in compact_weights.weights_by_name(_part(encoder, layer)).items():
         variable.assign(given[name].numpy())
+
+
+def fingerprint(path_or_name: str | None) -> str:
+    """Return the digest of an encoder, or '' if there is none."""
+    if not path_or_name:
+        return ''
+    try:
+        return encoder_from_export.digest(encoder_from_export.folder_of(path_or_name))
+    except errors.UserError:
+        return ''
+
+
+def name_of(path_or_name: str) -> str:
+    """Return how an encoder is called, without the path of its folder."""
+    parts = [part for part in path_or_name.split('/') if part and part != _EXPORT]
+    return parts[-1] if parts else path_or_name
 
 
 def _part(encoder: Encoder, layer: str) -> tf.keras.Model:
@@ -58,7 +79,8 @@ def _compared(encoder: Encoder, exported: Encoder, layer: str) -> list[tuple[str
     """Return (argument, exported value, own value) of what has to agree."""
     theirs, ours = exported.arguments, encoder.arguments
     names = ['width', 'statistics', *(['head_order', 'head_widths'] if layer == 'head' else [])]
-    depth = len(theirs['stage_strides'])
+    # A head follows the last stage, so that one has to be the same.
+    depth = None if layer == 'head' else len(theirs['stage_strides'])
     return [
         ('stage_strides', tuple(theirs['stage_strides']), tuple(ours['stage_strides'])[:depth]),
         *((name, theirs[name], ours[name]) for name in names),

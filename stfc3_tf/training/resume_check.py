@@ -32,6 +32,8 @@ _OTHER_SETTINGS = {
     *('train.strategy', 'train.devices', 'train.data_servers'),
 }
 _OTHER_CONFIGURABLES = {'watch', 'HeldOutScore', 'MultiWorker', 'PropagationSettings'}
+# Settings that older versions did not have, and the value that stands for what they did.
+_ADDED = {'train.initial_encoder': None}
 # On object stores it takes too long to ask for the sizes of very many files.
 _MOST_SIZES_ON_STORES = 1000
 _FILES_AT_A_TIME = 16
@@ -185,7 +187,7 @@ def _read(folder: RunFolder, allow_changes: bool) -> dict[str, Any]:
 
 def _different_settings(folder: RunFolder, config: str) -> list[str]:
     try:
-        began = settings_of(folder.read_config())
+        began = {**_ADDED, **settings_of(folder.read_config())}
     # Damaged text fails in gin, in Python's tokenizer and in its parser of literals.
     except Exception as error:
         return [f'{folder.config} is missing or damaged ({type(error).__name__})']

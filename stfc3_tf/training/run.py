@@ -57,7 +57,10 @@ def train(
     source = clips.open_source(data, settings.frame_folder_rate, settings.still_pictures)
     described = resume_check.data_of(source)
     workers = distribution.join(
-        settings.strategy, settings.devices, settings.jit_compile, _shared_facts(described)
+        settings.strategy,
+        settings.devices,
+        settings.jit_compile,
+        _shared_facts(settings, described),
     )
     object_store.check_text(model_dir)
     folder = RunFolder(model_dir)
@@ -79,11 +82,12 @@ def train(
     return stop.signal
 
 
-def _shared_facts(described: Mapping[str, Any]) -> dict[str, str]:
+def _shared_facts(settings: Settings, described: Mapping[str, Any]) -> dict[str, str]:
     """Return what must be the same for all workers, by name."""
     return {
         'versions': f'stfc3_tf {__version__}\nTensorFlow {tf.__version__}',
         'settings': gin.config_str(),
+        'initial encoders': initial_weights.fingerprint(settings.initial_encoder),
         'clips': '\n'.join(f'{name} = {value}' for name, value in described.items()),
     }
 
@@ -92,14 +96,10 @@ def _name_of(source: clips.Source, data: str | None, initial_encoder: str | None
     """Return a description of what is learnt from, without the paths of folders."""
     name = wording.counted(len(source), 'built-in synthetic scene')
     if data is not None:
-        name = f'{wording.counted(len(source), "video")} of {_last_part(data)}'
+        name = f'{wording.counted(len(source), "video")} of {data.rstrip("/").split("/")[-1]}'
     if initial_encoder:
-        name += f', going on from the weights of {_last_part(initial_encoder)}'
+        name += f', going on from the weights of {initial_weights.name_of(initial_encoder)}'
     return name
-
-
-def _last_part(path: str) -> str:
-    return path.rstrip('/').split('/')[-1]
 
 
 class Run:

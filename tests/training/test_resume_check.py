@@ -73,6 +73,18 @@ def test_a_setting_that_changes_what_is_learnt_is_refused(tmp_path, binding, dif
     assert differences(run, operative('small/stfc3.gin', binding), data) == [difference]
 
 
+def test_an_initial_encoder_is_refused_for_a_run_of_before_there_was_one(tmp_path):
+    config = operative('small/stfc3.gin')
+    older = ''.join(
+        line for line in config.splitlines(True) if not line.startswith('train.initial_encoder')
+    )
+    assert older != config
+    run, data = begin(tmp_path, older)
+    resume_check.check(run, config, data, 100)
+    now = operative('small/stfc3.gin', "train.initial_encoder = 'stfc3-small'")
+    assert differences(run, now, data) == ["train.initial_encoder was None, is 'stfc3-small'"]
+
+
 @pytest.mark.parametrize(
     'bindings',
     [

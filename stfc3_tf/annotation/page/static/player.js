@@ -71,11 +71,15 @@ export class Player {
   async showBefore() {
     const { page, shownFrame } = this;
     const { store } = page;
-    const mask = await store.maskBefore(shownFrame).catch(() => null);
-    if (shownFrame !== this.shownFrame || store !== page.store) return;
+    const mask = await store.maskBefore(shownFrame).catch((error) => { page.display.say(error.message); });
+    if (mask === undefined || shownFrame !== this.shownFrame || store !== page.store) return;
     const hasPoints = store.pointsBefore(shownFrame).size > 0;
-    if (!mask && !hasPoints) page.display.say(nothingBefore(store.isPropagated(shownFrame)));
-    else if (this.compares) this.drawBefore(mask, hasPoints);
+    if (mask || hasPoints) {
+      if (this.compares) this.drawBefore(mask, hasPoints);
+      return;
+    }
+    page.display.hint();
+    page.display.say(nothingBefore(store.isPropagated(shownFrame)));
   }
 
   drawBefore(mask, hasPoints) {

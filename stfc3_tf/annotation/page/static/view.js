@@ -19,7 +19,10 @@ function packed(colour, alpha, white = 0) {
   return ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
 }
 
-function shortened(name) { return name.length > MOST_LETTERS ? `${name.slice(0, MOST_LETTERS - 1)}…` : name; }
+function shortened(name) {
+  const letters = [...name];
+  return letters.length > MOST_LETTERS ? `${letters.slice(0, MOST_LETTERS - 1).join('')}…` : name;
+}
 
 function element(name, attributes, parent) {
   const made = document.createElementNS(SVG, name);
@@ -158,6 +161,7 @@ export class View {
    * being drawn; cursor: {at, radius} of the brush; crosshair: where that of the keyboard is.
    */
   showMarks({ points, before, selected, draft, cursor, crosshair }) {
+    this.stageWidth = this.stage.clientWidth; // Read once: the browser lays the page out for it.
     this.marks.replaceChildren();
     for (const point of before) this.drawBefore(point);
     for (const point of points) if (point.at) this.drawPoint(point, point.number === selected);
@@ -180,7 +184,7 @@ export class View {
 
   /** Write a name on the right of a place, or on the left where the stage ends. */
   drawName(name, x, y, gap, group) {
-    const isLeft = x + gap + WIDEST * name.length > this.stage.clientWidth;
+    const isLeft = x <= this.stageWidth && x + gap + WIDEST * name.length > this.stageWidth;
     const place = isLeft ? { x: x - gap, 'text-anchor': 'end' } : { x: x + gap };
     element('text', { ...place, y }, group).textContent = name;
   }
