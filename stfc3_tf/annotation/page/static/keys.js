@@ -6,8 +6,9 @@ const TOOLS = { p: 'point', b: 'brush', e: 'eraser', g: 'polygon', r: 'box', v: 
 /** Do what a key says, unless it is typed into a field or a sheet is open. */
 export function keys(page, event) {
   const { target } = event;
-  const types = target.matches && target.matches('input:not([type="range"]):not([type="checkbox"]):not([type="color"]), select, textarea');
   if (document.querySelector('dialog[open]')) return;
+  // A field of a sheet that was just closed may still have the focus.
+  const types = target.matches && target.matches('input:not([type="range"]):not([type="checkbox"]):not([type="color"]), select, textarea') && !target.closest('dialog');
   // Who writes a number or a name may go on to propagate at once.
   if (types && event.key === 'Enter' && (event.ctrlKey || event.metaKey)) target.blur();
   else if (types) return;
