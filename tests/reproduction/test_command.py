@@ -142,3 +142,24 @@ def test_other_settings_are_refused_with_what_differs(killed_and_run_again):
     assert status == 1
     assert '-train.steps = 3; +train.steps = 4' in output and '--output_dir' in output
     assert [path.read_bytes() for path in watched] == before
+
+
+def test_the_encoder_of_the_package_is_a_row_by_its_name(tmp_path):
+    write_plan(tmp_path)
+    status, output = run(tmp_path, '--saved_model=given=stfc3-small', '--only=given')
+    assert status == 0, output
+    row = json.loads((tmp_path / 'out/results.json').read_text())['rows']['given']
+    # As `tools.evaluate` finds it.
+    settings = {'scenes': 2, 'frames': 3, 'height': 64, 'width': 80}
+    status, output = training_runs.call(
+        [
+            *(sys.executable, '-m', 'tools.evaluate', '--task=synthetic'),
+            *('--saved_model=stfc3-small', f'--output_dir={tmp_path}/alone'),
+            *(f'--gin_bindings=SyntheticBenchmark.{k} = {v}' for k, v in settings.items()),
+        ]
+    )
+    assert status == 0, output
+    alone = json.loads((tmp_path / 'alone/results.json').read_text())['metrics']
+    assert row['figures']['scenes J-Mean']['mean'] == alone['J-Mean'] > 0.4
+    status, output = run(tmp_path, '--saved_model=given=stfc3-smal', '--only=given')
+    assert status == 1 and 'which are: stfc3-small' in output and 'Traceback' not in output
