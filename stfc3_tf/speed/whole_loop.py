@@ -66,17 +66,12 @@ def whole_loop_against_brute_force(
     seconds, masks = _timed_loop(encoder, shown, first, codec)
     encoding, spent, differences, overlaps = [], [], [], []
     for frame in compared:
-        before = [0, *(max(0, n) for n in range(frame - crw_settings().context, frame))]
-        maps = np.stack([encoder.maps[n] for n in before])
-        labels = np.stack([codec.labels[n] for n in before])
-        unrestricted = np.arange(len(before)) == 0
+        context = _context(frame, encoder, codec)
         start = time.perf_counter()
         plain.features(shown[frame][np.newaxis])
         encoding.append(time.perf_counter() - start)
         start = time.perf_counter()
-        soft = brute_force.brute_force(
-            encoder.maps[frame], maps, labels, unrestricted, crw_settings()
-        )
+        soft = brute_force.brute_force(encoder.maps[frame], *context, crw_settings())
         spent.append(time.perf_counter() - start)
         differences.append(np.abs(soft - codec.labels[frame]).max())
         overlaps.append(smallest_overlap(_mask_codec().decode(soft, codec.geometry), masks[frame]))
@@ -89,6 +84,18 @@ def whole_loop_against_brute_force(
         'largest_difference': float(max(differences)),
         'smallest_iou': min(overlaps),
     }
+
+
+def _context(
+    frame: int, encoder: _RecordedEncoder, codec: _RecordedCodec
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return features, labels and unrestricted slots of what the loop had before a frame."""
+    from stfc3_tf.propagation.settings import crw_settings
+
+    before = [0, *(max(0, n) for n in range(frame - crw_settings().context, frame))]
+    maps = np.stack([encoder.maps[n] for n in before])
+    labels = np.stack([codec.labels[n] for n in before])
+    return maps, labels, np.arange(len(before)) == 0
 
 
 def prepare(frames: Sequence[np.ndarray], first: np.ndarray) -> Callable[[], np.ndarray]:
