@@ -20,7 +20,7 @@ from stfc3_tf import errors, progress, wording
 from stfc3_tf.commands import command, gin_files
 from stfc3_tf.reproduction import drawing, parts, results, running
 from stfc3_tf.reproduction import plan as plans
-from stfc3_tf.serving import encoder_from_export
+from stfc3_tf.serving import shipped
 
 _PLAN = flags.DEFINE_string(
     'plan',
@@ -85,7 +85,7 @@ def saved_models() -> dict[str, str]:
         row, separator, path = argument.partition('=')
         if not (row and separator and path):
             raise errors.UserError(f'--saved_model={argument}: give ROW=ENCODER.')
-        found[row] = os.path.abspath(encoder_from_export.folder_of(path))
+        found[row] = os.path.abspath(shipped.folder_of(path))
     return found
 
 

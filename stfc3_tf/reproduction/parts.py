@@ -278,7 +278,7 @@ def _check_saved_models(plan: plans.Plan, saved_models: Mapping[str, str]) -> No
         if row in known:
             raise errors.UserError(f'--saved_model={row}={path}: the plan already has a row {row}.')
         try:
-            encoder_from_export.digest(path)
+            encoder_from_export.check(path)
         except errors.UserError as error:
             raise errors.UserError(f'--saved_model={row}: {error}') from error
 

@@ -14,16 +14,14 @@ from stfc3_tf.serving import compact_weights, saved_model, shipped
 from stfc3_tf.storage import files
 
 
-def folder_of(path_or_name: str) -> str:
-    """Return the folder of an encoder.
-
-    Args:
-      path_or_name: a folder, or the name of an encoder that comes with this package.
-
-    Raises:
-      errors.UserError: there is no encoder of that name.
-    """
-    return shipped.folder(path_or_name) if shipped.is_name(path_or_name) else path_or_name
+def check(folder: str) -> None:
+    """Raise UserError unless a folder holds a SavedModel or compact weights; nothing is read."""
+    if _model_file(folder) is None:
+        raise errors.UserError(
+            f'{folder}: this folder holds neither a SavedModel nor weights.npz. Give one that a '
+            'training or tools.export wrote, or the name of an encoder: '
+            f'{", ".join(shipped.names())}.'
+        )
 
 
 def digest(folder: str) -> str:
@@ -35,20 +33,19 @@ def digest(folder: str) -> str:
     Raises:
       errors.UserError: it holds neither, or a file is missing or cannot be read.
     """
-    if _holds(folder, saved_model.MODEL_FILE):
+    check(folder)
+    if _model_file(folder) == saved_model.MODEL_FILE:
         return saved_model.digest(folder)
-    if _holds(folder, compact_weights.MODEL_FILE):
-        names = compact_weights.MODEL_FILE, compact_weights.METADATA_FILE
-        digests = [files.digest(os.path.join(folder, name)) for name in names]
-        return hashlib.sha256(b''.join(digests)).hexdigest()
-    raise errors.UserError(
-        f'{folder}: this folder holds neither a SavedModel nor weights.npz. Give one that a '
-        f'training or tools.export wrote, or the name of an encoder: {", ".join(shipped.names())}.'
-    )
+    names = compact_weights.MODEL_FILE, compact_weights.METADATA_FILE
+    digests = [files.digest(os.path.join(folder, name)) for name in names]
+    return hashlib.sha256(b''.join(digests)).hexdigest()
 
 
-def _holds(folder: str, name: str) -> bool:
-    return tf.io.gfile.exists(os.path.join(folder, name))
+def _model_file(folder: str) -> str | None:
+    """Return the file that tells the format, as `loading` chooses it; None for other folders."""
+    names = saved_model.MODEL_FILE, compact_weights.MODEL_FILE
+    found = (name for name in names if tf.io.gfile.exists(os.path.join(folder, name)))
+    return next(found, None)
 
 
 def rebuild(path_or_name: str) -> tuple[Encoder, dict[str, Any]]:
@@ -65,8 +62,8 @@ def rebuild(path_or_name: str) -> tuple[Encoder, dict[str, Any]]:
     Raises:
       errors.UserError: it cannot be loaded, or does not record how it was built.
     """
-    path = folder_of(path_or_name)
-    if _holds(path, compact_weights.MODEL_FILE) and not _holds(path, saved_model.MODEL_FILE):
+    path = shipped.folder_of(path_or_name)
+    if _model_file(path) == compact_weights.MODEL_FILE:
         return compact_weights.read(path)
     loaded = saved_model.load(path)
     if not loaded.metadata.get('arguments'):

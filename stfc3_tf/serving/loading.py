@@ -38,8 +38,7 @@ def load(path_or_name: str | os.PathLike[str]) -> LoadedEncoder:
         _imported('storage.object_store').register(path)
     if os.path.splitext(path)[1] in _ENDINGS:
         return _loader(_ENDINGS[os.path.splitext(path)[1]])(path)
-    if shipped.is_name(path):
-        path = shipped.folder(path)
+    path = shipped.folder_of(path)
     if '://' not in path:
         for file, (module, takes_file) in _FORMATS.items():
             if os.path.exists(os.path.join(path, file)):

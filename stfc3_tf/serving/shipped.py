@@ -24,6 +24,18 @@ def is_name(text: str) -> bool:
     return bool(re.fullmatch(r'[\w-]+(\.[\w-]+)*', text)) and not os.path.exists(text)
 
 
+def folder_of(path_or_name: str) -> str:
+    """Return the folder of an encoder that comes with this package; a path as it is.
+
+    Args:
+      path_or_name: a path, or one of `names()`.
+
+    Raises:
+      errors.UserError: there is no encoder of that name.
+    """
+    return folder(path_or_name) if is_name(path_or_name) else path_or_name
+
+
 def folder(name: str) -> str:
     """Return the folder of an encoder that comes with this package.
 

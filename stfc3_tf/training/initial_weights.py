@@ -6,9 +6,7 @@ import tensorflow as tf
 
 from stfc3_tf import errors
 from stfc3_tf.model.resnet import Encoder
-from stfc3_tf.serving import compact_weights, encoder_from_export
-
-_EXPORT = 'saved_model'  # The export in the folder of a run, which is called as the run is.
+from stfc3_tf.serving import compact_weights, encoder_from_export, shipped
 
 
 def load_into(encoder: Encoder, path_or_name: str) -> None:
@@ -41,15 +39,14 @@ def fingerprint(path_or_name: str | None) -> str:
     if not path_or_name:
         return ''
     try:
-        return encoder_from_export.digest(encoder_from_export.folder_of(path_or_name))
+        return encoder_from_export.digest(shipped.folder_of(path_or_name))
     except errors.UserError:
         return ''
 
 
 def name_of(path_or_name: str) -> str:
-    """Return how an encoder is called, without the path of its folder."""
-    parts = [part for part in path_or_name.split('/') if part and part != _EXPORT]
-    return parts[-1] if parts else path_or_name
+    """Return how an encoder is called, without the path of its folder; a run's, as the run is."""
+    return path_or_name.rstrip('/').removesuffix('/saved_model').rstrip('/').split('/')[-1]
 
 
 def _part(encoder: Encoder, layer: str) -> tf.keras.Model:

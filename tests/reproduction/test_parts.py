@@ -14,7 +14,7 @@ from small_reproduction import (
 
 from stfc3_tf import errors
 from stfc3_tf.reproduction import plan as plans
-from stfc3_tf.serving import encoder_from_export
+from stfc3_tf.serving import shipped
 
 
 def work_of(part):
@@ -132,7 +132,7 @@ def test_mistakes_in_a_plan_are_named_before_anything_runs(tmp_path, change, nam
 def test_a_row_of_the_encoder_in_the_package_follows_its_weights(tmp_path):
     plan = plans.read_plan(write_plan(tmp_path))
     folder = tmp_path / 'compact'
-    shutil.copytree(encoder_from_export.folder_of('stfc3-small'), folder)
+    shutil.copytree(shipped.folder('stfc3-small'), folder)
     part = next(p for p in all_parts(tmp_path, plan, {'given': str(folder)}) if p.row == 'given')
     assert work_of(part)['evaluate']['saved_model'] == str(folder)
     for name in ('weights.npz', 'stfc3.json'):
