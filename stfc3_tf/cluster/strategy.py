@@ -25,12 +25,17 @@ import tensorflow as tf
 # other devices.
 from tensorflow.python.distribute import collective_all_reduce_strategy
 
+# TensorFlow has no public barrier that does not itself exchange tensors.
+from tensorflow.python.eager import context
+
 from stfc3_tf import checks, errors
 from stfc3_tf.cluster import environment as cluster_lib
 from stfc3_tf.cluster import rendezvous
 from stfc3_tf.cluster import secret as secret_lib
 
 STRATEGIES = ('default', 'mirrored', 'multi_worker')
+
+_LAST_WAIT_SECONDS = 60
 
 
 @gin.configurable
@@ -90,9 +95,19 @@ class Workers:
         row[self.cluster.index] = number
         return self.total(row.tolist()).tolist()
 
-    def wait(self) -> None:
-        """Return once every worker has called it."""
+    def wait_for_end(self) -> None:
+        """Return once every worker has called it, after which each may end its process.
+
+        Raises:
+          tf.errors.OpError: a worker was lost before it called this.
+        """
+        if self.cluster is None:
+            return
         self.total([0])
+        # A worker that ends now could take with it a part of the sum that another has not received.
+        # All have done their work, so it does not matter if one is lost here.
+        with contextlib.suppress(tf.errors.OpError):
+            context.context().wait_at_barrier('end', 1000 * _LAST_WAIT_SECONDS)
 
     def check_same(self, name: str, number: int) -> None:
         """Check that a number is the same on all workers, each of which must call it.

@@ -276,7 +276,7 @@ class Run:
             self._log_stop()
         elif self._workers.is_chief:
             export(self.model, self._folder, propagation, self._data_name)
-        self._workers.wait()
+        self._workers.wait_for_end()
 
     def _log_stop(self) -> None:
         if self.keeper.last_step is None:

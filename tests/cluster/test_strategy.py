@@ -240,8 +240,8 @@ def update_of(workers, devices, model_dir):
     """Return the states after one and two steps, and the clips of each step."""
     seen = model_dir.parent / 'seen.txt'
     hooks = {k: {'seen': str(seen)} for k in range(workers)}
-    for status, output in clusters.Run(model_dir, workers, devices, SGD, hooks).finish():
-        assert status == 0, output
+    ended = clusters.Run(model_dir, workers, devices, SGD, hooks).finish()
+    assert all(status == 0 for status, _ in ended), ended
     steps = {}
     for line in seen.read_text().splitlines():
         step, *index = map(int, line.split())
@@ -271,6 +271,77 @@ def test_workers_with_other_settings_are_refused_by_all(tmp_path):
         assert status == 1
         assert 'train.seed = 7 instead of' in output and 'Traceback' not in output
     assert not (tmp_path / 'run').exists()
+
+
+# ---------------------------------------------------------------- the end of a run
+
+
+ENDING = """
+import os, sys, time
+import tensorflow as tf
+from stfc3_tf.cluster import strategy
+
+workers = strategy.join('multi_worker', ['CPU:0'], False, {})
+here = workers.cluster.index
+total = workers.total
+
+def slow_total(numbers):
+    found = total(numbers)
+    if here == int(sys.argv[2]):
+        time.sleep(3)
+        print('has the sum at', time.time(), flush=True)
+    return found
+
+workers.total = slow_total
+if here == int(sys.argv[1]):
+    workers.total([0])
+    os._exit(0)
+workers.wait_for_end()
+print('ends at', time.time(), flush=True)
+os._exit(0)
+"""
+
+
+def ends_of(lost, slow):
+    """Return the output of 2 workers that wait for the end; `slow` has the sum 3 seconds late.
+
+    The worker `lost` ends as soon as it has the sum; -1 is none.
+    """
+    ports = clusters.free_ports(2)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-c', ENDING, str(lost), str(slow)],
+            cwd=clusters.ROOT,
+            env=clusters.environment(TF_CONFIG=clusters.tf_config(ports, k)),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for k in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=clusters.SECONDS)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert all(process.returncode == 0 for process in processes), outputs
+    return outputs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('slow', [0, 1])
+def test_no_worker_ends_before_all_have_received_the_last_sum(slow):
+    outputs = ends_of(lost=-1, slow=slow)
+    received, ended = (
+        float(outputs[slow].split(text)[1].split()[0]) for text in ('sum at', 'ends at')
+    )
+    assert received <= ended
+    assert received <= float(outputs[1 - slow].split('ends at')[1])
+
+
+@pytest.mark.slow
+def test_a_chief_that_is_lost_after_the_last_sum_does_no_harm():
+    outputs = ends_of(lost=0, slow=1)
+    assert 'ends at' in outputs[1]
 
 
 # ---------------------------------------------------------------- data servers
