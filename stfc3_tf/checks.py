@@ -18,25 +18,25 @@ def whole_number(setting: str, value: Any, least: int = 1) -> None:
       least: the smallest value allowed.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
-        raise errors.UserError(f'{setting}={_shown(value)}: give a whole number >= {least}.')
+        raise errors.UserError(f'{setting}={shown(value)}: give a whole number >= {least}.')
 
 
 def positive_number(setting: str, value: Any) -> None:
     """Raise `UserError` unless a value is a number > 0; infinity is allowed."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
-        raise errors.UserError(f'{setting}={_shown(value)}: give a number > 0.')
+        raise errors.UserError(f'{setting}={shown(value)}: give a number > 0.')
 
 
 def share(setting: str, value: Any) -> None:
     """Raise `UserError` unless a value is a number from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
-        raise errors.UserError(f'{setting}={_shown(value)}: give a number from 0 to 1.')
+        raise errors.UserError(f'{setting}={shown(value)}: give a number from 0 to 1.')
 
 
 def switch(setting: str, value: Any) -> None:
     """Raise `UserError` unless a value is True or False."""
     if not isinstance(value, bool):
-        raise errors.UserError(f'{setting}={_shown(value)}: give True or False.')
+        raise errors.UserError(f'{setting}={shown(value)}: give True or False.')
 
 
 def one_of(setting: str, value: Any, choices: Collection[str]) -> None:
@@ -48,10 +48,10 @@ def one_of(setting: str, value: Any, choices: Collection[str]) -> None:
       choices: the values allowed.
     """
     if value not in tuple(choices):
-        raise errors.UserError(f'{setting}={_shown(value)}: choose one of {", ".join(choices)}.')
+        raise errors.UserError(f'{setting}={shown(value)}: choose one of {", ".join(choices)}.')
 
 
-def _shown(value: Any) -> str:
-    """Return a value as a message shows it; one from a file may be long."""
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: one from a file may be long."""
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f'{text[: _LONGEST_SHOWN - 3]}...'

@@ -12,7 +12,7 @@ import gin
 import tensorflow as tf
 
 from stfc3_tf import errors
-from stfc3_tf.commands import gin_files
+from stfc3_tf.commands import gin_files, setting_types
 from stfc3_tf.storage import folders, object_store
 from stfc3_tf.storage import text as text_files
 
@@ -22,6 +22,7 @@ _NOT_VALID = (
     tokenize.TokenError,
 )
 _LONGEST_REASON = 500
+gin.config.register_finalize_hook(setting_types.check)
 _INCLUDE = re.compile(r"""include\s+(['"])(?P<path>.+?)\1\s*(#.*)?$""")
 
 
@@ -36,8 +37,8 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str]) -> None:
       bindings: single settings, such as 'train.steps = 100'.
 
     Raises:
-      errors.UserError: a file does not exist, or a file or binding has a syntax error or names
-        something that is not configurable.
+      errors.UserError: a file does not exist, or a file or binding has a syntax error, names
+        something that is not configurable, or gives a value of the wrong type.
     """
     with gin.unlock_config():
         for file in files:
