@@ -121,6 +121,11 @@ class GivenMask:
         text = repr(self.objects).encode()
         return hashlib.sha256(text + np.ascontiguousarray(self.mask).tobytes()).hexdigest()
 
+    @functools.cached_property
+    def shown(self) -> tuple[int, ...]:
+        """The objects that it is about and shows, ascending."""
+        return tuple(n for n in np.unique(self.mask).tolist() if n in self.objects)
+
     def over(self, mask: np.ndarray | None) -> np.ndarray:
         """Return these objects laid over another mask of the frame, if there is one."""
         ours = np.where(np.isin(self.mask, self.objects), self.mask, 0)

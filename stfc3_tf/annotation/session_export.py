@@ -45,15 +45,18 @@ class MaskSource:
         return outputs.MaskFiles(folder, self.numbers, self._names, options)
 
     def label(self, frame: int) -> MaskLabel:
-        """Return the mask of a frame; what was given in it, over what was propagated."""
+        """Return the mask of a frame; what was given in it, over what was propagated.
+
+        Objects that are not there have no confidence.
+        """
         mask, record = self._results.mask(frame), self._results.get(frame)
+        carried = record.confidence if record else {}
         given = self._given.get(frame)
-        confidence = {**dict.fromkeys(self.numbers, 0.0), **(record.confidence if record else {})}
         if given is None:
             assert mask is not None
-            return MaskLabel(mask, confidence)
-        confidence.update(dict.fromkeys(given.objects, 1.0))
-        return MaskLabel(given.over(mask), confidence)
+            return MaskLabel(mask, carried)
+        others = {n: sure for n, sure in carried.items() if n not in given.objects}
+        return MaskLabel(given.over(mask), {**others, **dict.fromkeys(given.shown, 1.0)})
 
 
 class PointSource:
@@ -71,10 +74,14 @@ class PointSource:
         return outputs.TrackFiles(folder, [thing.name for thing in self._things], options)
 
     def label(self, frame: int) -> PointLabel:
-        """Return the points of a frame; what was given in it, over what was propagated."""
+        """Return the points of a frame; what was given in it, over what was propagated.
+
+        Points that are not there have the confidence 0.
+        """
         record, given = self._results.get(frame), self._given.get(frame, {})
         points: dict[int, Position] = {**(record.points if record else {}), **given}
-        sure = {**(record.confidence if record else {}), **dict.fromkeys(given, 1.0)}
+        exact = {number: float(position is not None) for number, position in given.items()}
+        sure = {**(record.confidence if record else {}), **exact}
         nowhere = (float('nan'), float('nan'))
         positions = [points.get(number) or nowhere for number in self.numbers]
         return PointLabel(

@@ -28,9 +28,13 @@ from PIL import Image
 import pytest
 
 from stfc3_tf import errors
+from stfc3_tf.annotation import video_job
+from stfc3_tf.annotation.given_labels import GivenMasks, GivenPoints
+from stfc3_tf.annotation.marks.inputs import MaskAnnotation, PointAnnotation
 from stfc3_tf.annotation.page.frame_store import FrameStore
 from stfc3_tf.annotation.page.guard import Guard
 from stfc3_tf.annotation.page.job import Job
+from stfc3_tf.clips.footage import open_footage
 from stfc3_tf.clips.frame import Frame
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -478,6 +482,45 @@ def test_an_export_holds_what_was_given_and_propagated(client, tmp_path):
     status, contents = client.get(f'v/patches/exports/{name}.zip')
     with zipfile.ZipFile(io.BytesIO(contents)) as archive:
         assert status == 200 and len(archive.namelist()) == FRAMES + 7
+
+
+def test_an_export_is_what_a_propagation_of_the_same_labels_writes(client, videos, tmp_path):
+    # Object 2 leaves in frame 3.
+    for number in range(3, FRAMES):
+        image = next(scene(number))
+        image[truth(number) == 2] = 128
+        Image.fromarray(image).save(videos / 'patches' / f'{number}.png')
+    alone = np.where(truth(3) == 5, 5, 0).astype(np.uint8)
+    opened(client)
+    client.done('PUT', 'v/patches/masks/0', body=page_server.png(truth(0)))
+    client.done('PUT', 'v/patches/masks/3?objects=2,5', body=page_server.png(alone))
+    client.done('PUT', 'v/patches/points/0', {'1': [28, 28]})
+    client.done('PUT', 'v/patches/points/3', {'1': None})
+    propagated(client)
+    folder = exported_folder(client)
+    points = {0: {0: np.array([28.0, 28.0])}, 3: {0: np.full(2, np.nan)}}
+    for name, annotation, table, count in (
+        ('m', MaskAnnotation(GivenMasks({0: truth(0), 3: alone})), 'confidence.csv', 10),
+        ('p', PointAnnotation(('corner',), GivenPoints(1, points)), 'tracks.csv', FRAMES),
+    ):
+        footage = open_footage(str(videos / 'patches'), 10)
+        encoder, expected = page_server.encoder(), tmp_path / name
+        video_job.annotate_video(encoder, footage, annotation, str(expected))
+        found, wanted = (table_of(each / table) for each in (folder, expected))
+        assert len(wanted) == count and list(found) == list(wanted)
+        np.testing.assert_allclose([*found.values()], [*wanted.values()], atol=5e-3)
+    for number in range(FRAMES):
+        found, wanted = (each / 'masks' / f'{number:06d}.png' for each in (folder, tmp_path / 'm'))
+        # Which of equal grey cells are the most similar is not the same.
+        assert (np.asarray(Image.open(found)) == np.asarray(Image.open(wanted))).mean() > 0.98
+
+
+def table_of(path):
+    """Return (frame, object or point) -> the numbers of its line; NaN for an empty field."""
+    with open(path, newline='') as file:
+        rows = list(csv.DictReader(file))
+    keys = [(row.pop('frame'), row.pop('object', None) or row.pop('name')) for row in rows]
+    return {key: [float(text or 'nan') for text in row.values()] for key, row in zip(keys, rows)}
 
 
 def test_an_export_is_also_written_in_the_formats_that_are_chosen(client):
