@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import json
 import posixpath
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -38,11 +38,6 @@ class Options:
 
     def __post_init__(self):
         checks.share('visible_above', self.visible_above)
-
-    def changed(self) -> dict[str, Any]:
-        """Return the options that differ from the defaults, ready for JSON."""
-        plain, own = (dataclasses.asdict(options) for options in (Options(), self))
-        return {name: value for name, value in own.items() if value != plain[name]}
 
 
 class Timed(Protocol):

@@ -169,8 +169,10 @@ def finished(output_dir: str, job: Job) -> Result | None:
     path = posixpath.join(output_dir, 'result.json')
     if not files.exists(path):
         return None
-    found = files.read_json(path, dict[str, Any], 'Remove the folder to run the video again.')
-    wanted = json.loads(json.dumps(job.identity()))
+    stored = files.read_json(path, dict[str, Any], 'Remove the folder to run the video again.')
+    # Earlier versions wrote only the options that differ from the defaults.
+    found = {**_plain(dataclasses.asdict(outputs.Options())), **stored}
+    wanted = _plain(job.identity())
     different = [name for name, value in wanted.items() if found.get(name) != value]
     if different:
         raise errors.UserError(
@@ -178,6 +180,11 @@ def finished(output_dir: str, job: Job) -> Result | None:
             f'{", ".join(different)}: remove it, or choose another folder.'
         )
     return Result(**{field.name: found.get(field.name) for field in dataclasses.fields(Result)})
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as it comes back from JSON."""
+    return json.loads(json.dumps(value))
 
 
 def _parent(output_dir: str) -> str:
@@ -302,5 +309,5 @@ class Job:
             'model': extractor.identity(self.encoder),
             'input_size': dataclasses.asdict(annotate.input_size((height, width), self.short_side)),
             'propagation': dataclasses.asdict(self.settings),
-            **self.options.changed(),
+            **dataclasses.asdict(self.options),
         }

@@ -17,6 +17,7 @@ import pytest
 from stfc3_tf import errors
 from stfc3_tf.annotation import many_videos
 from stfc3_tf.annotation.marks import inputs, other_tools, request, video_list
+from stfc3_tf.annotation.outputs import Options
 from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.storage import palette
 
@@ -271,6 +272,30 @@ def test_many_videos_of_a_folder_go_on_after_a_broken_one(videos, tmp_path):
     found = many_videos.run(*arguments)
     assert [outcome.status for outcome in found] == ['failed', 'done', 'done']
     assert 'other values of labels_sha256: remove it' in found[0].message
+
+
+def test_results_of_other_options_do_not_count_as_finished(videos, tmp_path):
+    asked = {'a': video_list.requests(*videos, request.Request(''))['a']}
+
+    def outcome(folder, **options):
+        encoder, settings = moving_patches.ColoursInMemory(), PropagationSettings()
+        output = str(tmp_path / folder)
+        (found,) = many_videos.run(encoder, asked, output, settings, None, Options(**options))
+        return found
+
+    plain, changed = {}, {'formats': ('coco',), 'visible_above': 0.5}
+    for folder, first, second in (('one', changed, plain), ('two', plain, changed)):
+        assert outcome(folder, **first).status == outcome(folder, **first).status == 'done'
+        found = outcome(folder, **second)
+        assert found.status == 'failed'
+        assert 'other values of formats, visible_above: remove it' in found.message
+    # Earlier versions wrote only what differs from the defaults.
+    path = tmp_path / 'two' / 'a' / 'result.json'
+    record = json.loads(path.read_text())
+    assert (record.pop('formats'), record.pop('visible_above')) == ([], 0.2)
+    path.write_text(json.dumps(record))
+    assert outcome('two').status == 'done'
+    assert 'values of visible_above: remove' in outcome('two', visible_above=0.5).message
 
 
 def test_videos_without_labels_and_videos_with_two(videos, tmp_path):
