@@ -179,7 +179,7 @@ def finished(output_dir: str, job: Job) -> Result | None:
             f'{output_dir} holds results that were made with other values of '
             f'{", ".join(different)}: remove it, or choose another folder.'
         )
-    return Result(**{field.name: found.get(field.name) for field in dataclasses.fields(Result)})
+    return Result(**{field.name: stored.get(field.name) for field in dataclasses.fields(Result)})
 
 
 def _plain(value: Any) -> Any:
