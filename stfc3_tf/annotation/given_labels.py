@@ -130,6 +130,11 @@ class GivenMasks:
         return sorted(set().union(*self._shown.values()))
 
     @functools.cached_property
+    def dtype(self) -> np.dtype:
+        """The type of the results' masks: unsigned, and wide enough for all objects."""
+        return np.min_scalar_type(max(self.numbers, default=0))
+
+    @functools.cached_property
     def groups(self) -> list[Group]:
         """See `Given.groups`."""
         return _grouped({number: self._frames_about(number) for number in self.numbers})
@@ -184,9 +189,9 @@ class GivenMasks:
         mask, confidence = found or (np.zeros_like(self.masks[min(self.masks)]), {})
         if exact:
             given = self.masks[frame]
-            mask = np.where(np.isin(given, exact), given, mask).astype(mask.dtype)
+            mask = np.where(np.isin(given, exact), given, mask)
         return MaskLabel(
-            mask,
+            mask.astype(self.dtype),
             {
                 number: 1.0 if number in exact else confidence[number]
                 for number in self.numbers

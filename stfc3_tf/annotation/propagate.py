@@ -73,7 +73,7 @@ def propagate_masks(
     numbers = [int(number) for number in np.unique(mask) if number]
     _check_numbers(numbers)
     tracker = _tracker(encoder, first, settings, short_side)
-    label = MaskLabel(mask, dict.fromkeys(numbers, 1.0))
+    label = MaskLabel(mask.astype(np.min_scalar_type(numbers[-1])), dict.fromkeys(numbers, 1.0))
     codec = label_codecs.MaskCodec(numbers)
     return tracker.track(checked, label, codec, (mask.shape[0], mask.shape[1]))
 

@@ -238,6 +238,25 @@ def test_a_mask_about_one_object_leaves_the_others_alone(encoder):
         assert label.confidence[2] == pytest.approx(plain[number].confidence[2], abs=0.02)
 
 
+def test_all_frames_have_one_unsigned_type_that_is_wide_enough(encoder):
+    frames, masks = frames_and_masks()
+    signed = [np.where(mask == 5, 300, mask // 2).astype(np.int64) for mask in masks]
+    for given in (
+        {'first_mask': signed[0]},
+        {'labels': {0: signed[0], 3: signed[3]}},
+        # In frame 3, object 300 is given, and object 1 is propagated.
+        {'labels': {0: signed[0], 3: signed[3]}, 'objects': {3: [300]}},
+    ):
+        found = list(propagate.propagate_masks(encoder, frames, **given))
+        assert {label.mask.dtype for label in found} == {np.dtype(np.uint16)}
+        for label, mask in zip(found, signed):
+            assert_masks_agree(label.mask, mask, within=2)
+    small = [np.int64(mask) for mask in masks]
+    for given in ({'first_mask': small[0]}, {'labels': {0: small[0], 3: small[3]}}):
+        found = propagate.propagate_masks(encoder, frames, **given)
+        assert {label.mask.dtype for label in found} == {np.dtype(np.uint8)}
+
+
 def test_points_that_are_not_named_go_on_unchanged(encoder):
     frames, _ = frames_and_masks()
     first = np.array([[24.0, 24.0], [100.0, 71.0]])
