@@ -62,6 +62,11 @@ def propagate_masks(
     """
     if (first_mask is None) == (labels is None):
         raise errors.UserError('Give either first_mask or labels.')
+    if objects is not None and labels is None:
+        raise errors.UserError(
+            'objects says which objects the masks in labels are about: give labels={0: mask} '
+            'instead of first_mask, or leave objects out.'
+        )
     if labels is not None:
         clip = frame_lists.clip(frames)
         masks = {int(n): _checked_mask(mask, clip.size, n) for n, mask in labels.items()}

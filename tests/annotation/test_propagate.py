@@ -95,6 +95,10 @@ def test_few_frames_are_held_at_a_time(encoder):
         (lambda e, f, m: propagate.propagate_masks(e, f, m / 2), 'float64'),
         (lambda e, f, m: propagate.propagate_masks(e, f, m, short_side=0), 'short_side=0'),
         (lambda e, f, m: propagate.propagate_masks(e, [f[0][:9]], m[:9]), '16 pixels or more'),
+        (
+            lambda e, f, m: propagate.propagate_masks(e, f, m, objects={7: [99]}),
+            'give labels={0: mask} instead of first_mask, or leave objects out',
+        ),
         (lambda e, f, m: propagate.propagate_points(e, f, [[133, 5]]), 'outside the first frame'),
         (
             lambda e, f, m: propagate.propagate_masks(e, [f[0].tolist()], m),
