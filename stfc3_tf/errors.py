@@ -28,6 +28,12 @@ def without_graph(message: str) -> str:
     return ' '.join(kept) or message
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type if it has none."""
+    text = without_graph(str(getattr(error, 'message', None) or error)).strip()
+    return (text or type(error).__name__).splitlines()[0]
+
+
 def is_no_room(error: BaseException) -> bool:
     """Return whether a write failed because the disk or the user's quota is full.
 

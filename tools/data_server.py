@@ -31,7 +31,11 @@ _HOST = flags.DEFINE_string(
     'connect, see --allow_all_interfaces.',
 )
 _PORT = flags.DEFINE_integer(
-    'port', 5050, 'Port of the dispatcher; the worker takes the next one.', lower_bound=1
+    'port',
+    5050,
+    'Port of the dispatcher; the worker takes the next one.',
+    lower_bound=1,
+    upper_bound=65534,
 )
 _ALLOW_ALL_INTERFACES = flags.DEFINE_boolean(
     'allow_all_interfaces',

@@ -288,10 +288,15 @@ class FaceSequence(contract.Sequence):
 
 
 def _check_numbers(paths: list[str]) -> None:
-    """Raise UserError if a frame is missing: later frames would get too low numbers."""
+    """Raise UserError if a frame is missing: annotations would be those of other frames."""
     numbers = [re.findall(r'\d+', files.stem(path)) for path in paths]
     if not all(numbers):
         return
+    if int(numbers[0][-1]) != 1:
+        raise errors.UserError(
+            f'{paths[0]} has the number {numbers[0][-1]}: annotations count frames from 1. All '
+            'frames of the video are needed, numbered from 000001 on.'
+        )
     for before, number, path in zip(numbers, numbers[1:], paths[1:]):
         if int(number[-1]) != int(before[-1]) + 1:
             raise errors.UserError(

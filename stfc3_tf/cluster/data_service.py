@@ -18,7 +18,7 @@ import contextlib
 import functools
 import json
 import os
-import re
+import queue
 import socket
 import sys
 import threading
@@ -33,6 +33,7 @@ from typing_extensions import TypedDict
 
 # Importing `colour` registers operations that a server's pipelines use.
 from stfc3_tf import clips, errors
+from stfc3_tf.cluster import interface
 from stfc3_tf.storage import state
 from stfc3_tf.version import __version__
 from stfc3_tf.views import colour  # noqa: F401
@@ -219,8 +220,10 @@ def check_reachable(servers: Sequence[str], seconds: float = 60.0) -> None:
     """
     end = time.monotonic() + seconds
     for server in servers:
-        if not re.fullmatch(r'.+:\d{1,5}', server):
-            raise errors.UserError(f"train.data_servers: '{server}' is not of the form host:port.")
+        try:
+            interface.split(server)
+        except errors.UserError as error:
+            raise errors.UserError(f'train.data_servers: {error}') from error
         while not _answers(server, 5.0):
             if time.monotonic() > end:
                 raise errors.UserError(
@@ -272,9 +275,8 @@ def _watch(servers: Sequence[str], seconds: float, over: threading.Event) -> Non
 
 
 def _answers(server: str, seconds: float) -> bool:
-    host, _, port = server.rpartition(':')
     try:
-        socket.create_connection((host, int(port)), timeout=seconds).close()
+        socket.create_connection(interface.split(server), timeout=seconds).close()
     except OSError:
         return False
     return True
@@ -311,18 +313,42 @@ def _checked(index: tf.Tensor, element: Mapping[str, tf.Tensor]) -> Mapping[str,
         return {**element, 'index': tf.identity(element['index'])}
 
 
-def _reader_name(service: str) -> str:
-    """Return the name under which a server registered its reading function."""
+def _reader_name(service: str, seconds: float = 60.0) -> str:
+    """Return the name under which a server registered its reading function.
+
+    Args:
+      service: grpc://host:port.
+      seconds: the longest wait. TensorFlow would wait for another kind of server without end.
+
+    Raises:
+      errors.UserError: it does not answer as a data server.
+    """
+    answers: queue.SimpleQueue[str | tf.errors.OpError] = queue.SimpleQueue()
+    threading.Thread(target=_ask_for_name, args=(service, answers), daemon=True).start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise _other_server(service, f'nothing in {seconds:.0f} s') from None
+    if isinstance(answer, tf.errors.OpError):
+        raise _other_server(service, errors.one_line(answer)) from answer
+    return answer
+
+
+def _ask_for_name(service: str, answers: queue.SimpleQueue[str | tf.errors.OpError]) -> None:
     try:
         published = tf.data.experimental.service.from_dataset_id(
             'parallel_epochs', service, _READER_ID, element_spec=_NAME
         )
-        return next(published.as_numpy_iterator()).decode()
+        answers.put(next(published.as_numpy_iterator()).decode())
     except tf.errors.OpError as error:
-        raise errors.UserError(
-            f'{service} does not answer as a data server ({error.message}): is `python -m '
-            'tools.data_server` running there?'
-        ) from error
+        answers.put(error)
+
+
+def _other_server(service: str, answer: str) -> errors.UserError:
+    return errors.UserError(
+        f'{service} does not answer as a data server ({answer}): is `python -m tools.data_server` '
+        'running there, and is this its --port?'
+    )
 
 
 def _traced(read: Callable) -> tf.types.experimental.ConcreteFunction:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from typing_extensions import TypedDict
 
-from stfc3_tf import errors, wording
+from stfc3_tf import checks, errors, wording
 from stfc3_tf.storage import state
 
 TF_CONFIG = 'TF_CONFIG'
@@ -69,6 +69,8 @@ def find_cluster(environment: Mapping[str, str], port: int) -> Cluster:
     """
     if environment.get(TF_CONFIG):
         cluster = from_tf_config(environment[TF_CONFIG])
+        if not cluster.addresses:
+            raise errors.UserError(f'{TF_CONFIG} names no workers. Set {_ENVIRONMENTS}.')
     elif 'STFC3_WORKERS' in environment:
         cluster = _from_pattern(environment)
     elif 'SLURM_PROCID' in environment:
@@ -79,8 +81,6 @@ def find_cluster(environment: Mapping[str, str], port: int) -> Cluster:
             f'{_ENVIRONMENTS}.'
         )
     count = len(cluster.addresses)
-    if not count:
-        raise errors.UserError(f'{TF_CONFIG} names no workers. Set {_ENVIRONMENTS}.')
     if not 0 <= cluster.index < count:
         raise errors.UserError(
             f'The environment says that this is worker {cluster.index}, and there are {count} '
@@ -138,6 +138,7 @@ def _from_pattern(environment: Mapping[str, str]) -> Cluster:
             'STFC3_WORKERS must be the number of workers, and JOB_COMPLETION_INDEX, or the end of '
             f'the host name, that of this one: {error}.'
         ) from error
+    checks.whole_number('STFC3_WORKERS', count)
     if '{}' not in pattern or ':' not in pattern:
         raise errors.UserError(
             f"STFC3_WORKER_ADDRESS={pattern!r}: give host and port with {{}} for the worker's "

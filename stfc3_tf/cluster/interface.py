@@ -18,7 +18,7 @@ def split(address: str) -> tuple[str, int]:
     """
     host, _, port = address.rpartition(':')
     if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise errors.UserError(f'{address!r} is not the address of a worker: give host:port.')
+        raise errors.UserError(f'{address!r} is no address: give host:port.')
     return host.strip('[]'), int(port)
 
 

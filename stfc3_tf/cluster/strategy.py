@@ -151,7 +151,7 @@ class Workers:
         return errors.UserError(
             f'{who} was lost, or did not answer in time; its own output may say why. This worker, '
             f'{self.cluster.index}, ends too. Start every worker again with the same command: the '
-            f'run continues from its last checkpoint. TensorFlow says: {_first_line(error)}'
+            f'run continues from its last checkpoint. TensorFlow says: {errors.first_line(error)}'
         )
 
 
@@ -159,11 +159,6 @@ def _leave() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
-
-
-def _first_line(error: tf.errors.OpError) -> str:
-    """Return the message of an error without the name of the operation."""
-    return re.sub(r'\{\{.*?\}\} ?', '', error.message or type(error).__name__).splitlines()[0]
 
 
 # What collectives raise when a worker is gone, has started again, or does not answer.

@@ -7,5 +7,6 @@ What is where:
     flag_check                    flags and --help, before any large library is imported
     flag_errors                   mistakes in flags, as one line
     configuration, gin_files      gin configurations
+    setting_types                 whether the values in them have the right types
     received_config               the configuration of somebody else's run
 """

@@ -85,7 +85,7 @@ def _check_type(setting: str, text: str, expected: Any) -> None:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
         remedy = _REMEDIES.get(problem['type'], problem['msg'])
         shown = checks.shown(json.loads(text))
-        raise errors.UserError(f'{setting} = {shown}: {remedy}.') from error
+        raise errors.UserError(f'{setting}={shown}: {remedy}.') from error
 
 
 def _adapter(expected: Any) -> pydantic.TypeAdapter[Any]:

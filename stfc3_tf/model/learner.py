@@ -13,7 +13,7 @@ from typing import Any
 import gin
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import checks
 from stfc3_tf.model import accumulation, resnet, timed_input
 from stfc3_tf.model.meters import Meters
 from stfc3_tf.model.objective import Batch, Objective
@@ -79,10 +79,8 @@ class WalkLearner(timed_input.TimedModel):
         Raises:
           errors.UserError: a setting has an unknown value, or leaves nothing to learn from.
         """
-        if self.accumulation_steps < 1:
-            raise errors.UserError(
-                f'Learner.accumulation_steps = {self.accumulation_steps}: must be at least 1.'
-            )
+        name = f'{type(self).__name__}.accumulation_steps'
+        checks.whole_number(name, self.accumulation_steps)
         self.objective.check(clip_frames)
         if any(layer.compute_dtype == 'float16' for layer in self.encoder.layers):
             optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)

@@ -65,8 +65,8 @@ class Objective:
         Raises:
           errors.UserError: a setting has an unknown value, or leaves nothing to learn from.
         """
-        if clip_frames < 1:
-            raise errors.UserError(f'clip_frames = {clip_frames}: must be at least 1.')
+        checks.whole_number('train.clip_frames', clip_frames)
+        walk.check_transitions('Learner', self.temperature, self.edge_dropout)
         checks.one_of('Learner.warp', self.warp, WARPS)
         self._cell_centres(1, 8)
         walk.normaliser(self.loss_normaliser, tf.constant(0.0), tf.constant(0.0))

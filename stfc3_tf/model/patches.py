@@ -52,10 +52,11 @@ class PatchObjective:
         Raises:
           errors.UserError: a setting leaves nothing to learn from.
         """
+        walk.check_transitions('PatchLearner', self.temperature, self.edge_dropout)
         if clip_frames < 3:
             raise errors.UserError(
-                f'clip_frames = {clip_frames}: a walk over patches needs at least 3, since its '
-                'shortest way is there and back over two steps.'
+                f'train.clip_frames = {clip_frames}: a walk over patches needs at least 3, since '
+                'its shortest way is there and back over two steps.'
             )
 
     def check_views(self, view_sampler: Any, clip_frames: int) -> None:

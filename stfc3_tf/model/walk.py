@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import checks, errors
 
 # Similarity of a dropped edge: far below every cosine / temperature, and finite in float32.
 _DROPPED = -1e20
@@ -45,6 +45,25 @@ class Cycles(NamedTuple):
     return_probability: tf.Tensor
     returned: tf.Tensor
     sampled: tf.Tensor
+
+
+def check_transitions(learner: str, temperature: float, edge_dropout: float) -> None:
+    """Check the settings of the transitions.
+
+    Args:
+      learner: name of the configurable that has them, for the message.
+      temperature: tau.
+      edge_dropout: probability that a walk may not take an edge.
+
+    Raises:
+      errors.UserError: a setting is out of its range, in which nothing would be learnt.
+    """
+    checks.positive_number(f'{learner}.temperature', temperature)
+    checks.share(f'{learner}.edge_dropout', edge_dropout)
+    if edge_dropout == 1:
+        raise errors.UserError(
+            f'{learner}.edge_dropout = {edge_dropout} leaves no edge to take: give less than 1.'
+        )
 
 
 def transition(
@@ -294,7 +313,7 @@ def normaliser(kind: str, visible_nodes: tf.Tensor, all_nodes: tf.Tensor) -> tf.
     if kind == 'visible':
         return visible_nodes + 1e-5
     raise errors.UserError(
-        f"loss_normaliser = '{kind}': choose 'nodes' (the paper's 1/N) or "
+        f"Learner.loss_normaliser = '{kind}': choose 'nodes' (the paper's 1/N) or "
         "'visible' (the authors' code: the visible nodes of the batch)."
     )
 
@@ -314,15 +333,15 @@ def select_cycles(losses: tf.Tensor, subset: str, reduction: str) -> tf.Tensor:
       errors.UserError: a setting has an unknown value, or leaves no cycle.
     """
     if subset not in ('all', 'released'):
-        raise errors.UserError(f"cycles = '{subset}': choose 'all' or 'released'.")
+        raise errors.UserError(f"Learner.cycles = '{subset}': choose 'all' or 'released'.")
     chosen = losses if subset == 'all' else losses[:-1]
     if chosen.shape[0] == 0:
         raise errors.UserError(
-            "cycles = 'released' leaves out the shortest cycle, and clips of 2 frames "
-            "have no other: use longer clips or cycles = 'all'."
+            "Learner.cycles = 'released' leaves out the shortest cycle, and clips of 2 frames "
+            "have no other: use longer clips or 'all'."
         )
     if reduction == 'sum':
         return tf.reduce_sum(chosen)
     if reduction == 'mean':
         return tf.reduce_mean(chosen)
-    raise errors.UserError(f"cycle_reduction = '{reduction}': choose 'sum' or 'mean'.")
+    raise errors.UserError(f"Learner.cycle_reduction = '{reduction}': choose 'sum' or 'mean'.")

@@ -11,8 +11,10 @@ What is where:
     choice                        which propagator
     candidates, matched_propagator    the same in two parts: what is similar, and labels
     brute_force                   the same as it is defined, slow
+    ahead                         the next frame is prepared meanwhile
     tracker                       from frames to labels, for benchmarks
     label_maps                    masks and points as maps on the grid of cells, and back
+    cell_centres                  where cells are in the picture
     codecs, tracks, label_geometry    the same as protocols do it
     grids                         windows on the grid of cells
     shapes                        checks

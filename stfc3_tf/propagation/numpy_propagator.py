@@ -135,15 +135,11 @@ class _Step:
     ) -> np.ndarray:
         """Return which cells each query may use, bool [rows around, columns around, queries]."""
         down, right = (
-            np.abs(first + np.arange(count)[:, None] - np.arange(own.start, own.stop))
+            first + np.arange(count)[:, None] - np.arange(own.start, own.stop)
             for first, count, own in ((row, shape[0], rows), (column, shape[2], columns))
         )
         vertical, horizontal = down[:, None, :, None], right[None, :, None, :]
-        radius = self._settings.radius
-        if self._settings.window == 'disc':
-            near = np.hypot(vertical, horizontal) < radius
-        else:
-            near = np.maximum(vertical, horizontal) <= radius
+        near = grids.inside(vertical, horizontal, self._settings.radius, self._settings.window)
         return near.reshape(shape[0], shape[2], -1)
 
     def _labels_of_tile(self, queries: np.ndarray, keys: _Keys, near: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ class Tracker(Protocol):
         Args:
           frames: uint8 [height, width, 3] RGB, all of one size, the labelled frame first.
           first_label: label of the first frame, of the kind that `codec` takes.
-          codec: converts between labels and soft label maps, see `geometry.Codec`.
+          codec: converts between labels and soft label maps, see `label_geometry.Codec`.
           label_size: (height, width) of the image that all labels are drawn on; it may differ from
             the size of the frames.
 

@@ -69,7 +69,7 @@ class ServedEncoder(LoadedEncoder):
             super().__init__(self._features, metadata, identity)
         except (errors.UserError, KeyError, IndexError, TypeError) as error:
             raise errors.UserError(
-                f'The served model describes itself as {reply["metadata"]!r}: serve one written by '
+                f'The served model describes itself as {dict(reply)!r}: serve one written by '
                 'tools.export or tools.import_torch.'
             ) from error
 

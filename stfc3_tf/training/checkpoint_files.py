@@ -13,8 +13,9 @@ import re
 from absl import logging
 import tensorflow as tf
 
+from stfc3_tf import errors
 from stfc3_tf.storage import object_store, writing
-from stfc3_tf.training.run_folder import first_line, reporting_writes
+from stfc3_tf.training.run_folder import reporting_writes
 
 _INDEX = re.compile(r'step-(\d+)\.index')
 _UNFINISHED = re.compile(r'step-\d+_temp/?')
@@ -103,7 +104,7 @@ def restore_newest(paths: Sequence[str], restore: Callable[[str], None]) -> tupl
             try:
                 restore(here)
             except Exception as error:
-                failures.append(f'{path}: {first_line(error)}')
+                failures.append(f'{path}: {errors.first_line(error)}')
             else:
                 return path, failures
         logging.warning('Checkpoint %s cannot be used; the one before it is tried.', failures[-1])

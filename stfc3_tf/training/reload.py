@@ -5,6 +5,8 @@ If a run's configuration names modules of your own, import them first.
 
 from __future__ import annotations
 
+from typing import Any
+
 import gin
 import tensorflow as tf
 
@@ -16,7 +18,7 @@ from stfc3_tf.model.learner import WalkLearner
 # Registers the settings of `train`.
 from stfc3_tf.training import checkpoint_files
 from stfc3_tf.training import settings as _  # noqa: F401
-from stfc3_tf.training.run_folder import RunFolder, first_line
+from stfc3_tf.training.run_folder import RunFolder
 
 # What odd configurations lead to; their settings may name themselves, or ask for more memory than
 # there is.
@@ -39,22 +41,27 @@ def encoder_of_run(folder: RunFolder, which: str = 'last') -> tuple[resnet.Encod
       errors.UserError: the folder holds no such run.
     """
     received_config.parse(folder.read_config(), folder.config)
-    try:
-        encoder = gin.get_bindings('train')['encoder'](dtype_policy='float32')
-    except errors.UserError as error:
-        # gin adds lines about where it was called.
-        raise errors.UserError(f'{folder.config}: {first_line(error)}') from error
-    except _UNUSABLE as error:
-        raise errors.UserError(
-            f'{folder.config} names no encoder: {errors.one_line(error)}'
-        ) from error
+    encoder = _made('encoder', folder, dtype_policy='float32')
     return encoder, 0 if which == 'none' else restore_encoder(encoder, folder, which)
 
 
 def learner_of_run(folder: RunFolder, which: str = 'last') -> tuple[WalkLearner, int]:
     """Rebuild the learner of a run around its encoder, see `encoder_of_run`."""
     encoder, step = encoder_of_run(folder, which)
-    return gin.get_bindings('train')['learner'](encoder), step
+    return _made('learner', folder, encoder), step
+
+
+def _made(part: str, folder: RunFolder, *arguments: Any, **settings: Any) -> Any:
+    """Return what a part of the run's configuration makes; raise UserError if it makes nothing."""
+    try:
+        return gin.get_bindings('train')[part](*arguments, **settings)
+    except errors.UserError as error:
+        # gin adds lines about where it was called.
+        raise errors.UserError(f'{folder.config}: {errors.first_line(error)}') from error
+    except _UNUSABLE as error:
+        raise errors.UserError(
+            f'{folder.config} names no {part}: {errors.one_line(error)}'
+        ) from error
 
 
 def restore_encoder(encoder: tf.keras.Model, folder: RunFolder, which: str = 'last') -> int:

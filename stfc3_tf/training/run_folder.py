@@ -112,7 +112,7 @@ class RunFolder:
             tf.io.gfile.remove(probe)
         except (tf.errors.OpError, OSError) as error:
             raise errors.UserError(
-                f'--model_dir={self.path} cannot be written: {first_line(error)}. '
+                f'--model_dir={self.path} cannot be written: {errors.first_line(error)}. '
                 'Choose a folder you may write to.'
             ) from error
         if '://' not in self.path:
@@ -146,15 +146,10 @@ def reporting_writes(path: str) -> Iterator[None]:
             yield
     except (tf.errors.OpError, OSError) as error:
         raise errors.UserError(
-            f'Cannot write {path}: {first_line(error)}. Make sure that the folder exists and has '
-            'room, and run the same command again: training resumes from the last checkpoint.'
+            f'Cannot write {path}: {errors.first_line(error)}. Make sure that the folder exists '
+            'and has room, and run the same command again: training resumes from the last '
+            'checkpoint.'
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type if it has none."""
-    text = errors.without_graph(str(error)).strip()
-    return (text or type(error).__name__).splitlines()[0]
 
 
 def _bytes_in(folder: str) -> int:

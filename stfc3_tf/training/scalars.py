@@ -13,8 +13,8 @@ from stfc3_tf.training.event_writer import EventWriter
 class Scalars(tf.keras.callbacks.Callback):
     """Writes the learner's meters, the learning rate and the speed every `interval` steps.
 
-    The first step of a process does not count for the speed: it traces the graph. This callback
-    must be the first one, so that the time of the others does not count either.
+    The first step of a process does not count for the speed: it traces the graph. Of the
+    callbacks that take time, this must be the first, so that theirs does not count either.
 
     Args:
       writer: to TensorBoard.

@@ -12,7 +12,7 @@ import dataclasses
 import gin
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import checks, errors
 from stfc3_tf.benchmarks.held_out_score import HeldOutScore
 from stfc3_tf.model import patches as _patches  # noqa: F401  registers PatchLearner
 from stfc3_tf.model import resnet
@@ -28,6 +28,11 @@ gin.external_configurable(tf.keras.optimizers.SGD, 'SGD')
 gin.external_configurable(tf.keras.optimizers.schedules.CosineDecay, 'CosineDecay')
 gin.external_configurable(
     tf.keras.optimizers.schedules.PiecewiseConstantDecay, 'PiecewiseConstantDecay'
+)
+
+_COUNTS = (
+    *('batch_size', 'clip_frames', 'clips_per_video'),
+    *('steps', 'checkpoint_interval', 'keep_checkpoints'),
 )
 
 
@@ -125,11 +130,11 @@ class Settings(Parts, Clips, Machines, Saving):
     """
 
     def __post_init__(self) -> None:
-        positive = ('batch_size', 'steps', 'checkpoint_interval', 'keep_checkpoints')
-        for name in (*positive, 'frame_rate', 'clips_per_video'):
-            value = getattr(self, name)
-            if not value > 0:
-                raise errors.UserError(f'train.{name} = {value}: must be above 0.')
+        for name in _COUNTS:
+            checks.whole_number(f'train.{name}', getattr(self, name))
+        checks.whole_number('train.seed', self.seed, least=0)
+        for name in ('frame_rate', 'frame_folder_rate', 'checkpoint_minutes'):
+            checks.positive_number(f'train.{name}', getattr(self, name))
         if self.still_pictures and self.data_servers:
             raise errors.UserError(
                 'train.still_pictures = True with train.data_servers: data servers read videos and '

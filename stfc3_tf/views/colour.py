@@ -275,3 +275,5 @@ RELEASED = (
         solarise_probability=0.2,
     ),
 )
+
+PUBLISHED = {'paper': PAPER, 'released': RELEASED}

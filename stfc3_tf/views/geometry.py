@@ -76,8 +76,8 @@ def cell_centres(convention: str, count: int, image_size: int, grid: CellGrid) -
     if convention == RELEASED:
         return corner_aligned_centres(count)
     raise errors.UserError(
-        f"warp_convention = '{convention}': choose '{EXACT}' (cells at their receptive-field "
-        f"centres) or '{RELEASED}' (the authors' align_corners grid)."
+        f"Learner.warp_convention = '{convention}': choose '{EXACT}' (cells at their "
+        f"receptive-field centres) or '{RELEASED}' (the authors' align_corners grid)."
     )
 
 
@@ -131,11 +131,6 @@ def backward_from_forward(
 ) -> tf.Tensor:
     """Return B_fb = B_b B_f^-1 (section 3.3) of matrices [..., 3, 3]."""
     return tf.matmul(backward_from_frame, inverse(forward_from_frame))
-
-
-def transform_points(matrix: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
-    """Return points [..., points, 2] of (x, y), normalised, mapped by matrices [..., 3, 3]."""
-    return tf.matmul(points, matrix[..., :2, :2], transpose_b=True) + matrix[..., tf.newaxis, :2, 2]
 
 
 def _interpolation_weights(position: tf.Tensor, count: int) -> tf.Tensor:

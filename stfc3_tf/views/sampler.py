@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import gin
 import tensorflow as tf
 
-from stfc3_tf import errors, wording
+from stfc3_tf import checks, errors, wording
 from stfc3_tf.views import colour, geometry
 
 WHOLE_FRAME = (-1.0, -1.0, 1.0, 1.0)
@@ -195,7 +195,7 @@ class ViewSampler:
         crop_aspect: tuple[float, float] = (3 / 4, 4 / 3),
         flip_probability: float = 0.5,
         tracks: int = 2,
-        colours: Sequence[colour.ColourAugmentation | None] = colour.PAPER,
+        colours: Sequence[colour.ColourAugmentation | None] | str = 'paper',
         colour_before_crop: bool = False,
         frame_jitter_area: tuple[float, float] | None = None,
     ):
@@ -208,7 +208,8 @@ class ViewSampler:
             (1 / 1.3, 1 / 0.7).
           flip_probability: of mirroring a whole track left to right.
           tracks: 2, forward and backward; 1 for vanilla FC3, whose two tracks see the same views.
-          colours: one augmentation, or None, for each track. Released code: `colour.RELEASED`.
+          colours: one augmentation, or None, for each track; or 'paper' or 'released', the two of
+            the paper's appendix B or of the authors' code.
           colour_before_crop: False crops first, as BYOL does: equation (4) crops the original
             frames, and the cost does not grow with them. True colours whole frames before they
             are cropped, as the released code does: blur is then in pixels of the frame, and
@@ -223,6 +224,9 @@ class ViewSampler:
         check_range('ViewSampler.crop_aspect', crop_aspect, float('inf'))
         if frame_jitter_area is not None:
             check_range('ViewSampler.frame_jitter_area', frame_jitter_area, 1.0)
+        if isinstance(colours, str):
+            checks.one_of('ViewSampler.colours', colours, colour.PUBLISHED)
+            colours = colour.PUBLISHED[colours]
         _check_views(view_size, flip_probability, tracks, len(colours))
         self.view_size = view_size
         self.crop_area = crop_area
@@ -296,9 +300,8 @@ def check_range(name: str, bounds: tuple[float, float], largest: float) -> None:
     """
     low, high = bounds
     if not 0 < low <= high <= largest:
-        raise errors.UserError(
-            f'{name} = {bounds}: give (low, high), 0 < low <= high <= {largest}.'
-        )
+        at_most = f' <= {largest}' if largest < float('inf') else ''
+        raise errors.UserError(f'{name} = {bounds}: give (low, high), 0 < low <= high{at_most}.')
 
 
 def _check_views(view_size: int, flip_probability: float, tracks: int, colours: int) -> None:

@@ -308,6 +308,13 @@ def test_a_missing_picture_and_a_second_annotation_are_named(data):
         vw300.Faces(str(data)).sequences()[1].check()
 
 
+def test_pictures_that_are_counted_from_0_are_refused(data):
+    for number in range(len(list((data / '002/frames').glob('*.png')))):
+        (data / f'002/frames/{number + 1}.png').rename(data / f'002/frames/{number}.png')
+    with pytest.raises(errors.UserError, match='0.png has the number 0: annotations count frames'):
+        vw300.Faces(str(data)).sequences()[1].check()
+
+
 def test_two_videos_in_one_folder_are_refused(data):
     (data / '001' / 'vid.mp4').write_bytes(b'x')
     with pytest.raises(errors.UserError, match='vid.avi, vid.mp4'):

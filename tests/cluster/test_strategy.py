@@ -2,6 +2,7 @@
 
 import json
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -103,6 +104,7 @@ def test_kubernetes_numbers_its_pods(own):
         ),
         ({'TF_CONFIG': '[' * 100_000}, 'TF_CONFIG is nested too deeply'),
         ({'STFC3_WORKERS': 'two', 'JOB_COMPLETION_INDEX': '0'}, 'STFC3_WORKERS'),
+        ({'STFC3_WORKERS': '0', 'JOB_COMPLETION_INDEX': '0'}, 'STFC3_WORKERS=0'),
         ({'STFC3_WORKERS': '2', 'HOSTNAME': 'train'}, 'JOB_COMPLETION_INDEX'),
         (
             {
@@ -454,8 +456,19 @@ def test_a_server_that_is_not_there_is_named_in_bounded_time():
         errors.UserError, match=f'Nothing answers at localhost:{port} .*tools.data_server'
     ):
         data_service.check_reachable([f'localhost:{port}'], seconds=1.0)
-    with pytest.raises(errors.UserError, match="'reader0' is not of the form host:port"):
+    with pytest.raises(errors.UserError, match="train.data_servers: 'reader0' is no address"):
         data_service.check_reachable(['reader0'])
+
+
+@pytest.mark.slow
+def test_another_kind_of_server_is_named_in_bounded_time():
+    with socketserver.TCPServer(('127.0.0.1', 0), socketserver.StreamRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        address = f'127.0.0.1:{other.server_address[1]}'
+        data_service.check_reachable([address])
+        with pytest.raises(errors.UserError, match=f'{address} does not answer as a data server'):
+            data_service._reader_name(f'grpc://{address}', seconds=3.0)
+        other.shutdown()
 
 
 def test_a_server_that_comes_late_is_waited_for():

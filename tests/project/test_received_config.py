@@ -127,6 +127,12 @@ def test_settings_that_no_network_has_are_one_short_line(tmp_path, setting, prob
     assert problem in message and '\n' not in message and len(message) < 700
 
 
+def test_a_configuration_without_a_learner_is_named(tmp_path):
+    (tmp_path / 'config.gin').write_text('train.encoder = @resnet18\nresnet18.width = 2\n')
+    with pytest.raises(errors.UserError, match='config.gin names no learner: KeyError'):
+        reload.learner_of_run(run_folder.RunFolder(str(tmp_path)), 'none')
+
+
 @pytest.mark.slow
 def test_what_is_not_text_is_named(tmp_path):
     path = tmp_path / 'config.gin'

@@ -37,18 +37,18 @@ def refusal(*bindings):
 @pytest.mark.parametrize(
     'binding,message',
     [
-        ("train.clip_frames = 'x'", "train.clip_frames = 'x': give a whole number."),
-        ('train.steps = 1e3', 'train.steps = 1000.0: give a whole number.'),
-        ('train.keep_checkpoints = True', 'train.keep_checkpoints = True: give a whole number.'),
-        ('train.frame_rate = None', 'train.frame_rate = None: give a number.'),
-        ('train.jit_compile = 1', 'train.jit_compile = 1: give True or False.'),
-        ('train.initial_encoder = 5', 'train.initial_encoder = 5: give a text in quotation marks.'),
-        ("train.devices = 'CPU:0'", "train.devices = 'CPU:0': give a list"),
-        ('train.view_sampler = 5', 'train.view_sampler = 5: give an object, such as @Name().'),
-        ('train.encoder = 5', 'train.encoder = 5: give a function or class, such as @name.'),
+        ("train.clip_frames = 'x'", "train.clip_frames='x': give a whole number."),
+        ('train.steps = 1e3', 'train.steps=1000.0: give a whole number.'),
+        ('train.keep_checkpoints = True', 'train.keep_checkpoints=True: give a whole number.'),
+        ('train.frame_rate = None', 'train.frame_rate=None: give a number.'),
+        ('train.jit_compile = 1', 'train.jit_compile=1: give True or False.'),
+        ('train.initial_encoder = 5', 'train.initial_encoder=5: give a text in quotation marks.'),
+        ("train.devices = 'CPU:0'", "train.devices='CPU:0': give a list"),
+        ('train.view_sampler = 5', 'train.view_sampler=5: give an object, such as @Name().'),
+        ('train.encoder = 5', 'train.encoder=5: give a function or class, such as @name.'),
         ('ViewSampler.crop_area = (0.1, 0.5, 1)', 'not 3'),
-        ("SEED = 'a'", "train.seed = 'a': give a whole number."),
-        ('here/train.steps = 1.5', 'here/train.steps = 1.5: give a whole number.'),
+        ("SEED = 'a'", "train.seed='a': give a whole number."),
+        ('here/train.steps = 1.5', 'here/train.steps=1.5: give a whole number.'),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_with_the_name_of_its_setting(binding, message):
@@ -107,5 +107,5 @@ def test_a_command_ends_with_one_line_and_writes_nothing(command, tmp_path):
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last == "error: PropagationSettings.top_k = 'ten': give a whole number."
+    assert last == "error: PropagationSettings.top_k='ten': give a whole number."
     assert 'Traceback' not in done.stderr and not (tmp_path / 'out').exists()

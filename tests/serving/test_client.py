@@ -353,6 +353,16 @@ def test_models_of_another_kind(tmp_path):
             client.connect(server.rest, 'stfc3')
 
 
+@pytest.mark.parametrize('reply', [{}, {'metadata': []}, {'metadata': ['no JSON']}])
+def test_a_model_that_does_not_describe_itself(reply):
+    class Service:
+        def predict(self, signature, inputs, outputs):
+            return reply
+
+    with pytest.raises(errors.UserError, match='describes itself as .*tools.export'):
+        client.ServedEncoder(Service())
+
+
 def test_without_grpc_the_extra_is_named(served, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorflow_serving.apis', None)
     with pytest.raises(errors.UserError, match='EXTRAS=serving bash tools/setup.sh'):

@@ -5,18 +5,21 @@ The library's own warp takes crops and flips only. Golden files hold both.
 
 import tensorflow as tf
 
-from stfc3_tf.views import geometry
-
 
 def warp_affine(features, source_from_target, rows, columns):
     """Return what `geometry.warp` returns, for any affine matrix; shapes are the same."""
     y = rows.first + rows.step * tf.range(rows.count, dtype=tf.float32)
     x = columns.first + columns.step * tf.range(columns.count, dtype=tf.float32)
     target = tf.reshape(tf.stack(tf.meshgrid(x, y), axis=-1), [1, -1, 2])
-    source = geometry.transform_points(source_from_target, target)
+    source = transform_points(source_from_target, target)
     first, step = [columns.first, rows.first], [columns.step, rows.step]
     cells = tf.reshape((source - first) / step, [-1, rows.count, columns.count, 2])
     return gather(features, cells)
+
+
+def transform_points(matrix: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
+    """Return points [..., points, 2] of (x, y), normalised, mapped by matrices [..., 3, 3]."""
+    return tf.matmul(points, matrix[..., :2, :2], transpose_b=True) + matrix[..., tf.newaxis, :2, 2]
 
 
 def gather(features: tf.Tensor, cells: tf.Tensor) -> tf.Tensor:

@@ -12,6 +12,7 @@ from stfc3_tf.commands import configuration
 from stfc3_tf.training import resume_check
 from stfc3_tf.training.run_folder import RunFolder
 from stfc3_tf.training.settings import Settings
+from stfc3_tf.views.sampler import ViewSampler
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -71,6 +72,23 @@ def test_another_method_is_listed_setting_by_setting(tmp_path):
 def test_a_setting_that_changes_what_is_learnt_is_refused(tmp_path, binding, difference):
     run, data = begin(tmp_path, operative('small/stfc3.gin'))
     assert differences(run, operative('small/stfc3.gin', binding), data) == [difference]
+
+
+def test_other_colours_than_the_default_are_refused(tmp_path):
+    """A default that gin cannot write down would be on neither side."""
+    run, data = begin(tmp_path, views_of('ViewSampler.view_size = 32'))
+    now = views_of('ViewSampler.view_size = 32', 'ViewSampler.colours = (None, None)')
+    assert differences(run, now, data) == ["ViewSampler.colours was 'paper', is (None, None)"]
+
+
+def views_of(*bindings):
+    """Return the operative configuration of a sampler alone."""
+    gin.clear_config()
+    configuration.parse_gin([], bindings)
+    ViewSampler()
+    config = gin.operative_config_str()
+    gin.clear_config()
+    return config
 
 
 def test_an_initial_encoder_is_refused_for_a_run_of_before_there_was_one(tmp_path):

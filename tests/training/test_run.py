@@ -195,11 +195,16 @@ def test_a_folder_that_cannot_be_written_is_named_at_the_start(tmp_path):
         ('Adam.lerning_rate = 1', 'lerning_rate'),
         ("Learner.cycles = 'some'", "'some'"),
         ('Learner.accumulation_steps = 4', 'accumulation_steps = 4'),
+        ('Learner.edge_dropout = 10', 'Learner.edge_dropout=10'),
+        ('Learner.edge_dropout = 1', 'leaves no edge to take'),
+        ('Learner.temperature = -0.05', 'Learner.temperature=-0.05'),
+        ('train.checkpoint_minutes = -1', 'train.checkpoint_minutes=-1'),
+        ("ViewSampler.colours = 'papers'", "ViewSampler.colours='papers'"),
         ("resnet18.padding = 'none'", 'view_size = 48'),
         ("resnet18.padding = 'mirror'", 'mirror'),
         ("train.devices = ['GPU:7']", 'GPU:7'),
         ("train.strategy = 'mirored'", 'mirored'),
-        ('train.checkpoint_interval = 0', 'checkpoint_interval = 0'),
+        ('train.checkpoint_interval = 0', 'checkpoint_interval=0'),
     ],
 )
 def test_a_wrong_setting_is_named_before_training(tmp_path, binding, message):

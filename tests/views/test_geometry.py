@@ -148,13 +148,13 @@ def test_inverse_and_transform_points():
         geometry.inverse(matrices), np.linalg.inv(matrices), rtol=1e-4, atol=1e-5
     )
     points = rng.uniform(-1, 1, (20, 5, 2)).astype(np.float32)
-    there = geometry.transform_points(matrices, points)
+    there = general_warp.transform_points(matrices, points)
     expected = np.einsum(
         'bij,bpj->bpi', matrices, np.concatenate([points, np.ones((20, 5, 1))], -1)
     )[..., :2]
     np.testing.assert_allclose(there, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
-        geometry.transform_points(geometry.inverse(matrices), there), points, atol=1e-5
+        general_warp.transform_points(geometry.inverse(matrices), there), points, atol=1e-5
     )
 
 
@@ -193,7 +193,8 @@ def test_exact_warp_finds_the_pixel_a_cell_was_centred_on(flip):
     cells = np.stack(np.meshgrid(axis, axis), -1)[np.newaxis]
     coordinates = {
         name: np.reshape(
-            geometry.transform_points(geometry.inverse(m), cells.reshape(1, -1, 2)), [1, 32, 32, 2]
+            general_warp.transform_points(geometry.inverse(m), cells.reshape(1, -1, 2)),
+            [1, 32, 32, 2],
         )
         for name, m in {'forward': forward, 'backward': backward}.items()
     }

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import general_warp
 import numpy as np
 import pytest
 import scipy.stats
@@ -259,7 +260,7 @@ def test_frame_jitter_composes_into_one_resampling():
     frame_seed = tf.random.experimental.stateless_split(SEED, 3, alg='philox')[0]
     boxes, _ = views.visible_boxes(frames, (0.8, 0.95), frame_seed)
     for track, matrix in enumerate(sample['view_from_frame']):
-        crop = geometry.transform_points(
+        crop = general_warp.transform_points(
             geometry.inverse(matrix), tf.constant([[-1.0, -1.0], [1.0, 1.0]])
         )
         for frame in range(2):
@@ -302,7 +303,7 @@ def test_colour_follows_or_precedes_the_crop():
             16, tracks=1, colours=(grey,), flip_probability=0.0, colour_before_crop=before
         )
         sample = sampler(frames, SEED)
-        corners = geometry.transform_points(
+        corners = general_warp.transform_points(
             geometry.inverse(sample['view_from_frame'][0]), tf.constant([[-1.0, -1.0], [1.0, 1.0]])
         )
         box = tf.reshape(corners, [4]).numpy()
