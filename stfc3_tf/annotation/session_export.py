@@ -52,11 +52,15 @@ class MaskSource:
         mask, record = self._results.mask(frame), self._results.get(frame)
         carried = record.confidence if record else {}
         given = self._given.get(frame)
-        if given is None:
-            assert mask is not None
-            return MaskLabel(mask, carried)
-        others = {n: sure for n, sure in carried.items() if n not in given.objects}
-        return MaskLabel(given.over(mask), {**others, **dict.fromkeys(given.shown, 1.0)})
+        if given is not None:
+            others = {n: sure for n, sure in carried.items() if n not in given.objects}
+            return MaskLabel(given.over(mask), {**others, **dict.fromkeys(given.shown, 1.0)})
+        if mask is None:
+            raise errors.UserError(
+                f'The propagated mask {frame:06d}.png of the session was damaged and is dropped: '
+                'propagate again, then export.'
+            )
+        return MaskLabel(mask, carried)
 
 
 class PointSource:

@@ -89,6 +89,10 @@ class Stretch:
         end = count if self.last is None else self.last + 1
         return range(self.first, end or 0)
 
+    def holds(self, frame: int) -> bool:
+        """Return whether a frame is one of its frames."""
+        return self.first <= frame and (self.last is None or frame <= self.last)
+
     def overlaps(self, other: Stretch) -> bool:
         """Return whether both share things, and frames besides one at their ends."""
         ends = [float('inf') if each.last is None else each.last for each in (self, other)]
@@ -140,13 +144,23 @@ class Results:
         return os.path.exists(self._mask_path(frame))
 
     def mask(self, frame: int) -> np.ndarray | None:
-        """Return the mask of a frame, uint8 [height, width], if there is one."""
-        return images.read_index_mask(self._mask_path(frame)) if self.has_mask(frame) else None
+        """Return the mask of a frame, uint8 [height, width], if there is one.
+
+        A damaged one is dropped, and the stretches that it is in are not complete any more.
+        """
+        with self._lock:
+            if not self.has_mask(frame):
+                return None
+            found = _undamaged(self._mask_path(frame))
+            if found is None:
+                self._set_done([each for each in self.done if not each.holds(frame)])
+            return found
 
     def mask_before(self, frame: int) -> np.ndarray | None:
         """Return the mask that a frame had before it last changed, if it had one."""
         path = self._before_path(frame)
-        return images.read_index_mask(path) if os.path.exists(path) else None
+        with self._lock:
+            return _undamaged(path) if os.path.exists(path) else None
 
     def put(self, record: Record, mask: np.ndarray | None = None) -> Record:
         """Keep the results of a frame.
@@ -161,10 +175,10 @@ class Results:
         Raises:
           errors.UserError: they cannot be written.
         """
-        if mask is not None:
-            self._set_aside(record.frame, mask)
-            images.write_palette_mask(self._mask_path(record.frame), mask)
         with self._lock:
+            if mask is not None:
+                self._set_aside(record.frame, mask)
+                images.write_palette_mask(self._mask_path(record.frame), mask)
             if mask is None and record.frame in self._records:
                 record = self._records[record.frame].updated(record)
             self._records[record.frame] = record
@@ -193,8 +207,9 @@ class Results:
                 return
             shutil.rmtree(self._path('before'), ignore_errors=True)
             for frame in kept:
-                if kept[frame] != self._records[frame] and self.has_mask(frame):
-                    mask = images.read_index_mask(self._mask_path(frame))
+                is_less = kept[frame] != self._records[frame]
+                mask = self.mask(frame) if is_less else None
+                if mask is not None:
                     mask = np.where(np.isin(mask, list(things)), mask, 0)
                     images.write_palette_mask(self._mask_path(frame), mask)
             self._write(kept)
@@ -245,6 +260,16 @@ class Results:
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
+
+
+def _undamaged(path: str) -> np.ndarray | None:
+    """Return a stored mask; remove a damaged one with a warning, and return None."""
+    try:
+        return images.read_index_mask(path)
+    except errors.UserError as error:
+        logging.warning('%s %s', error, _REMEDY)
+        writing.remove(path)
+        return None
 
 
 def _line(record: Record) -> str:

@@ -256,6 +256,31 @@ def test_damaged_results_are_dropped(tmp_path):
     assert Results(str(tmp_path / 'r')).records == []
 
 
+@pytest.mark.parametrize('contents', [b'', b'\x89PNG\r\n\x1a\n damaged'])
+def test_a_damaged_mask_is_dropped_and_computed_again(tmp_path, contents, caplog):
+    results = Results(str(tmp_path / 'r'))
+    stretches = [Stretch(0, 5, (1, 2), 'a'), Stretch(5, None, (1, 2), 'b')]
+    for record in (Record(5, 0.5, {1: 0.5}), Record(6, 0.6, {1: 0.5, 2: 0.5})):
+        results.put(record, mask_of(1, 2))
+    for stretch in stretches:
+        results.finish(stretch)
+    path = tmp_path / 'r' / '000005.png'
+    path.write_bytes(contents)
+    # A new one takes its place.
+    results.put(Record(5, 0.5, {1: 0.7}), mask_of(1))
+    np.testing.assert_array_equal(results.mask(5), mask_of(1))
+    assert results.mask_before(5) is None
+    assert '000005.png' in caplog.text and 'dropped; propagate again' in caplog.text
+    # Who reads one finds none, and its stretches are computed again.
+    results.finish(stretches[0])
+    (tmp_path / 'r' / '000006.png').write_bytes(contents)
+    assert results.mask(6) is None and not results.has_mask(6)
+    assert results.done == Results(str(tmp_path / 'r')).done == stretches[:1]
+    path.write_bytes(contents)
+    results.keep_only([2])
+    assert not results.has_mask(5) and results.done == []
+
+
 def test_a_stretch_that_is_computed_again_is_not_done(tmp_path):
     results = Results(str(tmp_path / 'r'))
     for first, last, things, key in (
