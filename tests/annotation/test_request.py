@@ -329,6 +329,22 @@ def test_a_table_of_videos(tmp_path):
         video_list.requests(str(table), None, request.Request(''))
 
 
+@pytest.mark.parametrize(
+    'contents, message',
+    [
+        ('video,labels\na.mp4,a.png\n\nclip.mp4\n', 'line 4 has 1 field, the first line 2: give'),
+        ('video,labels\na, b.mp4,a.png\n', 'line 2 has 3 fields, the first line 2: .* a comma in'),
+        ('labels;video;frame\na.png;a.mp4\n', 'line 2 has 2 fields, the first line 3'),
+        (f'video,labels\n{"a" * 200_000}.mp4,a.png\n', 'not a readable table: field larger'),
+    ],
+)
+def test_lines_of_a_table_with_too_few_or_many_fields_are_named(tmp_path, contents, message):
+    table = tmp_path / 'list.csv'
+    table.write_text(contents)
+    with pytest.raises(errors.UserError, match=f'list.csv.*{message}'):
+        video_list.requests(str(table), None, request.Request(''))
+
+
 @pytest.mark.slow
 def test_the_command_on_many_videos_fails_if_one_does(model, videos, tmp_path):
     status, output, error = command(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import collections
+from collections.abc import Iterator, Mapping, Sequence
+import csv
 import dataclasses
 import os
 import posixpath
 
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import errors, wording
 from stfc3_tf.annotation.marks.request import Request
 from stfc3_tf.clips import video
 from stfc3_tf.formats import reading
@@ -58,8 +60,8 @@ def _names(videos: Sequence[str]) -> dict[str, str]:
     base = _base(videos)
     whole = {path: os.path.relpath(path, base or '.') for path in videos}
     short = {path: _stem(path, name) for path, name in whole.items()}
-    often = [name for name in short.values() if list(short.values()).count(name) > 1]
-    return {path: whole[path] if short[path] in often else short[path] for path in videos}
+    often = collections.Counter(short.values())
+    return {path: whole[path] if often[short[path]] > 1 else short[path] for path in videos}
 
 
 def _stem(path: str, name: str) -> str:
@@ -76,7 +78,7 @@ def _label_of(path: str, base: str, labels: str) -> list[str]:
 
 
 def _with_labels(path: str, labels: Sequence[str], plain: Request) -> Request:
-    """Return the request for a video; without labels where there are none or several."""
+    """Return the request for a video with all of its labels, masks and points."""
     points = [label for label in labels if _is_of_points(label)]
     masks = [label for label in labels if label not in points]
     return dataclasses.replace(plain, video=path, masks=masks, points=points)
@@ -114,16 +116,41 @@ def _place(folder: str, name: str) -> str:
 
 def _rows(path: str) -> list[Mapping[str, str]]:
     lines = [
-        line for line in text.decode(files.read_bytes(path), path).splitlines() if line.strip()
+        (number, line)
+        for number, line in enumerate(text.decode(files.read_bytes(path), path).splitlines(), 1)
+        if line.strip()
     ]
-    wanted = {'video', 'labels'}
-    separator = (
-        text.separator_of(lines[0], lambda heading: wanted <= set(heading)) if lines else None
-    )
-    if separator is None or len(lines) < 2:
+    try:
+        rows = list(_fields_by_name(path, lines))
+    except csv.Error as error:
+        raise errors.UserError(f'{path} is not a readable table: {error}.') from error
+    if not rows:
         raise errors.UserError(
             f'{path}: expected a table with the columns video and labels, and a line for each file '
             'of labels; a column frame may say which frame it is of.'
         )
-    heading = text.fields(lines[0], separator)
-    return [dict(zip(heading, text.fields(line, separator))) for line in lines[1:]]
+    return rows
+
+
+def _fields_by_name(path: str, lines: Sequence[tuple[int, str]]) -> Iterator[Mapping[str, str]]:
+    """Yield column -> field of the lines of a table, if it has the columns that are needed.
+
+    Args:
+      path: of the table.
+      lines: their numbers in the file, and themselves; the first one names the columns.
+    """
+    wanted = {'video', 'labels'}
+    first = lines[0][1] if lines else ''
+    separator = text.separator_of(first, lambda heading: wanted <= set(heading))
+    if separator is None:
+        return
+    heading = text.fields(first, separator)
+    for number, line in lines[1:]:
+        found = text.fields(line, separator)
+        if len(found) != len(heading):
+            raise errors.UserError(
+                f'{path}: line {number} has {wording.counted(len(found), "field")}, the first line '
+                f'{len(heading)}: give each column a field, and put names that hold a '
+                f'{text.SEPARATORS[separator]} in quotation marks.'
+            )
+        yield dict(zip(heading, found))
