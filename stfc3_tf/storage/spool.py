@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from stfc3_tf import errors
+
 
 class Spool:
     """Arrays of one shape and type by their place, in a file without a name.
@@ -30,13 +32,23 @@ class Spool:
         Args:
           place: its number, from 0; what was there is replaced.
           array: the array.
+
+        Raises:
+          errors.UserError: the folder for temporary files is full, or cannot be written.
         """
         array = np.asarray(array, self._dtype)
         self._shape = self._shape or array.shape
         if array.shape != self._shape:
             raise ValueError(f'An array of shape {array.shape} among those of {self._shape}.')
-        self._file.seek(place * array.nbytes)
-        self._file.write(array.tobytes())
+        try:
+            self._file.seek(place * array.nbytes)
+            self._file.write(array.tobytes())
+            self._file.flush()  # What does not fit is found here rather than by who reads.
+        except OSError as error:
+            raise errors.UserError(
+                f'{tempfile.gettempdir()}, the folder for temporary files, cannot be written '
+                f'({errors.one_line(error)}): free room there, or set TMPDIR to another folder.'
+            ) from None  # `writing` takes a full disk as cause for one of its own.
 
     def get(self, place: int) -> np.ndarray:
         """Return the array that was put at a place; it cannot be written to."""
