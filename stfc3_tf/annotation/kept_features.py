@@ -1,8 +1,9 @@
 """Features of frames, kept on disk so that the encoder sees each frame once.
 
-They are in half precision, a file per frame, and are found again by the pixels that the encoder
-sees: a file's name is the checksum of these and of the encoder. Those that were used longest ago
-make room for new ones. A damaged file is dropped, and a full disk ends the keeping, not the work.
+They have unit length and half precision, a file per frame, and are found again by the pixels that
+the encoder sees: a file's name is the checksum of these and of the encoder. Those that were used
+longest ago make room for new ones. A damaged file is dropped, and a full disk ends the keeping, not
+the work.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.storage.bounded_folder import MOST_FOR_NOW, BoundedFolder
 from stfc3_tf.views.cell_grid import CellGrid
 
+_LENGTH = 'unit length'
+
 
 class KeptFeatures:
     """An encoder whose features are kept in a folder.
 
-    Features are rounded to half precision whether they were kept or not, so results do not depend
-    on what was kept.
+    Features are brought to unit length and rounded to half precision whether they were kept or not,
+    so results do not depend on what was kept. At unit length none is too large for half precision.
     """
 
     def __init__(self, encoder: FeatureExtractor, folder: str, most_bytes: int):
@@ -37,7 +40,9 @@ class KeptFeatures:
           most_bytes: the size of all files together; 0 to keep nothing.
         """
         self._encoder, self._kept = encoder, BoundedFolder(folder, most_bytes)
-        self._salt = json.dumps(extractor.identity(encoder), sort_keys=True).encode()
+        # Earlier versions kept features of any length under names without this text.
+        identity = [_LENGTH, extractor.identity(encoder)]
+        self._salt = json.dumps(identity, sort_keys=True).encode()
 
     @property
     def cell_grid(self) -> CellGrid:
@@ -45,13 +50,13 @@ class KeptFeatures:
         return self._encoder.cell_grid
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Return the features of frames, float32 [batch, rows, columns, channels]."""
+        """Return the features of frames at unit length; see `extractor.unit_features`."""
         digest = hashlib.sha256(self._salt + repr(frames.shape).encode())
         digest.update(np.ascontiguousarray(frames).tobytes())
         name = digest.hexdigest()[:40]
         found = self._kept.get(name)
         if found is None:
-            found = np.asarray(self._encoder.features(frames)).astype(np.float16)
+            found = extractor.unit_features(self._encoder, frames).astype(np.float16)
             self._kept.put(name, found)
         return found.astype(np.float32)
 

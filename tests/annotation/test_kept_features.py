@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from stfc3_tf.annotation.kept_features import KeptFeatures
+from stfc3_tf.propagation import extractor
 from stfc3_tf.views.cell_grid import CellGrid
 
 
 class Counting:
-    """Features that are the pixels, and how often they were asked for."""
+    """Features that are the pixels, times a factor, and how often they were asked for."""
 
     cell_grid = CellGrid(first=3.5, stride=8)
 
@@ -27,6 +28,11 @@ def frames(count):
     return np.random.default_rng(0).integers(0, 256, (count, 1, 8, 16, 3), np.uint8)
 
 
+def lengths_one(features):
+    features = features.astype(np.float64)
+    return features / np.linalg.norm(features, axis=-1, keepdims=True)
+
+
 def size_of(folder):
     return sum(path.stat().st_size for path in folder.glob('*'))
 
@@ -38,14 +44,23 @@ def test_each_frame_is_encoded_once_also_by_a_later_process(tmp_path):
     again = KeptFeatures(encoder, str(tmp_path / 'kept'), 1 << 20)
     for one, other, frame in zip(first, (again.features(each) for each in frames(4)), frames(4)):
         np.testing.assert_array_equal(one, other)
-        np.testing.assert_allclose(one, frame * 0.1, rtol=1e-3)
+        np.testing.assert_allclose(one, lengths_one(frame), rtol=1e-3)
     assert encoder.asked == 4 and again.cell_grid == encoder.cell_grid
 
 
 def test_another_encoder_has_features_of_its_own(tmp_path):
     KeptFeatures(Counting(), str(tmp_path), 1 << 20).features(frames(1)[0])
-    other = KeptFeatures(Counting(0.2), str(tmp_path), 1 << 20)
-    np.testing.assert_allclose(other.features(frames(1)[0]), frames(1)[0] * 0.2, rtol=1e-3)
+    encoder = Counting(0.2)
+    KeptFeatures(encoder, str(tmp_path), 1 << 20).features(frames(1)[0])
+    assert encoder.asked == 1
+
+
+@pytest.mark.parametrize('factor', [1e-6, 0.1, 1e5])
+def test_features_of_any_length_lose_no_more_than_half_precision(tmp_path, factor):
+    kept = KeptFeatures(Counting(factor), str(tmp_path), 1 << 20)
+    found = extractor.unit_features(kept, frames(1)[0])
+    # Half precision changes a number by 2^-11 of it at most, and so the length that divides it.
+    np.testing.assert_allclose(found, lengths_one(frames(1)[0]), rtol=2**-10, atol=1e-7)
 
 
 def test_the_bound_holds_and_what_was_used_longest_ago_makes_room(tmp_path):
