@@ -23,7 +23,7 @@ from stfc3_tf.annotation import outputs, video_job
 from stfc3_tf.annotation.marks.request import Request
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
-from stfc3_tf.storage import files, names, writing
+from stfc3_tf.storage import files, names, text, writing
 
 DONE, INCOMPLETE, FAILED = 'done', 'incomplete', 'failed'
 
@@ -60,7 +60,7 @@ def run(
       The outcomes, in the order of `requests`.
 
     Raises:
-      errors.UserError: `output_dir` cannot be written.
+      errors.UserError: `output_dir` cannot be written, or its outcomes.csv is something else.
     """
     options = options or outputs.Options()
     table = posixpath.join(output_dir, 'outcomes.csv')
@@ -132,13 +132,13 @@ def _read(table: str) -> list[Outcome]:
     """Return the outcomes of an earlier run."""
     if not files.exists(table):
         return []
-    rows = csv.DictReader(io.StringIO(files.read_bytes(table).decode()))
+    rows = csv.DictReader(io.StringIO(text.decode(files.read_bytes(table), table)))
     try:
         return [
             Outcome(r['video'], r['status'], r['message'], int(r['frames']), float(r['seconds']))
             for r in rows
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise errors.UserError(
             f'{table} is not a table of outcomes ({errors.one_line(error)}): move it away.'
         ) from error

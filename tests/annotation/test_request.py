@@ -345,6 +345,34 @@ def test_lines_of_a_table_with_too_few_or_many_fields_are_named(tmp_path, conten
         video_list.requests(str(table), None, request.Request(''))
 
 
+def outcomes_before(tmp_path, contents):
+    """Run no videos in a folder that has outcomes."""
+    (tmp_path / 'outcomes.csv').write_bytes(contents)
+    encoder = moving_patches.ColoursInMemory()
+    many_videos.run(encoder, {}, str(tmp_path), PropagationSettings(), None)
+
+
+HEADING = 'video,status,message,frames,seconds\n'
+
+
+@pytest.mark.parametrize(
+    'contents, message',
+    [
+        (f'{HEADING}Übung.mp4,done,,7,1.5\n'.encode('latin-1'), 'byte 0xdc in line 2 .* as UTF-8'),
+        (f'{HEADING}a.mp4,failed,{"x" * 200_000},0,0\n'.encode(), 'field larger .*: move it away'),
+        (f'{HEADING}a.mp4,done,,many,1\n'.encode(), "'many'.*: move it away"),
+        (b'video;status\na;done\n', "'video'.*: move it away"),
+    ],
+)
+def test_outcomes_that_another_program_changed_are_named(tmp_path, contents, message):
+    with pytest.raises(errors.UserError, match=f'^{tmp_path}/outcomes.csv [^\n]*{message}[^\n]*$'):
+        outcomes_before(tmp_path, contents)
+
+
+def test_outcomes_that_a_spreadsheet_saved_as_utf_8_are_read(tmp_path):
+    outcomes_before(tmp_path, f'{HEADING}Übung.mp4,done,,7,1.5\n'.encode('utf-8-sig'))
+
+
 @pytest.mark.slow
 def test_the_command_on_many_videos_fails_if_one_does(model, videos, tmp_path):
     status, output, error = command(
