@@ -338,12 +338,20 @@ class Session:
     def _read_points(self) -> dict[int, dict[int, Position]]:
         found = {}
         for frame, path in self._labels('points'):
-            points = files.read_json(path, dict[Number, Position], _REMEDY)
-            _check_known('point', sorted(points), self._things.points)
-            for number, position in points.items():
-                self._check_inside(number, position)
-            found[frame] = points
+            found[frame] = files.read_json(path, dict[Number, Position], _REMEDY)
+            try:
+                self._check_listed(found[frame])
+            except errors.UserError as error:
+                raise errors.UserError(f'{path}: {error} {_REMEDY}') from error
         return found
+
+    def _check_listed(self, points: Mapping[int, Position]) -> None:
+        """Raise UserError if points of a file are not in session.json, or outside the frame."""
+        known = {thing.number for thing in self._things.points}
+        for number, position in points.items():
+            if number not in known:
+                raise errors.UserError(f'Point {number} is not listed in session.json.')
+            self._check_inside(number, position)
 
     def _labels(self, kind: str) -> list[tuple[int, str]]:
         """Return the frames that have a file of labels, and its path."""

@@ -111,6 +111,22 @@ def test_a_damaged_file_is_named(session, name, contents):
         again(session)
 
 
+@pytest.mark.parametrize(
+    'contents, words',
+    [
+        ('{"2": [1, 1]}', 'Point 2 is not listed in session.json'),
+        ('{"1": [40, 1]}', 'lies outside'),
+    ],
+)
+def test_points_of_a_file_that_do_not_fit_are_named(session, contents, words):
+    session.put_points(4, {1: (1, 1)})
+    path = os.path.join(session.folder, 'points', '000004.json')
+    with open(path, 'w') as file:
+        file.write(contents)
+    with pytest.raises(errors.UserError, match=f'^{path}: .*{words}.* Put back a copy of the file'):
+        again(session)
+
+
 def test_a_mask_of_another_program_is_about_all_objects(session):
     path = os.path.join(session.folder, 'masks', '000003.png')
     os.makedirs(os.path.dirname(path))
