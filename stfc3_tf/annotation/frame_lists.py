@@ -13,6 +13,9 @@ from stfc3_tf.annotation import both_ways
 
 # Encoders that pad by reflection need this many pixels.
 LEAST_SIDE = 16
+# What messages call a frame, by its number.
+_FROM_LABELLED = 'Frame {} counted from the labelled one'
+_IN_LIST = 'Frame {}'
 
 
 class Still(NamedTuple):
@@ -35,7 +38,7 @@ class Listed:
     name = 'the list of frames'
 
     def __init__(self, frames: Sequence[np.ndarray]):
-        first, _ = opened(frames[:1])
+        first, _ = opened(frames[:1], _IN_LIST)
         self._frames, self._shape = frames, first.shape
         self.size = first.shape[0], first.shape[1]
 
@@ -52,8 +55,8 @@ class Listed:
         return map(self._read, reversed(range(stop)))
 
     def _read(self, number: int) -> Still:
-        (image,) = _arrays(self._frames[number : number + 1])
-        (image,) = _checked([image], self._shape, number)
+        arrays = _arrays(self._frames[number : number + 1], number, _IN_LIST)
+        (image,) = _checked(arrays, self._shape, number, _IN_LIST)
         return Still(number, float(number), image)
 
 
@@ -76,9 +79,19 @@ def clip(frames: Any) -> both_ways.Clip:
     return Listed(frames)
 
 
-def opened(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    """Return the first frame, and an iterator over all of them that checks each."""
-    arrays = _arrays(frames)
+def opened(
+    frames: Iterable[np.ndarray], called: str = _FROM_LABELLED
+) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """Return the first frame, and an iterator over all of them that checks each.
+
+    Args:
+      frames: see `propagate.propagate_masks`.
+      called: what messages call a frame, with {} for its number from 0.
+
+    Raises:
+      errors.UserError: there are none, or the first cannot be used; on iterating: another cannot.
+    """
+    arrays = _arrays(frames, 0, called)
     first = next(arrays, None)
     if first is None:
         raise errors.UserError('There are no frames: give the labelled frame first.')
@@ -93,28 +106,28 @@ def opened(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarra
             f'Frames must be uint8 arrays, not {first.dtype.name}: convert values from 0 to 255 '
             'with numpy.asarray(frame, numpy.uint8).'
         )
-    return first, _checked(itertools.chain([first], arrays), shape)
+    return first, _checked(itertools.chain([first], arrays), shape, 0, called)
 
 
-def _arrays(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _arrays(frames: Iterable[np.ndarray], start: int, called: str) -> Iterator[np.ndarray]:
     """Yield frames, which may be given as nested lists, as arrays."""
-    for number, frame in enumerate(frames):
+    for number, frame in enumerate(frames, start):
         try:
             yield np.asarray(frame)
         except (ValueError, TypeError) as error:
             raise errors.UserError(
-                f'Frame {number} counted from the labelled one is not an array '
-                f'[height, width, 3]: {errors.one_line(error)}'
+                f'{called.format(number)} is not an array [height, width, 3]: '
+                f'{errors.one_line(error)}'
             ) from error
 
 
 def _checked(
-    frames: Iterable[np.ndarray], shape: tuple[int, ...], start: int = 0
+    frames: Iterable[np.ndarray], shape: tuple[int, ...], start: int, called: str
 ) -> Iterator[np.ndarray]:
     for number, frame in enumerate(frames, start):
         if frame.shape != shape or frame.dtype != np.uint8:
             raise errors.UserError(
-                f'Frame {number} counted from the labelled one is {frame.dtype.name} '
-                f'{list(frame.shape)}; all must be uint8 {list(shape)}.'
+                f'{called.format(number)} is {frame.dtype.name} {list(frame.shape)}; '
+                f'all must be uint8 {list(shape)}.'
             )
         yield frame

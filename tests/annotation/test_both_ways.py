@@ -375,6 +375,30 @@ def test_mistakes_are_named(encoder, changes, message):
 
 
 @pytest.mark.parametrize(
+    'broken, message',
+    [
+        ([[[1, 2, 3]], [[1, 2]]], 'Frame 3 is not an array'),
+        (np.zeros((101, 133, 3)), r'Frame 3 is float64 \[101, 133, 3\]; all must be uint8'),
+    ],
+)
+def test_a_broken_frame_of_a_list_is_named_by_its_number(broken, message):
+    frames, _ = frames_and_masks()
+    mixed = [*frames[:3], broken, *frames[4:]]
+    for start, reached in ((0, [0, 1, 2]), (2, [2])):
+        found = []
+        with pytest.raises(errors.UserError, match=f'^{message}'):
+            found.extend(frame.number for frame in frame_lists.Listed(mixed).frames(start))
+        assert found == reached
+    with pytest.raises(errors.UserError, match=f'^{message}'):
+        list(frame_lists.Listed(mixed).backwards(5))
+
+
+def test_a_broken_first_frame_of_a_list_is_named():
+    with pytest.raises(errors.UserError, match='^Frame 0 is not an array'):
+        frame_lists.Listed([[[[1, 2, 3]], [[1, 2]]]])
+
+
+@pytest.mark.parametrize(
     'labels, message',
     [
         ({0: [[5, 5]], 2: {2: (5, 5)}}, 'numbered 0, 1, ..., and each needs a position'),
