@@ -133,7 +133,9 @@ def _flat_opaque(
     picture: np.ndarray, opaque: np.ndarray, colours: np.ndarray
 ) -> flat_colours.Flat | None:
     """Find the colours of the opaque part; the colour of the rest must not mix with them."""
-    free = next(code for code in range(1 << 24) if code not in set(colours[:4096].tolist()))
+    # The codes are sorted, so the first that is not at its own place leaves that place free.
+    gaps = np.flatnonzero(colours != np.arange(len(colours)))
+    free = int(gaps[0]) if len(gaps) else len(colours)
     picture[~opaque] = [free >> 16, free >> 8 & 255, free & 255]
     return flat_colours.find(picture, exact=True)
 
