@@ -38,7 +38,16 @@ class MaskSource:
         self.numbers = sorted({n for given in self._given.values() for n in given.objects})
         self._names = {thing.number: thing.name for thing in session.things.objects}
         propagated = [r.frame for r in results.records if results.has_mask(r.frame)]
-        self.frames = sorted({*self._given, *propagated})
+        self._frames = {*self._given, *propagated}
+
+    @property
+    def frames(self) -> list[int]:
+        """The frames that have labels, ascending."""
+        return sorted(self._frames)
+
+    def has(self, frame: int) -> bool:
+        """Return whether a frame has labels."""
+        return frame in self._frames
 
     def files(self, folder: str, options: outputs.Options) -> outputs.MaskFiles:
         """Return the files that keep them."""
@@ -71,7 +80,16 @@ class PointSource:
         marked = {number for points in self._given.values() for number in points}
         self._things = [thing for thing in session.things.points if thing.number in marked]
         self.numbers = [thing.number for thing in self._things]
-        self.frames = sorted({*self._given, *(record.frame for record in results.records)})
+        self._frames = {*self._given, *(record.frame for record in results.records)}
+
+    @property
+    def frames(self) -> list[int]:
+        """The frames that have labels, ascending."""
+        return sorted(self._frames)
+
+    def has(self, frame: int) -> bool:
+        """Return whether a frame has labels."""
+        return frame in self._frames
 
     def files(self, folder: str, options: outputs.Options) -> outputs.TrackFiles:
         """Return the files that keep them."""
@@ -201,7 +219,7 @@ class Export:
         """Keep the labels of a frame, and return it with them drawn on it."""
         drawn = dataclasses.replace(frame, number=self._number(frame.number))
         for source, each in zip(sources, files):
-            if frame.number in source.frames:
+            if source.has(frame.number):
                 each.put(drawn, source.label(frame.number))
                 drawn = Frame.of_image(drawn.number, frame.time, each.draw(drawn))
         return drawn.image

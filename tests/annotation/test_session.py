@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import types
 
 import forked_programs
 import made_videos
@@ -13,6 +14,7 @@ import pytest
 from stfc3_tf import errors
 from stfc3_tf.annotation import session as session_lib
 from stfc3_tf.annotation.session import Session, Thing, Things, VideoIdentity
+from stfc3_tf.annotation.session_export import PointSource
 from stfc3_tf.annotation.session_results import Record, Results, Stretch
 from stfc3_tf.clips import footage
 from stfc3_tf.storage import writing
@@ -270,6 +272,16 @@ def test_damaged_results_are_dropped(tmp_path):
     with open(tmp_path / 'r' / 'frames.jsonl', 'a') as file:
         file.write('damaged\n')
     assert Results(str(tmp_path / 'r')).records == []
+
+
+def test_an_export_of_a_long_video_looks_up_its_frames_at_once(session):
+    session.put_points(7, {1: (3.25, 29.5)})
+    records = [Record(number, 0.5, {1: 0.5}, {1: (1.5, 2.0)}) for number in range(0, 200_000, 2)]
+    source = PointSource(session, types.SimpleNamespace(records=records))
+    start = time.process_time()
+    found = [number for number in range(200_000) if source.has(number)]
+    assert time.process_time() - start < 5
+    assert found == source.frames and len(found) == 100_001 and 7 in found
 
 
 @pytest.mark.parametrize('contents', [b'', b'\x89PNG\r\n\x1a\n damaged'])
