@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 import itertools
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +63,7 @@ class Listed:
 
 def iterable(frames: Any) -> Iterable[np.ndarray]:
     """Return frames as they are, or the images of a clip."""
+    _check_no_path(frames)
     if hasattr(frames, 'backwards'):
         return (frame.image for frame in frames.frames())
     return frames
@@ -69,6 +71,7 @@ def iterable(frames: Any) -> Iterable[np.ndarray]:
 
 def clip(frames: Any) -> both_ways.Clip:
     """Return frames that can be read in both directions."""
+    _check_no_path(frames)
     if hasattr(frames, 'backwards'):
         return frames
     if not hasattr(frames, '__getitem__'):
@@ -77,6 +80,14 @@ def clip(frames: Any) -> both_ways.Clip:
             'video that open_footage opened, not as an iterator.'
         )
     return Listed(frames)
+
+
+def _check_no_path(frames: Any) -> None:
+    if isinstance(frames, (str, os.PathLike)):
+        path = os.fspath(frames)
+        raise errors.UserError(
+            f'{path} is a path, not frames: open it with stfc3_tf.open_footage({path!r}).'
+        )
 
 
 def opened(
@@ -103,10 +114,18 @@ def opened(
         )
     if first.dtype != np.uint8:
         raise errors.UserError(
-            f'Frames must be uint8 arrays, not {first.dtype.name}: convert values from 0 to 255 '
-            'with numpy.asarray(frame, numpy.uint8).'
+            f'Frames must be uint8 arrays, not {first.dtype.name}: convert {_conversion(first)}.'
         )
     return first, _checked(itertools.chain([first], arrays), shape, 0, called)
+
+
+def _conversion(frame: np.ndarray) -> str:
+    """Return what makes a frame uint8; floats may be from 0 to 1, which zeros would replace."""
+    wide = 'values from 0 to 255 with numpy.asarray(frame, numpy.uint8)'
+    if not np.issubdtype(frame.dtype, np.floating):
+        return wide
+    unit = '(255 * numpy.asarray(frame)).round().astype(numpy.uint8)'
+    return f'values from 0 to 1 with {unit}, {wide}'
 
 
 def _arrays(frames: Iterable[np.ndarray], start: int, called: str) -> Iterator[np.ndarray]:

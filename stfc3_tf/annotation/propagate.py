@@ -17,7 +17,7 @@ import numpy as np
 from stfc3_tf import checks, errors
 from stfc3_tf.annotation import both_ways, frame_lists, given_labels, label_codecs
 from stfc3_tf.annotation.label_codecs import MaskLabel, PointLabel
-from stfc3_tf.propagation import choice
+from stfc3_tf.propagation import choice, extractor
 from stfc3_tf.propagation import tracker as tracking
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
@@ -44,7 +44,8 @@ def propagate_masks(
       encoder: from `stfc3_tf.load(path)`, or any `FeatureExtractor`.
       frames: uint8 [height, width, 3] RGB, all of one size; each is read when its result is
         requested. With `labels`, an array, a list, or a video from `open_footage`.
-      first_mask: int [height, width] of object numbers, 0 the background, of the first frame.
+      first_mask: int [height, width] of object numbers, 0 the background, of the first frame; or
+        bool [height, width], the pixels of one object, which gets the number 1.
       settings: of the propagation; by default `PropagationSettings()`.
       short_side: length in pixels of the short side at which the encoder sees frames; more is
         finer and slower. By default that of the frames, but from 240 to 480.
@@ -58,8 +59,10 @@ def propagate_masks(
 
     Raises:
       errors.UserError: there are no frames, no objects, or a mask has another size than the
-        frames; on iterating: a frame has another size than the first.
+        frames, or something is not what it should be, such as a path instead of frames; on
+        iterating: a frame has another size than the first.
     """
+    extractor.check(encoder)
     if (first_mask is None) == (labels is None):
         raise errors.UserError('Give either first_mask or labels.')
     if objects is not None and labels is None:
@@ -107,9 +110,11 @@ def propagate_points(
       An iterator of one label per frame, in the order of time; labelled frames have the given one.
 
     Raises:
-      errors.UserError: there are no frames, no points, or a point lies outside the frame; on
-        iterating: a frame has another size than the first.
+      errors.UserError: there are no frames, no points, or a point lies outside the frame, or
+        something is not what it should be, such as a path instead of frames; on iterating: a frame
+        has another size than the first.
     """
+    extractor.check(encoder)
     if (first_points is None) == (labels is None):
         raise errors.UserError('Give either first_points or labels.')
     if labels is not None:
@@ -121,8 +126,7 @@ def propagate_points(
     first, checked = frame_lists.opened(frame_lists.iterable(frames))
     array = _array_of_points(first_points)
     height, width = first.shape[:2]
-    if not _inside(array, (height, width)).all():
-        raise errors.UserError(f'Points lie outside the first frame of {width}x{height} pixels.')
+    _check_inside(dict(enumerate(array)), 'the first frame', (height, width))
     tracker = _tracker(encoder, first, settings, short_side)
     label = PointLabel(array, np.ones(len(array)))
     return tracker.track(checked, label, label_codecs.PointCodec(), (height, width))
@@ -178,10 +182,12 @@ def input_size(frame_size: tuple[int, int], short_side: int | None) -> tracking.
 
 def _checked_mask(mask: Any, size: tuple[int, ...], frame: int) -> np.ndarray:
     mask = np.asarray(mask)
+    if mask.dtype == bool:
+        mask = mask.astype(np.uint8)
     if mask.shape != tuple(size) or not np.issubdtype(mask.dtype, np.integer):
         raise errors.UserError(
             f'The mask of frame {frame} is {mask.dtype.name} {list(mask.shape)}; the frame needs '
-            f'whole numbers [height, width] = {list(size)}.'
+            f'whole numbers or bool [height, width] = {list(size)}.'
         )
     return mask
 
@@ -194,16 +200,31 @@ def _check_numbers(numbers: Sequence[int]) -> None:
 
 
 def _array_of_points(points: Any) -> np.ndarray:
-    points = np.asarray(points, np.float64)
+    if isinstance(points, Mapping):
+        raise errors.UserError(
+            'Points of the first frame are an array [points, 2], not a dictionary: leave out the '
+            'names with numpy.array(list(points.values())).'
+        )
+    try:
+        points = np.asarray(points, np.float64)
+    except (TypeError, ValueError) as error:
+        raise errors.UserError(
+            f'Points must be numbers [points, 2], (x, y): {errors.one_line(error)}.'
+        ) from error
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
         raise errors.UserError(f'Points must be [points, 2], (x, y), not {list(points.shape)}.')
     return points
 
 
-def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return whether points [..., 2] lie in the frame, bool [...]."""
+def _check_inside(named: Mapping[int, np.ndarray], where: str, size: tuple[int, int]) -> None:
+    """Raise UserError if a position [2], by the number of its point, lies outside the frame."""
     height, width = size
-    return np.all((points >= -0.5) & (points <= np.array([width, height]) - 0.5), axis=-1)
+    for place, (x, y) in named.items():
+        if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
+            raise errors.UserError(
+                f'Point {place} of {where}, ({x:g}, {y:g}), lies outside the frame of '
+                f'{width}x{height} pixels (x from 0 to {width - 1}, y from 0 to {height - 1}).'
+            )
 
 
 def _named(points: Any) -> dict[int, np.ndarray]:
@@ -221,16 +242,8 @@ def _given_points(
     seen: set[int] = set()
     for frame, named in points.items():
         seen |= {place for place, position in named.items() if np.isfinite(position).all()}
-        outside = [
-            place
-            for place, position in named.items()
-            if not np.isnan(position).any() and not _inside(position, size)
-        ]
-        if outside:
-            raise errors.UserError(
-                f'Point {outside[0]} of frame {frame} lies outside the frame of '
-                f'{size[1]}x{size[0]} pixels.'
-            )
+        there = {place: at for place, at in named.items() if not np.isnan(at).any()}
+        _check_inside(there, f'frame {frame}', size)
     if seen != set(range(len(seen))) or not seen:
         raise errors.UserError(
             'Points are numbered 0, 1, ..., and each needs a position in one of the frames.'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import os
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -35,6 +36,21 @@ class FeatureExtractor(Protocol):
         Returns:
           float32 [batch, rows, columns, channels], an array or a tensor.
         """
+
+
+def check(encoder: Any) -> None:
+    """Raise UserError if something is no encoder, such as the name of one."""
+    if isinstance(encoder, (str, os.PathLike)):
+        path = os.fspath(encoder)
+        raise errors.UserError(
+            f'{path} is the name or the path of an encoder: load it with stfc3_tf.load({path!r}).'
+        )
+    missing = [name for name in ('features', 'cell_grid') if not hasattr(encoder, name)]
+    if missing:
+        raise errors.UserError(
+            f'The encoder is a {type(encoder).__name__} without {" and ".join(missing)}: take one '
+            'from stfc3_tf.load.'
+        )
 
 
 def unit_features(extractor: FeatureExtractor, frames: np.ndarray) -> np.ndarray:

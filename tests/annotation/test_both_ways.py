@@ -403,7 +403,10 @@ def test_a_broken_first_frame_of_a_list_is_named():
     [
         ({0: [[5, 5]], 2: {2: (5, 5)}}, 'numbered 0, 1, ..., and each needs a position'),
         ({0: [[np.nan, np.nan]]}, 'each needs a position'),
-        ({0: [[5, 5]], 2: [[500, 5]]}, 'Point 0 of frame 2 lies outside the frame of 133x101'),
+        (
+            {0: [[5, 5]], 2: [[500, 5]]},
+            r'Point 0 of frame 2, \(500, 5\), lies outside the frame of 133x101',
+        ),
     ],
 )
 def test_mistakes_in_points_are_named(encoder, labels, message):

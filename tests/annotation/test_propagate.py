@@ -1,6 +1,8 @@
 """Labels carried through frames whose truth is exact: textured objects that move by whole cells."""
 
 import gc
+import pathlib
+import re
 import tracemalloc
 import weakref
 
@@ -99,7 +101,40 @@ def test_few_frames_are_held_at_a_time(encoder):
             lambda e, f, m: propagate.propagate_masks(e, f, m, objects={7: [99]}),
             'give labels={0: mask} instead of first_mask, or leave objects out',
         ),
-        (lambda e, f, m: propagate.propagate_points(e, f, [[133, 5]]), 'outside the first frame'),
+        (
+            lambda e, f, m: propagate.propagate_points(e, f, [[9, 7], [133.5, 5]]),
+            r'Point 1 of the first frame, \(133.5, 5\), lies outside .* 133x101 .*x from 0 to 132',
+        ),
+        (
+            lambda e, f, m: propagate.propagate_points(e, f, {'nose': [60, 70]}),
+            r'not a dictionary: .* numpy.array\(list\(points.values\(\)\)\)',
+        ),
+        (lambda e, f, m: propagate.propagate_points(e, f, [['nose', 7]]), 'must be numbers'),
+        (lambda e, f, m: propagate.propagate_points(e, f, [[1, 2], [3]]), 'must be numbers'),
+        (
+            lambda e, f, m: propagate.propagate_masks('stfc3-small', f, m),
+            r"load it with stfc3_tf.load\('stfc3-small'\)",
+        ),
+        (
+            lambda e, f, m: propagate.propagate_points(pathlib.Path('a'), f, [[1, 2]]),
+            r"load it with stfc3_tf.load\('a'\)",
+        ),
+        (
+            lambda e, f, m: propagate.propagate_masks(e.features, f, m),
+            'a method without features and cell_grid',
+        ),
+        (
+            lambda e, f, m: propagate.propagate_masks(e, 'a.avi', m),
+            r"a.avi is a path, not frames: .* stfc3_tf.open_footage\('a.avi'\)",
+        ),
+        (
+            lambda e, f, m: propagate.propagate_masks(e, 'a.avi', labels={0: m}),
+            r"a.avi is a path, not frames: .* stfc3_tf.open_footage\('a.avi'\)",
+        ),
+        (
+            lambda e, f, m: propagate.propagate_masks(e, f / np.float32(255), m),
+            r'not float32: convert values from 0 to 1 with \(255 \* .*, values from 0 to 255 with',
+        ),
         (
             lambda e, f, m: propagate.propagate_masks(e, [f[0].tolist()], m),
             r'Frames must be uint8 arrays, not int64: convert .* numpy.uint8',
@@ -115,6 +150,35 @@ def test_mistakes_are_found_before_anything_is_encoded(encoder, call, message):
     frames, masks = frames_and_masks()
     with pytest.raises(errors.UserError, match=message):
         call(encoder, frames, masks[0])
+
+
+def test_floats_from_0_to_1_come_back_with_the_conversion_that_the_message_names(encoder):
+    frames, masks = frames_and_masks()
+    with pytest.raises(errors.UserError) as raised:
+        propagate.propagate_masks(encoder, [frames[0] / 255], masks[0])
+    code = re.search(r'from 0 to 1 with (.*?), values', str(raised.value))[1]
+    found = eval(code, {'numpy': np, 'frame': frames[0] / 255})
+    np.testing.assert_array_equal(found, frames[0])
+
+
+@pytest.mark.parametrize('several', [False, True])
+def test_a_mask_of_booleans_is_one_object(encoder, several):
+    frames, masks = frames_and_masks()
+    one = masks[0] == 2
+    given = [one, one.astype(np.int32)]
+    found, expected = (
+        list(
+            propagate.propagate_masks(
+                encoder, frames, **({'labels': {0: m}} if several else {'first_mask': m})
+            )
+        )
+        for m in given
+    )
+    for label, other in zip(found, expected):
+        assert set(label.confidence) == {1} and label.mask.dtype == np.uint8
+        np.testing.assert_array_equal(label.mask, other.mask)
+    np.testing.assert_array_equal(found[0].mask, one)
+    assert found[-1].mask.any()
 
 
 def test_an_object_smaller_than_a_cell(encoder):
