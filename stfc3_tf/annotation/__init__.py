@@ -10,9 +10,11 @@ What is where:
     outputs, video_job            results of one video as files
     many_videos                   many videos, one after the other
     drawing/                      labels drawn on frames
-    session, session_results, session_export    what a person marks on the page, and its results
+    session, session_results      what a person marks on the page, and its results
+    session_import, session_export    labels from files, and results as files
     stretches, replaced_frames    what is computed again after a correction
     kept_features, kept_matches   features, and what is similar in them, kept on disk
+    kept_model                    the encoder that a session's results come from
     page/                         the page in the browser
     corrections, correction_time  what corrections are worth, and their time
 """
