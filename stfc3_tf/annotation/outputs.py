@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import checks
+from stfc3_tf import checks, errors
 from stfc3_tf.annotation.drawing import overlay
 from stfc3_tf.annotation.label_codecs import VISIBLE_ABOVE, MaskLabel, PointLabel
 from stfc3_tf.clips.footage import Frame
@@ -22,6 +22,8 @@ from stfc3_tf.formats import results
 from stfc3_tf.formats import writing as formats
 from stfc3_tf.storage import images, writing
 from stfc3_tf.storage.spool import Spool
+
+_MOST_NUMBER = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +71,15 @@ class MaskFiles:
           numbers: of the objects.
           names: of the objects; by default `object 1` and so on.
           options: what else is written.
+
+        Raises:
+          errors.UserError: a PNG cannot hold a number.
         """
+        if max(numbers, default=0) > _MOST_NUMBER:
+            raise errors.UserError(
+                f'Object {max(numbers)} does not fit into a mask as a PNG: number the objects from '
+                f'1 to {_MOST_NUMBER}, or use propagate_masks, which writes no files.'
+            )
         self._folder = folder
         self._numbers = numbers
         self._names = overlay.object_names(numbers, names or {})

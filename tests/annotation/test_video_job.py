@@ -32,7 +32,7 @@ import tensorflow as tf
 from stfc3_tf import errors
 from stfc3_tf.annotation import outputs, video_job
 from stfc3_tf.annotation.drawing import overlay
-from stfc3_tf.annotation.given_labels import GivenPoints
+from stfc3_tf.annotation.given_labels import GivenMasks, GivenPoints
 from stfc3_tf.annotation.marks import inputs
 from stfc3_tf.clips import footage
 from stfc3_tf.storage import palette
@@ -236,6 +236,15 @@ def test_no_room_for_temporary_files(encoder, tmp_path):
             spool.put(1, np.ones(400))
     spool.put(1, np.ones(400))
     np.testing.assert_array_equal(spool.get(1), np.ones(400))
+
+
+def test_object_numbers_that_a_png_cannot_hold_are_refused(encoder, tmp_path):
+    video = write_folder(tmp_path / 'frames')
+    mask = list(scene(0))[1].astype(int)
+    mask[mask == 5] = 300
+    with pytest.raises(errors.UserError, match='Object 300 .* from 1 to 255'):
+        run(encoder, video, inputs.MaskAnnotation(GivenMasks({0: mask})), tmp_path / 'out')
+    assert os.listdir(tmp_path) == ['frames']
 
 
 def test_output_folders_are_checked(tmp_path):
