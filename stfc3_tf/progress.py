@@ -49,6 +49,7 @@ class Display:
             total=total,
             file=stream if terminal else _Lines(stream),
             position=0,  # Also while a display that was not finished still exists.
+            leave=False,  # Until `finish`: one that is dropped unused shows nothing.
             mininterval=pause or (_TERMINAL_PAUSE if terminal else _FILE_PAUSE),
             miniters=1,
             smoothing=0,  # The mean speed since the first state.

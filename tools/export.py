@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
 from stfc3_tf import errors
 from stfc3_tf.commands import command
@@ -69,6 +69,12 @@ def encoder() -> tuple[resnet.Encoder, str, dict[str, Any]]:
     if model_dir is not None and saved_model is None:
         run = RunFolder(model_dir)
         network, step = reload.encoder_of_run(run, _CHECKPOINT.value)
+        if not step:
+            logging.warning(
+                'This is the encoder before training: its held-out score was the highest of all '
+                'that %s has. watch.probe_interval says how often there is one.',
+                model_dir,
+            )
         return network, _LAYER.value, {'config': run.read_config(), 'step': step}
     if saved_model is not None and model_dir is None:
         network, metadata = encoder_from_export.rebuild(saved_model)

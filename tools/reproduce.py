@@ -54,9 +54,8 @@ _JOIN = flags.DEFINE_multi_string(
 _GIN_BINDINGS = flags.DEFINE_multi_string(
     'gin_bindings', [], "A setting for every training run, such as 'train.steps = 100'"
 )
-_LIST = flags.DEFINE_bool(
-    'list', False, 'Run nothing; show state, expected time and command of every part.'
-)
+_LIST = flags.DEFINE_bool('list', False, 'Run nothing; show state and expected time of every part.')
+_COMMANDS = flags.DEFINE_bool('commands', False, 'With --list: show the command of every part too.')
 
 
 def read_plan() -> plans.Plan:
@@ -101,13 +100,14 @@ def chosen_rows(every: Sequence[parts.Part]) -> list[str]:
 
 
 def show(chosen: Sequence[parts.Part]) -> None:
-    """Print state, expected time and command of parts."""
+    """Print state, expected time and, if asked for, command of parts."""
     outcomes = running.outcomes_on_disk(chosen)
     for part in chosen:
         outcome = outcomes[part.name]
         seconds = running.expected_seconds(part, chosen, outcomes)
         print(f'{part.name}: {outcome.state}, {progress.duration(seconds)} {outcome.why}')
-        print(f'    {running.shell_command(part)}')
+        if _COMMANDS.value:
+            print(f'    {running.shell_command(part)}')
     left = running.seconds_left(chosen, outcomes)
     print(f'{wording.counted(len(chosen), "part")}, about {progress.duration(left)} left')
 

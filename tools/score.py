@@ -42,7 +42,7 @@ def main(_arguments: Sequence[str]) -> None:
         with reporting_writes(path):
             tf.io.gfile.makedirs(folder)
             pictures.write_png(path, picture)
-        print(f'wrote {path}')
+        print(f'Wrote {path}')
 
 
 if __name__ == '__main__':

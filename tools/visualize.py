@@ -4,7 +4,7 @@ r"""Draw figures for papers: features, affinities, labels, scores, training curv
         --video=clip.mp4 --output=features.pdf
 
 The ending of --output chooses the format. Flags with NAME=PATH can be given several times, to
-compare. A flag that the figure does not use is an error.
+compare; a PATH alone is named by its last part. A flag that the figure does not use is an error.
 
     features    frames and the principal components of their features; .mp4 for a video
     affinity    transitions between related frames and between unrelated frames
@@ -17,6 +17,7 @@ compare. A flag that the figure does not use is an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import posixpath
 from typing import NamedTuple
 
 from absl import flags
@@ -113,14 +114,20 @@ _BASIS_FRAMES = 16
 
 
 def named(holder: flags.FlagHolder) -> dict[str, str]:
-    """Return name -> path of a flag that takes NAME=PATH."""
-    pairs = [text.partition('=') for text in holder.value]
-    for (name, _, path), text in zip(pairs, holder.value):
+    """Return name -> path of a flag that takes NAME=PATH; the last part of a path is its name."""
+    found: dict[str, str] = {}
+    for text in holder.value:
+        name, is_named, path = text.partition('=')
+        if not is_named:
+            name, path = posixpath.basename(text.rstrip('/')), text
         if not name or not path:
             raise errors.UserError(f'--{holder.name}={text}: give NAME=PATH.')
-    if len({name for name, _, _ in pairs}) < len(pairs):
-        raise errors.UserError(f'--{holder.name}: every NAME must be different.')
-    return {name: path for name, _, path in pairs}
+        if name in found:
+            raise errors.UserError(
+                f'--{holder.name}: two are called {name}; give NAME=PATH with different names.'
+            )
+        found[name] = path
+    return found
 
 
 def load_models() -> dict[str, LoadedEncoder]:
@@ -270,7 +277,7 @@ def main(_: Sequence[str]) -> None:
     check_flags(kind, figure)
     writing.check_file(_OUTPUT.value)
     figure.draw()
-    print(f'wrote {_OUTPUT.value}')
+    print(f'Wrote {_OUTPUT.value}')
 
 
 if __name__ == '__main__':

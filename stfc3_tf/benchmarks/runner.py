@@ -16,7 +16,6 @@ import functools
 import itertools
 import json
 import posixpath
-import time
 from typing import Any
 
 from absl import logging
@@ -133,16 +132,19 @@ def _run_all(
     else:
         made = elsewhere({sequence.name: keys[sequence.name] for sequence in sequences})
     records: dict[str, Record] = {}
-    start, done = time.monotonic(), 0
+    done = 0
     for record in made:
         records[record['name']] = record
         done += record['frames']
         if elsewhere is not None:
             display.show(done)
-        left = (time.monotonic() - start) / max(done, 1) * (frames - done)
-        logging.info('%s: %s; about %.0f s left.', record['name'], record['metrics'], left)
+        logging.info('%s: %s', record['name'], _shown(record['metrics']))
     display.finish()
     return records
+
+
+def _shown(metrics: Mapping[str, float]) -> str:
+    return ', '.join(f'{name} {value:.4g}' for name, value in metrics.items())
 
 
 def _selected(benchmark: Benchmark, only: Items[str]) -> tuple[list[Sequence], int]:

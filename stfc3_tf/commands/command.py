@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Sequence
+import logging as std_logging
 import multiprocessing
 import os
 import select
@@ -44,6 +45,7 @@ def run(main: Main) -> None:
     def main_and_exit(arguments: Sequence[str]) -> NoReturn:
         """Run `main`; never return, see the module."""
         stopping.end_on_closed_pipe(False)
+        logging.get_absl_handler().setFormatter(_LogLine())
         try:
             object_store.register(*_paths_in_flags())
             status = main(arguments) or 0
@@ -80,6 +82,15 @@ def exit_now(status: int) -> NoReturn:
             os.write(2, f'error: the output cannot be written: {error}\n'.encode())
         finally:
             os._exit(stopping.status() or status)
+
+
+class _LogLine(std_logging.Formatter):
+    """Writes `10:31:10 message` or `10:31:10 warning: message`."""
+
+    def format(self, record: std_logging.LogRecord) -> str:
+        """Return the line of a record, and the traceback that belongs to it."""
+        kind = '' if record.levelno <= std_logging.INFO else f'{record.levelname.lower()}: '
+        return f'{self.formatTime(record, "%H:%M:%S")} {kind}{super().format(record)}'
 
 
 def _show(error: BaseException) -> int:

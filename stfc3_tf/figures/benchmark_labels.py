@@ -33,8 +33,9 @@ def read_labels(path: str, frame_names: Sequence[str], size: tuple[int, int]) ->
     frames by number, and so do masks called 000000, 000001, … if the frames have other names.
 
     Args:
-      path: a folder of .png masks (DAVIS) or .pts landmarks (300VW), joint_positions.mat or
-        puppet_mask.mat (J-HMDB), or joint annotations in .json (BADJA).
+      path: a folder of .png masks (DAVIS, or one written by `tools.propagate`) or .pts landmarks
+        (300VW), joint_positions.mat or puppet_mask.mat (J-HMDB), or joint annotations in .json
+        (BADJA).
       frame_names: names of all frames of the video, in order.
       size: (height, width) of the frames.
 
@@ -66,7 +67,15 @@ def _checked(where: str, label: np.ndarray, size: tuple[int, int]) -> np.ndarray
 
 
 def _of_folder(path: str, frame_names: Sequence[str]) -> Labels:
-    landmarks = [name for name in folders.names_in(path) if name.endswith('.pts')]
+    names = folders.names_in(path)
+    if 'masks' in names:
+        return _of_folder(posixpath.join(path, 'masks'), frame_names)
+    if 'tracks.csv' in names:
+        raise errors.UserError(
+            f'{path} holds points of tools.propagate, which has drawn them itself: see its '
+            'overlay.mp4.'
+        )
+    landmarks = [name for name in names if name.endswith('.pts')]
     if landmarks:
         numbered = {files.stem(name): posixpath.join(path, name) for name in landmarks}
         numbers = {f'{number:06d}': name for number, name in enumerate(frame_names, 1)}

@@ -292,5 +292,6 @@ def _check_folders(plan: plans.Plan, places: Places) -> None:
             if not os.path.isdir(path):
                 raise errors.UserError(
                     f'{path}, the data of the benchmark {name}, is not a folder: put the data '
-                    'there, or choose other benchmarks with --benchmarks.'
+                    'there, give the folder that holds it in --benchmarks_dir, or choose other '
+                    'benchmarks with --benchmarks.'
                 )

@@ -106,11 +106,13 @@ def _interpreter() -> Any:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         try:
-            from tensorflow.lite import Interpreter
+            # TensorFlow loads it only when it is asked for, so `tensorflow.lite` is no module yet.
+            from tensorflow import lite
         except ImportError as error:
             raise errors.UserError(
                 'LiteRT models need the package ai-edge-litert: pip install "stfc3-tf[tflite]".'
             ) from error
+        return lite.Interpreter
     return Interpreter
 
 

@@ -113,8 +113,12 @@ class Workplace(contextlib.AbstractContextManager['Workplace']):
         lock = os.path.join(self._folder, 'lock')
         try:
             os.makedirs(self._folder, exist_ok=True)
+        except FileExistsError:
+            # It was there, and another process has just ended and removed it.
+            return None
+        try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        except (FileNotFoundError, FileExistsError):
+        except FileNotFoundError:
             # Another process has just ended and removed the folder.
             return None
         try:

@@ -185,6 +185,13 @@ class Run:
 
     def log_start(self) -> None:
         """Log where the run starts, on how many devices and videos."""
+        if self.first_step >= self._settings.steps:
+            logging.info(
+                'The run is finished, at step %d; train.steps = %d.',
+                self.first_step,
+                self._settings.steps,
+            )
+            return
         logging.info(
             '%s from step %d to %d on %s, on %s.',
             'Resuming' if self.first_step else 'Training',
@@ -276,6 +283,7 @@ class Run:
             self._log_stop()
         elif self._workers.is_chief:
             export(self.model, self._folder, propagation, self._data_name)
+            logging.info('Wrote %s', self._folder.saved_model)
         self._workers.wait_for_end()
 
     def _log_stop(self) -> None:

@@ -36,6 +36,17 @@ def test_masks_are_read_by_name_or_by_number(tmp_path):
     np.testing.assert_array_equal(labels['00007'], square(1, 1, 7))
 
 
+def test_the_folder_of_a_propagation_is_read_as_the_masks_in_it(tmp_path):
+    (tmp_path / 'out').mkdir()
+    save_mask(tmp_path / 'out' / 'masks' / '000000.png', square(1, 1, 5))
+    labels = benchmark_labels.read_labels(str(tmp_path / 'out'), ['000000'], (24, 32))
+    np.testing.assert_array_equal(labels['000000'], square(1, 1, 5))
+    (tmp_path / 'points').mkdir()
+    (tmp_path / 'points' / 'tracks.csv').write_text('name,frame,x,y\n')
+    with pytest.raises(errors.UserError, match='points of tools.propagate.*overlay.mp4'):
+        benchmark_labels.read_labels(str(tmp_path / 'points'), ['000000'], (24, 32))
+
+
 def test_masks_by_number_beside_frames_whose_names_begin_at_1(tmp_path):
     names = ['000001', '000002', '000003']
     for number in range(3):

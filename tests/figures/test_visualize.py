@@ -161,8 +161,8 @@ def test_features_become_a_video(visualize, given, tmp_path):
             ['--duration=3'],
             'one.mp4 ends at 0.333 s, but frames from 0 s to 3 s are needed',
         ),
-        ('features', ['--saved_model=model'], '--saved_model=model: give NAME=PATH.'),
-        ('features', ['--saved_model=ours=x'], '--saved_model: every NAME must be different.'),
+        ('features', ['--saved_model=model='], '--saved_model=model=: give NAME=PATH.'),
+        ('features', ['--saved_model=there/ours'], '--saved_model: two are called ours; give'),
         ('features', ['--saved_model=b={}/run'], 'run holds no SavedModel'),
         ('features', ['--video={}/results.json'], 'results.json cannot be read as a video'),
         ('affinity', ['--unrelated_video={}/gone.mp4'], 'gone.mp4: there is no such video file'),
@@ -223,7 +223,7 @@ def test_the_exit_status_is_that_of_a_command(given, tmp_path):
         )
 
     done = run(*arguments('scores', given), '--output=scores.pdf')
-    assert (done.returncode, done.stdout) == (0, 'wrote scores.pdf\n')
+    assert (done.returncode, done.stdout) == (0, 'Wrote scores.pdf\n')
     failed = run(*arguments('scores', given), '--output=scores.gif')
     assert failed.returncode == 1 and 'Traceback' not in failed.stderr
     assert 'error: scores.gif: its ending must be one of .pdf, .svg, .png' in failed.stderr

@@ -127,6 +127,8 @@ def test_a_run_gives_its_learner_back_with_settings_that_stand_in_macros(killed_
 def test_the_list_shows_the_state_of_each_part(killed_and_run_again):
     folder, _, _, _ = killed_and_run_again
     status, output = run(folder, '--list')
+    assert status == 0 and 'python -m' not in output
+    status, output = run(folder, '--list', '--commands')
     assert status == 0
     assert 'untrained, seed 1: scenes: finished' in output
     assert 'broken, seed 0: train: failed' in output

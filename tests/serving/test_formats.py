@@ -60,6 +60,14 @@ def test_features_are_those_of_the_saved_model(exported, name, size):
     np.testing.assert_array_equal(loaded.features(frames), features)
 
 
+def test_tflite_runs_with_tensorflow_alone(exported, monkeypatch):
+    frames = random_frames(1, 40, 52)
+    expected = stfc3_tf.load(exported / 'tflite' / 'model.tflite').features(frames)
+    monkeypatch.setitem(sys.modules, 'ai_edge_litert.interpreter', None)
+    alone = stfc3_tf.load(exported / 'tflite' / 'model.tflite')
+    np.testing.assert_allclose(alone.features(frames), expected, atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['onnx', 'tflite'])
 @pytest.mark.parametrize(

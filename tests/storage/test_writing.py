@@ -22,6 +22,14 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='needs /proc, of Linux')
+def test_a_place_in_which_nothing_can_be_made_is_no_other_process():
+    begin = time.monotonic()
+    with pytest.raises(FileNotFoundError):
+        workplace.Workplace('/proc/nothing', patience=60.0)
+    assert time.monotonic() - begin < 10
+
+
 def test_a_file_replaces_an_older_one_and_leaves_no_other(tmp_path):
     path = tmp_path / 'folder' / 'result.txt'
     for text in ('first', 'zweite Größe'):

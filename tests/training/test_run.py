@@ -35,6 +35,7 @@ pytestmark = pytest.mark.slow
 def test_a_run_leaves_configuration_checkpoints_logs_and_export(unbroken):
     model_dir, output = unbroken
     assert 'synthetic scenes' in output  # it says that no data were given
+    assert f'Wrote {model_dir}/saved_model' in output
     assert f'train.steps = {STEPS}' in (model_dir / 'config.gin').read_text()
     kept = sorted(p.name for p in (model_dir / 'checkpoints' / 'last').glob('*.index'))
     assert kept == ['step-12.index', 'step-4.index', 'step-8.index']
@@ -144,6 +145,17 @@ def test_an_export_passes_over_a_damaged_checkpoint_and_a_missing_list(unbroken,
     assert status == 0 and 'Traceback' not in output, output
     assert 'step-12' in output and 'the one before it is tried' in output
     assert json.loads((out / 'assets.extra' / 'stfc3.json').read_text())['step'] == 8
+
+
+def test_a_finished_run_says_so_and_its_best_encoder_may_be_the_untrained_one(tmp_path):
+    rarely = ('train.steps = 2', 'watch.probe_interval = 100', 'watch.picture_interval = 0')
+    for _ in range(2):
+        status, output = run(tmp_path / 'run', bindings=rarely)
+        assert status == 0, output
+    assert 'The run is finished, at step 2' in output and 'steps/s' not in output
+    export = ['-m', 'tools.export', f'--model_dir={tmp_path}/run', f'--output_dir={tmp_path}/out']
+    status, output = call([sys.executable, *export, '--checkpoint=best'])
+    assert status == 0 and 'warning: This is the encoder before training' in output, output
 
 
 def write_video(path, frames=20):
