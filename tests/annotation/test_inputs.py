@@ -152,12 +152,17 @@ def test_points(tmp_path, text):
         ('[[10, 20]]', 'point 1 is .10, 20., not an object with "name", "x" and "y"'),
         ('[' * 100_000, 'is nested too deeply. Expected JSON'),
         ('{"points": 3}', 'point .points. is 3, not .x, y.'),
-        ('name,x,y\nnose,three,4\n', "cannot be read as points .*'three'"),
-        ('name,x,y\nnose,3\n', 'cannot be read as points .line 2 has another number of fields'),
+        ('name,x,y\nnose,three,4\n', 'line 2 has "three" where a number is needed'),
+        (
+            'name,x,y\nnose,3\n',
+            'read as points .line 2 has another number of fields than the first\\)',
+        ),
         (
             'name,x,y\nnose,3,5,4,5\n',
-            'cannot be read as points .line 2 has another number of fields',
+            'cannot be read as points .line 2 has another number .* write 160.5 for 160,5',
         ),
+        ('name\tx\ty\n\na\t1\t2\nb\t3\t24,25\n', 'line 4 has a decimal .* write 24.25 for 24,25'),
+        ('name;x;y\nnose;1.234,5;3\n', 'line 2 has "1.234,5" where a number is needed'),
         ('nose,3,4\n', 'cannot be read as points .its first line has no column name, x, y'),
         ('{"nose": [3, 4], "eye": [5, 6], "nose": [7, 8]}', "the name 'nose' is given twice"),
         ('name,x,y\nnose,3,4\nnose,5,6\n', "name 'nose' is empty or given twice"),
@@ -178,6 +183,12 @@ def test_texts_that_are_not_points_are_refused(tmp_path, text, message):
     with pytest.raises(errors.UserError, match=message) as raised:
         read_points(path)
     assert str(path) in str(raised.value) and '\n' not in str(raised.value)
+
+
+def test_decimal_commas_beside_semicolons(tmp_path):
+    path = tmp_path / 'points.csv'
+    path.write_text('name;x;y\nnose;16,5;12\near;-0,25;3.75\n')
+    np.testing.assert_array_equal(points_in(read_points(path)), [[16.5, 12], [-0.25, 3.75]])
 
 
 def test_points_may_be_called_points(tmp_path):

@@ -2,7 +2,8 @@
 
 JSON, `{"points": [{"name": "nose", "x": 310.5, "y": 120}, ...]}` or, shorter,
 `{"nose": [310.5, 120], ...}`; or a table with the columns name, x and y, separated by commas,
-semicolons, tabs or spaces. Pixels, pixel centres at integers.
+semicolons, tabs or spaces; with semicolons, decimal commas are taken too. Pixels, pixel centres at
+integers.
 
 Points of several frames: each has a field or a column `frame`; or, shorter,
 `{"0": {"nose": [310.5, 120]}, "40": {...}}`; or the files `tracks.json` and `tracks.csv` that a
@@ -165,27 +166,51 @@ def _shown(value: Any) -> str:
 
 
 def _table_points(contents: str) -> list[NamedPoint]:
-    lines = [line for line in contents.splitlines() if line.strip()]
+    lines = [(n, line) for n, line in enumerate(contents.splitlines(), 1) if line.strip()]
     if not lines:
         return []
-    separator = text.separator_of(lines[0], lambda names: set(_COLUMNS) <= set(names))
+    first = lines[0][1]
+    separator = text.separator_of(first, lambda names: set(_COLUMNS) <= set(names))
     if separator is None:
-        names = text.fields(lines[0], ',')
+        names = text.fields(first, ',')
         missing = [column for column in _COLUMNS if column not in names]
         raise ValueError(f'its first line has no column {", ".join(missing)}')
-    heading = text.fields(lines[0], separator)
-    places = [heading.index(column) for column in _COLUMNS]
-    points = []
-    for number, line in enumerate(lines[1:], 2):
-        found = text.fields(line, separator)
-        # This also finds decimal commas.
-        if len(found) != len(heading):
-            raise ValueError(f'line {number} has another number of fields than the first')
-        name, *position = (found[place] for place in places)
-        x, y = (float(value) for value in position) if any(position) else (math.nan, math.nan)
-        frame = _number(found[heading.index('frame')]) if 'frame' in heading else None
-        points.append(NamedPoint(name, x, y, frame))
-    return points
+    heading = text.fields(first, separator)
+    return [_point_of_line(number, line, separator, heading) for number, line in lines[1:]]
+
+
+def _point_of_line(number: int, line: str, separator: str, heading: list[str]) -> NamedPoint:
+    """Return the point in a line of a table.
+
+    Args:
+      number: of the line, from 1.
+      line: its text.
+      separator: of its fields.
+      heading: names of the columns.
+    """
+    found = text.fields(line, separator)
+    if len(found) != len(heading):
+        has_more = separator == ',' and len(found) > len(heading)
+        hint = ': write 160.5 for 160,5' if has_more else ''  # They may be decimal commas.
+        raise ValueError(f'line {number} has another number of fields than the first{hint}')
+    name, *position = (found[heading.index(column)] for column in _COLUMNS)
+    x, y = math.nan, math.nan
+    if any(position):
+        x, y = (_decimal(value, number, separator) for value in position)
+    frame = _number(found[heading.index('frame')]) if 'frame' in heading else None
+    return NamedPoint(name, x, y, frame)
+
+
+def _decimal(value: str, line: int, separator: str) -> float:
+    """Return a number of a table; beside semicolons, spreadsheets write decimal commas."""
+    has_comma = re.fullmatch(r'[+-]?\d+,\d+', value) is not None
+    pointed = value.replace(',', '.') if has_comma else value
+    if has_comma and separator != ';':
+        raise ValueError(f'line {line} has a decimal comma: write {pointed} for {value}')
+    try:
+        return float(pointed)
+    except ValueError:
+        raise ValueError(f'line {line} has {_shown(value)} where a number is needed') from None
 
 
 def _check(path: str, points: list[NamedPoint], size: tuple[int, int]) -> None:
