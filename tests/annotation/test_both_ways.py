@@ -240,7 +240,7 @@ def test_a_mask_about_one_object_leaves_the_others_alone(encoder):
 
 def test_all_frames_have_one_unsigned_type_that_is_wide_enough(encoder):
     frames, masks = frames_and_masks()
-    signed = [np.where(mask == 5, 300, mask // 2).astype(np.int64) for mask in masks]
+    signed = [np.where(mask == 5, np.int64(300), mask // 2) for mask in masks]
     for given in (
         {'first_mask': signed[0]},
         {'labels': {0: signed[0], 3: signed[3]}},
