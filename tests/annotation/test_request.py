@@ -16,7 +16,14 @@ import pytest
 
 from stfc3_tf import errors
 from stfc3_tf.annotation import many_videos
-from stfc3_tf.annotation.marks import inputs, other_tools, request, video_list
+from stfc3_tf.annotation.marks import (
+    colour_numbers,
+    inputs,
+    mask_file,
+    other_tools,
+    request,
+    video_list,
+)
 from stfc3_tf.annotation.outputs import Options
 from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.storage import palette
@@ -88,6 +95,28 @@ def test_a_colour_is_the_same_object_in_every_mask(tmp_path):
     lines = annotation.description()
     assert lines[0] == 'frame 0: object 1: 40 pixels (#141ef0)'
     assert 'frame 2: object 2 is not there' in lines and 'frame 3: object 1 is not there' in lines
+
+
+def test_more_colours_than_a_mask_can_number_are_refused():
+    steps = range(30, 256, 28)
+    codes = [
+        f'#{red:02x}{green:02x}{blue:02x}' for red in steps for green in steps for blue in steps
+    ]
+    mask = np.arange(201, dtype=np.uint8)[np.newaxis]
+
+    def numbered(first, second):
+        parts = codes[:first], codes[first : first + second]
+        return colour_numbers.numbered_alike(
+            {
+                7 * k: mask_file.Objects(mask, dict(enumerate(part, 1)))
+                for k, part in enumerate(parts)
+            }
+        )
+
+    assert max(numbered(200, 55)[7].marks) == numbered(200, 55)[7].mask.max() == 255
+    message = 'up to frame 7 show 256 colours, and each is an object: a mask holds 255'
+    with pytest.raises(errors.UserError, match=message):
+        numbered(200, 56)
 
 
 @pytest.mark.parametrize(

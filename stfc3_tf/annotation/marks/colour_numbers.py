@@ -7,10 +7,12 @@ import re
 
 import numpy as np
 
+from stfc3_tf import errors
 from stfc3_tf.annotation.marks.mask_file import Objects
 
 # Lossy formats change a colour by less than this in every channel.
 _SAME = 24
+_MOST_NUMBER = 255
 
 
 def numbered_alike(masks: Mapping[int, Objects]) -> dict[int, Objects]:
@@ -21,12 +23,15 @@ def numbered_alike(masks: Mapping[int, Objects]) -> dict[int, Objects]:
 
     Args:
       masks: frame -> its objects.
+
+    Raises:
+      errors.UserError: there are more colours than a mask can number.
     """
     colours: list[np.ndarray] = []
-    return {frame: _renumbered(masks[frame], colours) for frame in sorted(masks)}
+    return {frame: _renumbered(frame, masks[frame], colours) for frame in sorted(masks)}
 
 
-def _renumbered(found: Objects, colours: list[np.ndarray]) -> Objects:
+def _renumbered(frame: int, found: Objects, colours: list[np.ndarray]) -> Objects:
     marks = [(number, _colour(mark)) for number, mark in found.marks.items()]
     codes = {number: code for number, code in marks if code is not None}
     if len(codes) < len(marks):
@@ -40,10 +45,19 @@ def _renumbered(found: Objects, colours: list[np.ndarray]) -> Objects:
         else:
             colours.append(code)
             numbers[number] = len(colours)
+    _check(frame, len(colours))
     mask = np.zeros_like(found.mask)
     for number, new in numbers.items():
         mask[found.mask == number] = new
     return Objects(mask, {numbers[number]: mark for number, mark in found.marks.items()})
+
+
+def _check(frame: int, count: int) -> None:
+    if count > _MOST_NUMBER:
+        raise errors.UserError(
+            f'The masks up to frame {frame} show {count} colours, and each is an object: a mask '
+            f'holds {_MOST_NUMBER}. Give an object the same colour in all masks.'
+        )
 
 
 def _colour(mark: str) -> np.ndarray | None:
