@@ -175,6 +175,8 @@ def test_points_of_several_frames(tmp_path, text):
         ('name,frame,x,y\nnose,1,3,4\nnose,1,5,4\n', "'nose' is empty or given twice"),
         ('name,frame,x,y\nnose,1,,\n', "point 'nose' has no position anywhere"),
         ('name,frame,x,y\nnose,1,3,\n', 'cannot be read as points'),
+        ('{"frames": [{"frame": 0, "points": null}]}', 'points holds no points. Expected JSON'),
+        ('{"frames": [{"frame": 4, "points": 7}]}', 'points of the frame 4 are not a list'),
     ],
 )
 def test_wrong_points_of_several_frames(tmp_path, text, message):

@@ -101,7 +101,7 @@ def _json_points(contents: str, path: str) -> list[NamedPoint]:
         return [
             point._replace(frame=_number(frame.get('frame')))
             for frame in frames
-            for point in _entries(frame.get('points', []))
+            for point in _entries(_listed(frame))
         ]
     if found and all(name.isdecimal() and isinstance(p, dict) for name, p in found.items()):
         return [
@@ -114,6 +114,14 @@ def _json_points(contents: str, path: str) -> list[NamedPoint]:
     if isinstance(listed, list) and all(isinstance(entry, dict) for entry in listed):
         return _entries(listed)
     return [_named(name, position) for name, position in found.items()]
+
+
+def _listed(frame: Mapping[str, Any]) -> list[Any]:
+    """Return the points of a frame; null stands for none."""
+    points = frame.get('points')
+    if points is not None and not isinstance(points, list):
+        raise ValueError(f'the points of the frame {_shown(frame.get("frame"))} are not a list')
+    return points or []
 
 
 def _entries(entries: list[Any]) -> list[NamedPoint]:
