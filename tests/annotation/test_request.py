@@ -187,6 +187,14 @@ def test_wrong_points_of_several_frames(tmp_path, text, message):
         )
 
 
+def test_a_point_without_a_position_is_reported_with_its_own_file(tmp_path):
+    (tmp_path / 'one.json').write_text('{"nose": [1, 2]}')
+    (tmp_path / 'two.json').write_text('{"40": {"ear": null}}')
+    paths = [(None, str(tmp_path / name)) for name in ('one.json', 'two.json')]
+    with pytest.raises(errors.UserError, match="two.json: the point 'ear' has no position"):
+        inputs.read_point_files(paths, other_tools.Frames((20, 30), {}, 0))
+
+
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
     return moving_patches.save_model(str(tmp_path_factory.mktemp('model') / 'saved_model'))

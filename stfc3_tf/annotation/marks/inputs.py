@@ -165,6 +165,7 @@ def read_point_files(
       errors.UserError: a file cannot be read, or a point is given twice in one frame or is in none.
     """
     points: dict[int, dict[str, np.ndarray]] = {}
+    first_file: dict[str, str] = {}
     for number, path in files:
         frame = frames.default if number is None else number
         for point in points_file.read(path, frames, number):
@@ -172,10 +173,13 @@ def read_point_files(
             if point.name in named:
                 raise errors.UserError(f'{path}: {point.name!r} is given twice in one frame.')
             named[point.name] = np.array([point.x, point.y])
+            first_file.setdefault(point.name, path)
     names = dict.fromkeys(name for frame in sorted(points) for name in points[frame])
     for name in names:
         if not any(np.isfinite(named.get(name, np.nan)).all() for named in points.values()):
-            raise errors.UserError(f'{files[0][1]}: the point {name!r} has no position anywhere.')
+            raise errors.UserError(
+                f'{first_file[name]}: the point {name!r} has no position anywhere.'
+            )
     places = {name: place for place, name in enumerate(names)}
     numbered = {
         frame: {places[name]: at for name, at in named.items()} for frame, named in points.items()
