@@ -21,10 +21,18 @@ def whole_number(setting: str, value: Any, least: int = 1) -> None:
         raise errors.UserError(f'{setting}={shown(value)}: give a whole number >= {least}.')
 
 
-def positive_number(setting: str, value: Any) -> None:
-    """Raise `UserError` unless a value is a number > 0; infinity is allowed."""
+def positive_number(setting: str, value: Any, finite: bool = False) -> None:
+    """Raise `UserError` unless a value is a number > 0.
+
+    Args:
+      setting: its name, for the message.
+      value: what was given.
+      finite: whether infinity is refused.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
         raise errors.UserError(f'{setting}={shown(value)}: give a number > 0.')
+    if finite and float(value) == float('inf'):
+        raise errors.UserError(f'{setting}={shown(value)}: give a finite number.')
 
 
 def share(setting: str, value: Any) -> None:

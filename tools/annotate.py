@@ -75,6 +75,7 @@ _FEATURES_GIB = flags.DEFINE_float(
     'GiB of features that are kept on disk for each video, at most, so that the encoder sees each '
     'frame once, and as many of what is similar in them, so that it is compared once; 0 for none.',
     0.0,
+    1e6,
 )
 _FORMATS = flags.DEFINE_list(
     'formats',

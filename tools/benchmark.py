@@ -18,7 +18,7 @@ from absl import flags
 
 from stfc3_tf import errors
 from stfc3_tf.annotation import correction_time, corrections
-from stfc3_tf.commands import command
+from stfc3_tf.commands import command, idle_flags
 from stfc3_tf.serving import shipped
 from stfc3_tf.speed import (
     against_pytorch,
@@ -151,6 +151,12 @@ _SHORT_SIDE = flags.DEFINE_integer(
     'short_side', None, 'For the parts about corrections, as in tools.propagate.'
 )
 
+_FLAGS_OF = {
+    'prepare': (_VIDEOS,),
+    'corrections': (_DAVIS, _YEAR, _SEQUENCES, _SAVED_MODEL, _SHORT_SIDE),
+    'correction_time': (_SAVED_MODEL, _SHORT_SIDE),
+}
+
 
 def parts(against: str | None) -> _Parts:
     """Return the parts that can be measured."""
@@ -175,6 +181,10 @@ def chosen() -> list[tuple[Any, ...]]:
     """
     known = parts(_AGAINST.value)
     wanted = _WHAT.value or [part for part in known if part not in _ON_REQUEST]
+    used = {flag.name for part in wanted for flag in _FLAGS_OF.get(part, ())}
+    of_parts = [flag for some in _FLAGS_OF.values() for flag in some]
+    idle = {flag.name: flag for flag in of_parts if flag.name not in used}
+    idle_flags.refuse(f'--what={",".join(wanted)}', idle.values())
     if 'corrections' in wanted and _DAVIS.value is None:
         raise errors.UserError('--what=corrections needs --davis=FOLDER.')
     if _AGAINST.value:

@@ -4,7 +4,7 @@
 # environment whose Python and lock file are used.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-python=$PWD/${VENV:-.venv}/bin/python
+python=$(realpath -s "${VENV:-.venv}")/bin/python
 lock=$PWD/requirements-$(cat "${VENV:-.venv}/stack").lock
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags, logging
 
 from stfc3_tf import errors
-from stfc3_tf.commands import command
+from stfc3_tf.commands import command, idle_flags
 from stfc3_tf.model import resnet
 from stfc3_tf.serving import encoder_from_export, export
 from stfc3_tf.training import reload
@@ -77,6 +77,7 @@ def encoder() -> tuple[resnet.Encoder, str, dict[str, Any]]:
             )
         return network, _LAYER.value, {'config': run.read_config(), 'step': step}
     if saved_model is not None and model_dir is None:
+        idle_flags.refuse('--saved_model', [_LAYER, _CHECKPOINT])
         network, metadata = encoder_from_export.rebuild(saved_model)
         return network, metadata['layer'], metadata
     raise errors.UserError('Give either --model_dir or --saved_model.')

@@ -15,7 +15,7 @@ import os
 from absl import flags
 
 from stfc3_tf import processes
-from stfc3_tf.commands import command
+from stfc3_tf.commands import command, idle_flags
 from stfc3_tf.preparation import index, run, settings
 
 _DEFAULT = settings.Settings()
@@ -82,6 +82,11 @@ _VERIFY = flags.DEFINE_boolean(
     'Write nothing; compare the shards in --output with the checksums of the index.',
 )
 
+_SETTINGS = (
+    *(_SHORT_SIDE, _FRAME_RATE, _QUALITY, _SEGMENT_SECONDS, _SHARD_MEGABYTES),
+    *(_VIDEOS_PER_TASK, _SEED, _FRAME_FOLDER_RATE),
+)
+
 
 def main(_: Sequence[str]) -> int | None:
     """Prepare shards, or verify them."""
@@ -89,7 +94,12 @@ def main(_: Sequence[str]) -> int | None:
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     workers = _WORKERS.value or processes.cores()
     if _VERIFY.value:
+        idle_flags.refuse('--verify', [_INPUT, *_SETTINGS, _RUNNER, _PIPELINE_OPTIONS])
         return _verify(workers)
+    if _RUNNER.value == run.LOCAL:
+        idle_flags.refuse(f'--runner={run.LOCAL}', [_PIPELINE_OPTIONS])
+    else:
+        idle_flags.refuse(f'--runner={_RUNNER.value}', [_WORKERS])
     wanted = settings.Settings(
         short_side=_SHORT_SIDE.value,
         frame_rate=_FRAME_RATE.value,

@@ -25,7 +25,7 @@ from stfc3_tf.annotation import many_videos, outputs, video_job
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation.drawing import preview
 from stfc3_tf.annotation.marks import request, video_list
-from stfc3_tf.commands import command, configuration
+from stfc3_tf.commands import command, configuration, idle_flags
 from stfc3_tf.formats import writing as formats
 from stfc3_tf.propagation import propagator
 from stfc3_tf.serving import client, loading, shipped
@@ -149,6 +149,8 @@ def propagate() -> int:
     configuration.parse_gin([], _GIN_BINDINGS.value)
     settings = propagator.PropagationSettings()
     configuration.check_bindings_used(_GIN_BINDINGS.value)
+    if _SERVER.value is None:
+        idle_flags.refuse('A run without --server', [_MODEL, _VERSION, _TIMEOUT])
     if (_VIDEO.value is None) == (_VIDEOS.value is None):
         raise errors.UserError('Give either --video or --videos.')
     asked = request.Request(

@@ -25,7 +25,7 @@ import numpy as np
 
 from stfc3_tf import errors, figures, progress, wording
 from stfc3_tf.clips import footage
-from stfc3_tf.commands import command
+from stfc3_tf.commands import command, idle_flags
 from stfc3_tf.figures import benchmark_labels, page, results, stretch
 from stfc3_tf.figures import speed as speed_lib
 from stfc3_tf.serving import loading
@@ -257,9 +257,7 @@ def check_flags(kind: str, figure: Figure) -> None:
     if missing:
         raise errors.UserError(f'{kind} needs --{", --".join(missing)}.')
     used = {flag.name for flag in (*figure.needs, *figure.takes)}
-    idle = [flag.name for flag in _of_some_figure() if flag.present and flag.name not in used]
-    if idle:
-        raise errors.UserError(f'{kind} does not use --{", --".join(idle)}: leave it out.')
+    idle_flags.refuse(kind, (flag for flag in _of_some_figure() if flag.name not in used))
 
 
 def _of_some_figure() -> list[flags.FlagHolder]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import checks, errors
 from stfc3_tf.clips import shuffle
 from stfc3_tf.clips import source as source_lib
 
@@ -110,8 +110,7 @@ def _check_settings(
     ):
         if value < low:
             raise errors.UserError(f'{name}={value}: must be at least {low}.')
-    if frame_rate <= 0:
-        raise errors.UserError(f'frame_rate={frame_rate}: must be positive.')
+    checks.positive_number('frame_rate', frame_rate, finite=True)
 
 
 class ClipSampler:

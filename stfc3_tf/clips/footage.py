@@ -83,7 +83,7 @@ def open_footage(path: str, assumed_rate: float = decoder.ASSUMED_RATE) -> Foota
     Raises:
       errors.UserError: missing, not a video, or without a frame that can be decoded.
     """
-    checks.positive_number('frame_rate', assumed_rate)
+    checks.positive_number('frame_rate', assumed_rate, finite=True)
     if not folders.exists(path):
         raise errors.UserError(f'{path}: there is no such video file or folder of pictures.')
     try:

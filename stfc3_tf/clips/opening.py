@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 import tensorflow as tf
 
-from stfc3_tf import errors, wording
+from stfc3_tf import checks, errors, wording
 from stfc3_tf.clips import (
     frame_folders,
     label_folders,
@@ -64,8 +64,7 @@ def open_source(
     """
     if data is None:
         return synthetic.SyntheticScenes()
-    if frame_folder_rate <= 0:
-        raise errors.UserError(f'frame_folder_rate={frame_folder_rate}: must be positive.')
+    checks.positive_number('frame_folder_rate', frame_folder_rate, finite=True)
     files = sorted(find_files(data))
     videos = [file for file in files if file.lower().endswith(VIDEO_SUFFIXES)]
     records = [file for file in files if '.tfrecord' in _basename(file)]

@@ -94,10 +94,14 @@ class Part:
         self._footage, self._numbers, self._every = footage, numbers, every
         self.name, self.size, self.pictures = footage.name, footage.size, pictures
         self.frame_rate, self.pixel_aspect = footage.frame_rate / every, footage.pixel_aspect
-        self.first = self._number(0) if start is None else start
+        self.first = self._first_from(start)
+        self._first_place = self._place(self.first)
         self._end = float('inf') if end is None else end
         if self.first > self._end:
-            raise errors.UserError(f'start={self.first} is behind end={end}: no frame is left.')
+            raise errors.UserError(
+                f'The first frame of {self.name} from start={start} on is {self.first}, behind '
+                f'end={end}: no frame is left.'
+            )
         self._also: frozenset[int] = frozenset()
 
     def keep(self, numbers: Collection[int]) -> None:
@@ -127,8 +131,8 @@ class Part:
         count = self._footage.stated_count
         if count is None:
             return None
-        numbers = self._numbers or range(count)
-        return max(1, sum(self._is_chosen(number) for number in numbers))
+        places = range(len(self._numbers) if self._numbers else count)
+        return max(1, sum(map(self._is_chosen, places)))
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `footage.Footage.frames`; `start` is the number of a frame of this part, or less."""
@@ -142,7 +146,7 @@ class Part:
             number = self._number(frame.number)
             if number > self._end:
                 return
-            if self._is_chosen(number):
+            if self._is_chosen(frame.number):
                 yield dataclasses.replace(frame, number=number)
 
     def backwards(self, stop: int) -> Iterator[Frame]:
@@ -151,7 +155,7 @@ class Part:
             number = self._number(frame.number)
             if number < self.first:
                 return
-            if self._is_chosen(number):
+            if self._is_chosen(frame.number):
                 yield dataclasses.replace(frame, number=number)
 
     def _number(self, place: int) -> int:
@@ -161,6 +165,14 @@ class Part:
         """Return the place of the first frame with this number or a larger one."""
         return number if self._numbers is None else bisect.bisect_left(self._numbers, number)
 
-    def _is_chosen(self, number: int) -> bool:
-        within = self.first <= number <= self._end
-        return within and ((number - self.first) % self._every == 0 or number in self._also)
+    def _first_from(self, start: int | None) -> int:
+        """Return the number of the first frame from `start` on; `start` itself if there is none."""
+        place = 0 if start is None else self._place(start)
+        known = self._numbers is None or place < len(self._numbers)
+        return self._number(place) if known or start is None else start
+
+    def _is_chosen(self, place: int) -> bool:
+        """Return whether the frame at this place of the video is one of the part."""
+        number = self._number(place)
+        in_step = (place - self._first_place) % self._every == 0
+        return self.first <= number <= self._end and (in_step or number in self._also)

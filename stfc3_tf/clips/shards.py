@@ -130,16 +130,18 @@ class Shards(source.Source):
         """Return the frames of a video as they are stored.
 
         Raises:
-          source.UnreadableVideo: the record cannot be read, or does not state the frames' times.
+          source.UnreadableVideo: the record cannot be read, or does not state the size and the
+            times of the frames.
         """
         example = self._example(video)
         context, frames = example.context.feature, example.feature_lists.feature_list
         pictures = [picture.bytes_list.value[0] for picture in frames['image/encoded'].feature]
-        height, width = (
-            context[f'image/{side}'].int64_list.value[0] for side in ('height', 'width')
-        )
+        sides = [context[f'image/{side}'].int64_list.value for side in ('height', 'width')]
+        if not all(sides):
+            reason = 'does not state image/height and image/width'
+            raise source.UnreadableVideo(self.name(video), reason, everywhere=False)
         times = self._times(video, example, len(pictures))
-        return StoredVideo(pictures, times, (int(height), int(width)))
+        return StoredVideo(pictures, times, (int(sides[0][0]), int(sides[1][0])))
 
     def _place(self, video: int) -> _Place:
         # Of shards with the same first record all but the last are empty.

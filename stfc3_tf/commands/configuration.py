@@ -54,6 +54,8 @@ def _parse_file(path: str, named_by: str) -> None:
         lines = text_files.decode(object_store.read(path), path).split('\n')
     except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
         raise errors.UserError(f'{named_by}: there is no such file.') from error
+    except tf.errors.OpError as error:
+        raise errors.UserError(f'{named_by} cannot be read: {errors.first_line(error)}') from error
     begin = 0
     for number, line in enumerate([*lines, None]):
         include = _INCLUDE.match(line) if line is not None else None

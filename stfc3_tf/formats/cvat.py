@@ -155,8 +155,8 @@ def read(path: str, contents: bytes, size: tuple[int, int]) -> labels.Found:
             labels.check_size(path, (int(image.attrib['height']), int(image.attrib['width'])), size)
         shapes = [*_of_tracks(root), *_of_images(root)]
         return _sorted(shapes, size, each_alone=root.find('track') is not None)
-    # Damaged XML is a SyntaxError, forbidden XML a ValueError.
-    except (SyntaxError, ValueError, KeyError, OverflowError) as error:
+    # Damaged XML is a SyntaxError, forbidden XML a ValueError, an unknown encoding a LookupError.
+    except (SyntaxError, ValueError, LookupError, OverflowError) as error:
         raise labels.unreadable(path, 'XML of CVAT', error, _REMEDY) from error
 
 

@@ -10,6 +10,7 @@ import binascii
 from typing import Any
 
 import numpy as np
+import pydantic
 from typing_extensions import NotRequired, TypedDict
 
 from stfc3_tf import errors
@@ -21,7 +22,7 @@ _REMEDY = 'Save it again in LabelMe.'
 
 class _Shape(TypedDict):
     label: str
-    points: list[tuple[float, float]]
+    points: list[tuple[pydantic.FiniteFloat, pydantic.FiniteFloat]]
     shape_type: NotRequired[str | None]
     group_id: NotRequired[int | str | None]
     mask: NotRequired[str | None]

@@ -148,6 +148,12 @@ def _united(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | No
     return one | other
 
 
+def _twice(pictures: Iterable[str]) -> str:
+    """Return a name that pictures of different folders have."""
+    names = sorted(map(posixpath.basename, pictures))
+    return next(name for name, following in zip(names, names[1:]) if name == following)
+
+
 def numbering(
     path: str, places: Iterable[Place], pictures: Mapping[str, int], default: int | None
 ) -> Callable[[Place], int]:
@@ -162,7 +168,13 @@ def numbering(
     Raises:
       errors.UserError: it is not clear which frames are meant.
     """
-    names = sorted({posixpath.basename(p.picture.replace('\\', '/')) for p in places} - {''})
+    pictures_named = {p.picture.replace('\\', '/') for p in places} - {''}
+    names = sorted({posixpath.basename(picture) for picture in pictures_named})
+    if len(names) < len(pictures_named):
+        raise errors.UserError(
+            f'{path}: pictures of different folders have the same name, such as '
+            f'{_twice(pictures_named)}: give labels of one video at a time.'
+        )
     known = {name: pictures[name] for name in names if name in pictures}
     if len(known) < len(names):
         numbers = frame_names.numbers(names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import contextlib
+import csv
 
 import tensorflow as tf
 
@@ -60,16 +61,23 @@ def _listed(path: str) -> list[str]:
     if not lines:
         raise errors.UserError(f'{path}: lists no videos.')
     folder = path.rpartition('/')[0]
-    separator = text.separator_of(lines[0], lambda heading: bool(set(_COLUMNS) & set(heading)))
-    if separator is not None:
-        names = _column(path, lines, separator)
-    else:
-        names = _without_heading(path, lines, folder)
+    try:
+        names = _names(path, lines, folder)
+    except csv.Error as error:
+        raise errors.UserError(f'{path} is no list of videos: {error}.') from error
     if not names:
         raise errors.UserError(f'{path}: lists no videos.')
     if '' in names:
         raise errors.UserError(f'{path}: entry {names.index("") + 1} names no video.')
     return [_place(folder, name) for name in names]
+
+
+def _names(path: str, lines: list[str], folder: str) -> list[str]:
+    """Return the entries of a list; raise csv.Error where a line is no line of a table."""
+    separator = text.separator_of(lines[0], lambda heading: bool(set(_COLUMNS) & set(heading)))
+    if separator is not None:
+        return _column(path, lines, separator)
+    return _without_heading(path, lines, folder)
 
 
 def _lines(path: str) -> list[str]:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,11 @@ class Plan:
     def shard_name(self, task: int, part: int) -> str:
         """Return the name of a shard; tasks and their parts count from 0."""
         return f'clips-{task:05d}-of-{len(self.tasks):05d}-{part:03d}.tfrecord'
+
+    def is_shard_of(self, task: int, name: str) -> bool:
+        """Return whether a file name is that of a shard of a task, whatever its part."""
+        begin, _, ending = self.shard_name(task, 0).rpartition('-000')
+        return bool(re.fullmatch(rf'{re.escape(begin)}-\d{{3,}}{re.escape(ending)}', name))
 
     def digest(self, task: int) -> str:
         """Return the SHA-256 of everything that determines what a task writes."""

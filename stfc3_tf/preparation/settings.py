@@ -43,6 +43,7 @@ class Settings:
         if self.quality > 100:
             raise errors.UserError(f'quality={self.quality}: give a whole number up to 100.')
         if self.frame_rate:
-            checks.positive_number('frame_rate', self.frame_rate)
-        for name in ('segment_seconds', 'shard_megabytes', 'frame_folder_rate'):
+            checks.positive_number('frame_rate', self.frame_rate, finite=True)
+        checks.positive_number('frame_folder_rate', self.frame_folder_rate, finite=True)
+        for name in ('segment_seconds', 'shard_megabytes'):
             checks.positive_number(name, getattr(self, name))

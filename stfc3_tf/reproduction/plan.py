@@ -8,8 +8,8 @@ import posixpath
 
 import gin
 
-from stfc3_tf import errors
-from stfc3_tf.benchmarks import tasks
+from stfc3_tf import checks, errors
+from stfc3_tf.benchmarks import evaluation, tasks
 from stfc3_tf.commands import configuration
 
 # The setting that seeds a baseline's weights; the other baselines are not random.
@@ -177,6 +177,7 @@ def _check(plan: Plan, path: str) -> None:
                 f'{", ".join(tasks.TASKS)}.'
             )
     for name, baseline in plan.baselines.items():
+        checks.one_of(f'{path}: {name}/Baseline.baseline', baseline.baseline, evaluation.BASELINES)
         if baseline.seeds and baseline.baseline not in SEED_SETTINGS:
             raise errors.UserError(
                 f'{path}: {name}/Baseline.seeds: the baseline {baseline.baseline} is not '

@@ -143,10 +143,15 @@ def read_joined(paths: Sequence[str], parts: Sequence[Part]) -> dict[str, Joined
         for part in parts:
             if part.name in recipes and part.name not in found:
                 _check_recipe(path, part, recipes[part.name])
-                row, seed = table['rows'][part.row], str(part.seed)
-                found[part.name] = Joined(
-                    _figures_of(row, seed), machines[part.name], _sequences_of(row, seed)
-                )
+                try:
+                    row, seed = table['rows'][part.row], str(part.seed)
+                    figures, sequences = _figures_of(row, seed), _sequences_of(row, seed)
+                    found[part.name] = Joined(figures, machines[part.name], sequences)
+                except (KeyError, TypeError, AttributeError) as error:
+                    raise errors.UserError(
+                        f'--join={path}: what it says of {part.name} is not complete. '
+                        'Copy it again, or leave it out.'
+                    ) from error
     return found
 
 

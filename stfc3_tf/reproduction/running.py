@@ -106,7 +106,7 @@ def run_all(
     Raises:
       errors.UserError: see `check_trained_alike`; then nothing is run.
     """
-    output_dir.mkdir(parents=True, exist_ok=True)
+    _make(output_dir)
     chosen = [part for part in parts if part.name in names]
     with _alone_in(output_dir) as lock, _Stop() as stop:
         check_trained_alike(chosen)
@@ -165,6 +165,15 @@ def expected_seconds(part: Part, parts: Sequence[Part], outcomes: Mapping[str, O
 def shell_command(part: Part) -> str:
     """Return the command line of a part."""
     return shlex.join(['python', *part.arguments])
+
+
+def _make(output_dir: pathlib.Path) -> None:
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.UserError(
+            f'--output_dir={output_dir} cannot be made: {error.strerror}. Name another folder.'
+        ) from error
 
 
 def _run(part: Part, lock: int, stop: _Stop) -> Outcome:

@@ -9,6 +9,8 @@ import os
 import time
 from typing import Any
 
+from stfc3_tf import errors
+
 Figures = dict[str, Any]
 
 
@@ -16,6 +18,7 @@ def in_own_process(measure: Callable[..., Figures], *arguments: Any) -> Figures:
     """Run `measure(*arguments)` in a new process; add its peak memory, 'peak_gib'.
 
     Raises:
+      errors.UserError: that of the measurement.
       RuntimeError: the process died, for instance because memory ran out.
     """
     context = multiprocessing.get_context('spawn')
@@ -24,7 +27,10 @@ def in_own_process(measure: Callable[..., Figures], *arguments: Any) -> Figures:
     process.start()
     sender.close()
     try:
-        return receiver.recv()
+        found = receiver.recv()
+        if isinstance(found, errors.UserError):
+            raise found
+        return found
     except EOFError:
         raise RuntimeError(f'{measure.__name__}{arguments} did not finish.') from None
     finally:
@@ -32,8 +38,10 @@ def in_own_process(measure: Callable[..., Figures], *arguments: Any) -> Figures:
 
 
 def _measured(sender, measure, arguments) -> None:
-    figures = measure(*arguments)
-    sender.send({**figures, 'peak_gib': peak_gib()})
+    try:
+        sender.send({**measure(*arguments), 'peak_gib': peak_gib()})
+    except errors.UserError as error:
+        sender.send(error)
 
 
 def peak_gib() -> float | None:

@@ -37,6 +37,7 @@ class BoundedFolder:
         self._folder, self._most = pathlib.Path(folder), most_bytes
         self._sizes = _by_age(self._folder)
         self._size = sum(self._sizes.values())
+        self._is_full = False
 
     def get(self, name: str) -> np.ndarray | None:
         """Return the array of this name, None if it is not there."""
@@ -58,10 +59,10 @@ class BoundedFolder:
         contents = io.BytesIO()
         np.save(contents, array)
         size = contents.getbuffer().nbytes
+        if self._is_full or size > self._most:
+            return
         while self._sizes and self._size + size > self._most:
             self._drop(next(iter(self._sizes)))
-        if size > self._most:
-            return
         name = f'{name}.npy'
         try:
             writing.write_bytes(str(self._folder / name), contents.getvalue())
@@ -69,7 +70,7 @@ class BoundedFolder:
             self._sizes[name] = size
         except errors.UserError as error:
             logging.warning('Nothing more is kept in %s: %s', self._folder, error)
-            self._most = 0
+            self._is_full = True
 
     def _drop(self, name: str) -> None:
         self._size -= self._sizes.pop(name)

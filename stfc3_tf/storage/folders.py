@@ -182,6 +182,7 @@ def matches(glob: str) -> list[str]:
     A path that exists is returned as it is, even with glob characters in it.
 
     Raises:
+      errors.UserError: the glob is not valid.
       tf.errors.OpError: a folder cannot be listed.
     """
     if exists(glob):
@@ -192,7 +193,10 @@ def matches(glob: str) -> list[str]:
     begin = parts.index('**')
     bases = _plain_matches('/'.join(parts[:begin])) if begin else ['.']
     bases = ['/'] if bases == [''] or parts[:begin] == [''] else bases
-    pattern = re.compile(_regex(parts[begin:]))
+    try:
+        pattern = re.compile(_regex(parts[begin:]))
+    except re.error as error:
+        raise errors.UserError(f'{glob} is not a valid glob: {error}.') from error
     return [path for base in bases for path in _deep_matches(base, pattern, not begin)]
 
 

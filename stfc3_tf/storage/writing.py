@@ -26,7 +26,7 @@ _PATIENCE = 60.0
 
 
 def check_file(path: str) -> None:
-    """Check that a file can be written, before there is work to lose; change nothing.
+    """Check that a file can be written, before there is work to lose; make its folder.
 
     Raises:
       errors.UserError: it cannot be, or is a folder.
@@ -38,7 +38,7 @@ def check_file(path: str) -> None:
 
 
 def check_folder(path: str) -> None:
-    """Check that a folder can be written, before there is work to lose; change nothing.
+    """Check that a folder can be written, before there is work to lose; make the one above it.
 
     Raises:
       errors.UserError: it cannot be.

@@ -133,8 +133,9 @@ class Settings(Parts, Clips, Machines, Saving):
         for name in _COUNTS:
             checks.whole_number(f'train.{name}', getattr(self, name))
         checks.whole_number('train.seed', self.seed, least=0)
-        for name in ('frame_rate', 'frame_folder_rate', 'checkpoint_minutes'):
-            checks.positive_number(f'train.{name}', getattr(self, name))
+        checks.positive_number('train.checkpoint_minutes', self.checkpoint_minutes)
+        for name in ('frame_rate', 'frame_folder_rate'):
+            checks.positive_number(f'train.{name}', getattr(self, name), finite=True)
         if self.still_pictures and self.data_servers:
             raise errors.UserError(
                 'train.still_pictures = True with train.data_servers: data servers read videos and '

@@ -221,8 +221,9 @@ def test_open_source_says_what_is_missing(tmp_path):
     (tmp_path / 'v.mp4').write_bytes(b'')
     with pytest.raises(errors.UserError, match='both video files'):
         clips.open_source(str(tmp_path))
-    with pytest.raises(errors.UserError, match='frame_folder_rate'):
-        clips.open_source(str(tmp_path), frame_folder_rate=0.0)
+    for rate in (0.0, float('nan'), float('inf')):
+        with pytest.raises(errors.UserError, match='frame_folder_rate'):
+            clips.open_source(str(tmp_path), frame_folder_rate=rate)
 
 
 def _davis(root, masks):

@@ -45,8 +45,23 @@ def test_every_third_frame_of_a_part_and_those_that_are_labelled(tmp_path):
     for number in (4, 17):
         with pytest.raises(errors.UserError, match=f'Frame {number} is labelled, .* 5 to 16'):
             opened.keep([number])
-    with pytest.raises(errors.UserError, match='start=9 is behind end=8'):
+    with pytest.raises(errors.UserError, match='start=9 on is 9, behind end=8'):
         part.open_part(path, 10.0, start=9, end=8)
+
+
+def test_every_second_frame_is_so_also_where_numbers_have_gaps(tmp_path):
+    path = folder_of(tmp_path / 'v', [f'{number:04d}.png' for number in range(0, 60, 10)])
+    opened = part.open_part(path, 24.0, every=2)
+    assert seen(opened.frames()) == [(0, 0), (20, 2), (40, 4)]
+    assert opened.frame_rate == 12 and opened.stated_count == 3
+    assert [frame.time for frame in opened.frames()] == pytest.approx([0, 2 / 24, 4 / 24])
+    between = part.open_part(path, 24.0, start=15, every=2)
+    assert between.first == 20 and seen(between.frames()) == [(20, 2), (40, 4)]
+    assert seen(between.backwards(41)) == [(40, 4), (20, 2)]
+    with pytest.raises(errors.UserError, match='start=15 on is 20, behind end=18: no frame'):
+        part.open_part(path, 24.0, start=15, end=18)
+    with pytest.raises(errors.UserError, match='no frame 51: .* from 0 to 50'):
+        next(part.open_part(path, 24.0, start=51).frames())
 
 
 def test_a_part_of_a_video_file(tmp_path):

@@ -343,6 +343,17 @@ def test_what_does_not_fit_is_one_clear_line(tmp_path):
         masks(path)
     with pytest.raises(errors.UserError, match='is about 2 frames: give it without the number 3'):
         masks(path, number=3)
+    two = {'images': [{'id': k, 'file_name': f'{k}/0001.png'} for k in (1, 2)]}
+    path = written(tmp_path, 'two.json', {**two, 'annotations': entries})
+    with pytest.raises(errors.UserError, match='different folders .* 0001.png: .* one video'):
+        masks(path)
+    path = tmp_path / 'nan.json'
+    path.write_text(json.dumps(labelme([shape('cup', 'circle', [[1, 1], [float('nan'), 9]])])))
+    with pytest.raises(errors.UserError, match='nan.json .*finite'):
+        masks(path)
+    coded = '<?xml version="1.0" encoding="klingon"?><annotations/>'
+    with pytest.raises(errors.UserError, match='cannot be read as XML of CVAT'):
+        masks(written(tmp_path, 'coded.xml', coded))
     entity = '<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>'
     with pytest.raises(errors.UserError, match='cannot be read as XML of CVAT.*EntitiesForbidden'):
         masks(written(tmp_path, 'd.xml', entity))

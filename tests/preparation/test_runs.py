@@ -287,6 +287,22 @@ def test_other_settings_or_videos_are_refused(videos, unbroken, tmp_path):
     assert contents(unbroken) == before
 
 
+def test_a_task_that_needs_fewer_shards_when_it_is_done_again_leaves_no_old_ones(videos, tmp_path):
+    own, output = tmp_path / 'videos', tmp_path / 'shards'
+    own.mkdir()
+    for name in ('3.mp4', '4.mp4'):
+        (own / name).write_bytes((videos / name).read_bytes())
+    small = Settings(short_side=24, segment_seconds=1.0, shard_megabytes=1e-6, videos_per_task=2)
+    before = run.prepare([str(own)], str(output), small)
+    (own / '4.mp4').write_bytes(b'no video')
+    (output / before['shards'][0]['name']).unlink()
+    said = run.prepare([str(own)], str(output), small)
+    there = sorted(path.name for path in output.glob('*.tfrecord'))
+    assert there == [shard['name'] for shard in said['shards']]
+    assert len(there) < len(before['shards'])
+    assert len(clips.open_source(str(output))) == said['records']
+
+
 def test_an_output_folder_that_is_used_again_follows_its_new_plan(videos, tmp_path):
     output = tmp_path / 'shards'
     one = f'{videos}/1.mp4'
@@ -343,6 +359,7 @@ def test_lists_of_videos(tmp_path):
         ('id,label\n1,2\n', 'no column is called path or video_path'),
         ('video_path,start,end\na.mp4,0,1\n', 'columns start or end'),
         ('label,path\n1,a.mp4\n2\n', 'entry 2 names no video'),
+        ('label,path\n1,' + 'a' * 140_000 + '\n', 'no list of videos: field larger'),
     ],
 )
 def test_lists_that_are_none(tmp_path, text, message):
@@ -375,6 +392,8 @@ def test_inputs_that_are_none(tmp_path):
         {'videos_per_task': -1},
         {'seed': 0.5},
         {'frame_folder_rate': 0.0},
+        {'frame_folder_rate': float('nan')},
+        {'frame_rate': float('inf')},
     ],
 )
 def test_settings_out_of_range_are_named(setting):

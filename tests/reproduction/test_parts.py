@@ -121,6 +121,7 @@ def test_comments_are_no_settings_but_values_are(tmp_path):
         (('Plan.published', 'Plan.publisht'), 'publisht'),
         (("Baseline.baseline = 'random'", "Baseline.baseline = 'colour'"), 'colour is not random'),
         (("untrained/Baseline.baseline = 'random'", ''), 'baseline'),
+        (("Baseline.baseline = 'random'", "Baseline.baseline = 'rondom'"), 'rondom'),
     ],
 )
 def test_mistakes_in_a_plan_are_named_before_anything_runs(tmp_path, change, named):

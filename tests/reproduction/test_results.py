@@ -126,6 +126,12 @@ def test_machines_share_a_table(tmp_path):
     again = results.read_joined([str(here / 'results.json')], second)
     assert again[second[1].name].figures == {'scenes J-Mean': 0.75}
 
+    del table['machines'][second[0].name]
+    (tmp_path / 'cut.json').write_text(json.dumps(table))
+    with pytest.raises(
+        errors.UserError, match='cut.json: what it says of a, seed 0: .* is not complete'
+    ):
+        results.read_joined([str(tmp_path / 'cut.json')], second)
     other = scored(tmp_path / 'other', 0, 0.5, recipe='other settings')
     with pytest.raises(errors.UserError, match='seed 0: scenes was run there with other settings'):
         results.read_joined([str(there / 'results.json')], [other])

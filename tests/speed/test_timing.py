@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from stfc3_tf import errors
 from stfc3_tf.speed import timing, walk
 
 
@@ -25,6 +26,15 @@ def test_peak_memory_is_the_measurements_own():
 def test_a_measurement_that_dies_is_named():
     with pytest.raises(RuntimeError, match='_exit.*did not finish'):
         timing.in_own_process(os._exit, 1)
+
+
+def refuse():
+    raise errors.UserError('no such video')
+
+
+def test_a_mistake_of_the_user_is_that_of_the_measurement():
+    with pytest.raises(errors.UserError, match='^no such video$'):
+        timing.in_own_process(refuse)
 
 
 @pytest.mark.slow
