@@ -69,7 +69,7 @@ def _listed(path: str) -> list[str]:
         raise errors.UserError(f'{path}: lists no videos.')
     if '' in names:
         raise errors.UserError(f'{path}: entry {names.index("") + 1} names no video.')
-    return [_place(folder, name) for name in names]
+    return [place(folder, name) for name in names]
 
 
 def _names(path: str, lines: list[str], folder: str) -> list[str]:
@@ -87,7 +87,7 @@ def _lines(path: str) -> list[str]:
         raise errors.UserError(f'{path}: {error.message}') from error
 
 
-def _place(folder: str, name: str) -> str:
+def place(folder: str, name: str) -> str:
     """Return a listed path, which may be relative to the folder of the list."""
     return name if '://' in name else tf.io.gfile.join(folder, name)
 
@@ -114,7 +114,7 @@ def _without_heading(path: str, lines: list[str], folder: str) -> list[str]:
     for separator, name in text.SEPARATORS.items():
         readings[name] = [(text.fields(line, separator) or [''])[0] for line in lines]
     for names in readings.values():
-        if any(_exists(_place(folder, name)) for name in names[:_PROBED] if name):
+        if any(_exists(place(folder, name)) for name in names[:_PROBED] if name):
             return names
     if all(names == readings['line'] for names in readings.values()):
         return readings['line']

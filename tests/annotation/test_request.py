@@ -368,6 +368,43 @@ def test_a_table_of_videos(tmp_path):
         video_list.requests(str(table), None, request.Request(''))
 
 
+def test_a_table_with_relative_and_whole_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path('list.csv').write_text(
+        f'video,labels\na.mp4,1.png\n{tmp_path}/far/b.mp4,2.png\n../c.mp4,3.png\n'
+        f'ram://d/e.mp4,4.png\n{tmp_path}/a.mp4,9:5.png\n'
+    )
+    asked = video_list.requests('list.csv', None, request.Request(''))
+    # All names stay in the folder of the results, and each video has one.
+    place = str(tmp_path)[1:]
+    names = [f'{place}/a', f'{place}/far/b', f'{os.path.dirname(place)}/c', 'ram:/d/e']
+    assert list(asked) == names
+    assert [asked[name].video for name in names] == [
+        'a.mp4',
+        f'{tmp_path}/far/b.mp4',
+        '../c.mp4',
+        'ram://d/e.mp4',
+    ]
+    assert asked[names[0]].masks == ['1.png', '9:5.png']
+
+
+def test_labels_beside_videos_are_found_however_the_folder_is_named(tmp_path, monkeypatch):
+    for name in ('a.mp4', 'a.png', 'b/c.mp4', 'b/c_points.csv'):
+        (tmp_path / 'videos' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'videos' / name).write_bytes(b'not looked into')
+    monkeypatch.chdir(tmp_path)
+    for folder in (
+        'videos',
+        './videos',
+        '../' + tmp_path.name + '/videos',
+        str(tmp_path / 'videos'),
+    ):
+        asked = video_list.requests(folder, None, request.Request(''))
+        assert list(asked) == ['a', 'b/c']
+        assert asked['a'].masks == [f'{folder}/a.png']
+        assert asked['b/c'].points == [f'{folder}/b/c_points.csv']
+
+
 @pytest.mark.parametrize(
     'contents, message',
     [

@@ -9,8 +9,6 @@ import dataclasses
 import os
 import posixpath
 
-import tensorflow as tf
-
 from stfc3_tf import errors, wording
 from stfc3_tf.annotation.marks.request import Request
 from stfc3_tf.clips import video
@@ -43,22 +41,23 @@ def requests(videos: str, labels: str | None, plain: Request) -> dict[str, Reque
     found = listing.list_videos([videos])
     names = _names(found)
     base = _base(found)
-    return {
-        names[path]: _with_labels(path, _label_of(path, base, labels or base), plain)
-        for path in found
-    }
+    return {names[path]: _with_labels(path, _label_of(path, base, labels), plain) for path in found}
 
 
 def _base(videos: Sequence[str]) -> str:
-    """Return the folder that holds all videos."""
-    parents = [posixpath.dirname(path) for path in videos]
-    return posixpath.commonpath(parents) if all(parents) else ''
+    """Return the folder that holds all videos, see `_whole`."""
+    return posixpath.commonpath([posixpath.dirname(_whole(path)) for path in videos])
+
+
+def _whole(path: str) -> str:
+    """Return a path from the root, so that all can be compared; addresses, too, get a slash."""
+    return f'/{path}' if folders.is_remote(path) else os.path.abspath(path)
 
 
 def _names(videos: Sequence[str]) -> dict[str, str]:
     """Return video -> its path in the common folder, without its ending where that is enough."""
     base = _base(videos)
-    whole = {path: os.path.relpath(path, base or '.') for path in videos}
+    whole = {path: os.path.relpath(_whole(path), base) for path in videos}
     short = {path: _stem(path, name) for path, name in whole.items()}
     often = collections.Counter(short.values())
     return {path: whole[path] if often[short[path]] > 1 else short[path] for path in videos}
@@ -68,9 +67,10 @@ def _stem(path: str, name: str) -> str:
     return name if folders.is_folder(path) else posixpath.splitext(name)[0]
 
 
-def _label_of(path: str, base: str, labels: str) -> list[str]:
-    """Return the labels of a video that lie in a folder, by its name."""
-    stem = posixpath.join(labels, _stem(path, os.path.relpath(path, base or '.')))
+def _label_of(path: str, base: str, labels: str | None) -> list[str]:
+    """Return the labels of a video by its name: those in a folder, or those beside it."""
+    relative = os.path.relpath(_whole(path), base)
+    stem = _stem(path, posixpath.join(labels, relative) if labels else path)
     endings = ('', *video.PICTURE_SUFFIXES, *_POINTS)
     candidates = [f'{stem}{addition}{ending}' for addition in _ADDITIONS for ending in endings]
     found = [each for each in candidates if each != path and files.exists(each)]
@@ -96,22 +96,21 @@ def _of_table(path: str, plain: Request) -> dict[str, Request]:
     rows = _rows(path)
     folder = posixpath.dirname(path)
     labels: dict[str, list[str]] = {}
+    spelt: dict[str, str] = {}
     for row in rows:
         if not row['video'] or not row['labels']:
             raise errors.UserError(f'{path}: a line names no video or no labels.')
         frame = row.get('frame', '')
         if frame and not frame.isdecimal():
             raise errors.UserError(f'{path}: the frame {frame!r} is not a whole number.')
-        label = _place(folder, row['labels'])
-        labels.setdefault(_place(folder, row['video']), []).append(
+        label = listing.place(folder, row['labels'])
+        named = listing.place(folder, row['video'])
+        # A line may name it by a relative path, and another one by its whole path.
+        labels.setdefault(spelt.setdefault(_whole(named), named), []).append(
             f'{int(frame)}:{label}' if frame else label
         )
     names = _names(list(labels))
     return {names[each]: _with_labels(each, given, plain) for each, given in labels.items()}
-
-
-def _place(folder: str, name: str) -> str:
-    return name if '://' in name else tf.io.gfile.join(folder, name)
 
 
 def _rows(path: str) -> list[Mapping[str, str]]:
