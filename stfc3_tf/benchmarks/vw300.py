@@ -30,7 +30,7 @@ from stfc3_tf import errors, wording
 from stfc3_tf.benchmarks import contract, frame_checks, metrics
 from stfc3_tf.clips import video
 from stfc3_tf.propagation import codecs
-from stfc3_tf.storage import files, folders, writing
+from stfc3_tf.storage import files, writing
 
 LANDMARKS = 68
 # The test videos of the challenge (Shen et al. 2015): 1 well lit, 2 mixed, 3 arbitrary conditions.
@@ -112,7 +112,7 @@ class Faces(contract.Benchmark):
         return [f'{number:03d}' for number in CATEGORIES.get(self.category, ())]
 
     def _present(self) -> list[str]:
-        names = folders.names_in(self.data_dir) if tf.io.gfile.isdir(self.data_dir) else []
+        names = files.names_in(self.data_dir) if tf.io.gfile.isdir(self.data_dir) else []
         found = [
             name
             for name in names
@@ -237,7 +237,7 @@ class FaceSequence(contract.Sequence):
         }
 
     def _film(self) -> str | None:
-        films = [name for name in folders.names_in(self._folder) if files.stem(name) == 'vid']
+        films = [name for name in files.names_in(self._folder) if files.stem(name) == 'vid']
         if len(films) > 1:
             raise errors.UserError(
                 f'{self._folder} holds {", ".join(films)}; keep only one of them.'

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from stfc3_tf import errors
 from stfc3_tf.benchmarks import badja, frame_checks, vw300
-from stfc3_tf.storage import files, folders, images
+from stfc3_tf.storage import files, images
 
 # For each name of a frame a mask, uint8 [height, width] of object numbers, or points,
 # float [points, 2], (x, y) in 0-based pixels of the frame, NaN for a missing point.
@@ -67,7 +67,7 @@ def _checked(where: str, label: np.ndarray, size: tuple[int, int]) -> np.ndarray
 
 
 def _of_folder(path: str, frame_names: Sequence[str]) -> Labels:
-    names = folders.names_in(path)
+    names = files.names_in(path)
     if 'masks' in names:
         return _of_folder(posixpath.join(path, 'masks'), frame_names)
     if 'tracks.csv' in names:

@@ -121,8 +121,23 @@ def list_frames(folder: str, suffixes: tuple[str, ...], expected: str) -> list[s
     return _paths(folder, names, suffixes, expected)
 
 
+def names_in(folder: str) -> list[str]:
+    """Return the names of files and folders in a folder, sorted; see `folders.names_in`.
+
+    Raises:
+      errors.UserError: there is no such folder, or it cannot be listed.
+    """
+    try:
+        return folders.names_in(folder)
+    except tf.errors.OpError as error:
+        reason = error.message.removeprefix(f'{folder}: ')
+        raise errors.UserError(
+            f'{folder} cannot be listed ({reason}): make it readable, or name another folder.'
+        ) from error
+
+
 def _names(folder: str) -> list[str]:
-    return folders.names_in(folder) if folders.is_folder(folder) else []
+    return names_in(folder) if folders.is_folder(folder) else []
 
 
 def _paths(folder: str, names: list[str], suffixes: tuple[str, ...], expected: str) -> list[str]:

@@ -1,5 +1,7 @@
 """Arguments under the names of each other are one line that says so."""
 
+import errno
+import os
 import pathlib
 
 from PIL import Image
@@ -7,6 +9,7 @@ import pytest
 
 from stfc3_tf import errors
 from stfc3_tf.annotation.marks.request import Request
+from stfc3_tf.storage import files
 
 
 @pytest.fixture
@@ -44,3 +47,16 @@ def test_mixed_up_arguments(folder, video, masks, points, message):
     with pytest.raises(errors.UserError, match=message) as caught:
         request.opened()
     assert '\n' not in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_listed(folder, monkeypatch):
+    # By permissions this could not be tested where tests run as root.
+    def denied(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, 'listdir', denied)
+    message = r'frames cannot be listed \(Permission denied\): make it readable'
+    with pytest.raises(errors.UserError, match=message):
+        Request(str(folder / 'frames'), [str(folder / 'mask.png')]).opened()
+    with pytest.raises(errors.UserError, match=message):
+        files.list_files(str(folder / 'frames'), ('.png',), 'masks')

@@ -48,7 +48,7 @@ def _check_folder(video: str) -> None:
     """Raise UserError if a folder holds videos instead of the pictures of one."""
     if not folders.is_folder(video):
         return
-    names = folders.names_in(video)
+    names = files.names_in(video)
     videos = [name for name in names if _is_of(name, opening.VIDEO_SUFFIXES)]
     if videos and not any(map(video_lib.is_picture, names)):
         raise errors.UserError(

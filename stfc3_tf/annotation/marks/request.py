@@ -91,7 +91,7 @@ def _files_in(number: int | None, path: str) -> list[tuple[int | None, str]]:
     """Return a file, or those files in a folder that may be of other tools."""
     if number is not None or not folders.is_folder(path):
         return [(number, path)]
-    names = [name for name in folders.names_in(path) if name.lower().endswith(_ENDINGS)]
+    names = [name for name in files.names_in(path) if name.lower().endswith(_ENDINGS)]
     return [(None, posixpath.join(path, name)) for name in names] or [(None, path)]
 
 
