@@ -86,14 +86,15 @@ def open_footage(path: str, assumed_rate: float = decoder.ASSUMED_RATE) -> Foota
     checks.positive_number('frame_rate', assumed_rate, finite=True)
     if not folders.exists(path):
         raise errors.UserError(f'{path}: there is no such video file or folder of pictures.')
+    is_folder = folders.is_folder(path)
     try:
-        if folders.is_folder(path):
-            return _Folder(path, assumed_rate)
-        return _File(path, assumed_rate)
+        return _Folder(path, assumed_rate) if is_folder else _File(path, assumed_rate)
     except source.UnreadableVideo as error:
+        # What is said of a folder lists these endings.
+        endings = '' if is_folder else f' ({", ".join(video.PICTURE_SUFFIXES)})'
         raise errors.UserError(
             f'{path} cannot be read as a video: {error.reason}. Give a video file or a folder of '
-            f'pictures ({", ".join(video.PICTURE_SUFFIXES)}).'
+            f'pictures{endings}.'
         ) from error
 
 

@@ -111,13 +111,22 @@ class Part:
           errors.UserError: one lies before the start or behind the end.
         """
         for number in sorted(numbers):
-            if not self.first <= number <= self._end:
+            if not self.holds(number):
                 raise errors.UserError(
-                    f'Frame {number} is labelled, but the part of {self.name} goes from frame '
-                    f'{self.first}{"" if self._end == float("inf") else f" to {self._end}"}: '
+                    f'Frame {number} is labelled, but the part of {self.name} goes {self.extent}: '
                     'change --start or --end, or leave out its labels.'
                 )
         self._also = frozenset(numbers)
+
+    def holds(self, number: int) -> bool:
+        """Return whether a frame lies between its first and its last one."""
+        return self.first <= number <= self._end
+
+    @property
+    def extent(self) -> str:
+        """The numbers between which its frames lie, for messages."""
+        end = '' if self._end == float('inf') else f' to {self._end}'
+        return f'from frame {self.first}{end}'
 
     @property
     def chosen(self) -> dict[str, int | None]:
@@ -175,4 +184,4 @@ class Part:
         """Return whether the frame at this place of the video is one of the part."""
         number = self._number(place)
         in_step = (place - self._first_place) % self._every == 0
-        return self.first <= number <= self._end and (in_step or number in self._also)
+        return self.holds(number) and (in_step or number in self._also)

@@ -91,7 +91,10 @@ def test_a_mask_in_the_colours_of_davis(tmp_path):
     'make, message',
     [
         (lambda path: save(path, np.zeros((10, 30))), '30x10 .* frames are 30x20'),
-        (lambda path: save(path, np.zeros(SIZE)), 'is empty: mark the object'),
+        (
+            lambda path: save(path, np.zeros(SIZE)),
+            'is empty: paint the object in any colour other than black .a value other',
+        ),
         (lambda path: None, 'is missing'),
         (lambda path: path.write_bytes(b''), 'is empty'),
         (lambda path: save(path, np.arange(600).reshape(SIZE) % 200), '200 shades of grey'),

@@ -57,6 +57,11 @@ def test_the_forms_of_labels_on_the_command_line(tmp_path, monkeypatch):
     assert request.numbered('40:3:odd.png') == (40, '3:odd.png')
     assert request.numbered('s3://bucket/a.png') == (None, 's3://bucket/a.png')
     assert request.numbered('7:s3://bucket/a.png') == (7, 's3://bucket/a.png')
+    pathlib.Path('4=odd.png').write_bytes(b'x')
+    assert request.numbered('4=odd.png') == (None, '4=odd.png')
+    assert request.numbered('a=3') == (None, 'a=3')
+    with pytest.raises(errors.UserError, match='0=/a/m.png: .* for frame 0 write .* 0:/a/m.png'):
+        request.numbered('0=/a/m.png')
     os.mkdir('masks')
     for name in ('m_007.png', 'm_040.png'):
         pathlib.Path('masks', name).write_bytes(b'x')
@@ -70,6 +75,25 @@ def test_the_forms_of_labels_on_the_command_line(tmp_path, monkeypatch):
     assert request.objects_of_frames(['40:2,3', '7:1']) == {40: [2, 3], 7: [1]}
     with pytest.raises(errors.UserError, match='--objects=2: write the frame and'):
         request.objects_of_frames(['2'])
+
+
+def test_masks_of_a_folder_outside_the_part_are_left_out_with_a_note(tmp_path, caplog):
+    video = write_numbered(tmp_path / 'video')
+    masks = tmp_path / 'masks'
+    masks.mkdir()
+    for number in (43, 45, 48):
+        write_mask(masks / f'{number}.png', number - 43)
+    _, annotation = request.Request(video, [str(masks)], start=44, end=47).opened()
+    assert annotation.frames == [45]
+    assert f'{masks}: 2 masks left out, of frames outside the part' in caplog.text
+    assert caplog.messages[0].endswith(': 43, 48')
+    # Those that are named one by one are not left out.
+    asked = request.Request(video, [str(masks), f'46:{masks}/45.png'], start=46)
+    assert asked.opened()[1].frames == [46, 48]
+    with pytest.raises(errors.UserError, match='Frame 43 is labelled, but the part .* 44 to 47'):
+        request.Request(video, [f'43:{masks}/43.png'], start=44, end=47).opened()
+    with pytest.raises(errors.UserError, match=f'{masks}: no mask is of .* from frame 46 to 47'):
+        request.Request(video, [str(masks)], start=46, end=47).opened()
 
 
 def flat(*colours):

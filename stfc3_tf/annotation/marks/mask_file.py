@@ -67,7 +67,10 @@ def read(
     found = _objects(path, image)
     found = found._replace(mask=_resized(path, found.mask, size, pixel_aspect))
     if not (may_be_empty or found.mask.any()):
-        raise errors.UserError(f'{path} is empty: mark the object with a value other than 0.')
+        raise errors.UserError(
+            f'{path} is empty: paint the object in any colour other than black (a value other '
+            'than 0).'
+        )
     return found
 
 

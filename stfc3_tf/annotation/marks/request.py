@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import posixpath
 import re
 
-from stfc3_tf import checks, errors
+from absl import logging
+
+from stfc3_tf import checks, errors, wording
 from stfc3_tf.annotation.marks import inputs, mix_ups, other_tools
 from stfc3_tf.clips import part, video
 from stfc3_tf.storage import files, folders, frame_names
 
-_NUMBERED = re.compile(r'(\d{1,9}):(.+)', re.DOTALL)
+_NUMBERED = re.compile(r'(\d{1,9})([:=])(.+)', re.DOTALL)
+_MOST_NAMED = 8
 # Of files of other tools that stand in a folder of labels, a file for each picture.
 _ENDINGS = ('.json', '.xml')
 _OBJECTS = re.compile(r'(\d{1,9}):(\d+(?:,\d+)*)')
@@ -25,7 +28,7 @@ class Request:
     Attributes:
       video: a file, or a folder of pictures.
       masks: each PATH or FRAME:PATH; a path may be a folder of masks with the numbers of their
-        frames in their names.
+        frames in their names, of which those of frames outside the part are left out.
       points: each PATH or FRAME:PATH, see `points_file`.
       objects: each FRAME:NUMBER,NUMBER,...: the objects that the mask of a frame is about.
       frame: of labels without a number; by default the first of the part.
@@ -73,7 +76,12 @@ class Request:
         found = inputs.read_masks_of_other_tools(self._files(self.masks), frames, objects)
         if found is not None:
             return found
-        paths = mask_paths(self.masks, frames.default)
+        paths = mask_paths(self.masks, frames.default, opened.holds)
+        if not paths:
+            raise errors.UserError(
+                f'{", ".join(self.masks)}: no mask is of a frame of the part {opened.extent}: '
+                'change --start or --end, or give other masks.'
+            )
         mix_ups.check_pictures(list(paths.values()))
         return inputs.read_masks(paths, opened.size, opened.pixel_aspect, objects)
 
@@ -96,27 +104,41 @@ def _files_in(number: int | None, path: str) -> list[tuple[int | None, str]]:
 
 
 def numbered(entry: str) -> tuple[int | None, str]:
-    """Return frame and path of FRAME:PATH; None and the path of a path, or of a file so named."""
+    """Return frame and path of FRAME:PATH; None and the path of a path, or of a file so named.
+
+    Raises:
+      errors.UserError: it is FRAME=PATH, and no file.
+    """
     match = _NUMBERED.fullmatch(entry)
     if match is None or ('://' not in entry and files.exists(entry)):
         return None, entry
-    return int(match[1]), match[2]
+    number, sign, path = match.groups()
+    if sign == '=':
+        raise errors.UserError(
+            f'{entry}: there is no such file; for frame {number} write a colon, {number}:{path}.'
+        )
+    return int(number), path
 
 
-def mask_paths(entries: Sequence[str], frame: int) -> dict[int, str]:
+def mask_paths(
+    entries: Sequence[str], frame: int, holds: Callable[[int], bool] = lambda _: True
+) -> dict[int, str]:
     """Return frame -> path of its mask.
 
     Args:
       entries: see `Request.masks`.
       frame: of a mask without a number.
+      holds: whether a frame is in the part; masks of a folder that are of others are left out.
 
     Raises:
       errors.UserError: a frame has two masks, or the numbers of a folder's masks are not clear.
     """
     found: dict[int, str] = {}
     for number, path in map(numbered, entries):
-        is_folder = number is None and folders.is_folder(path)
-        each = masks_in(path) if is_folder else {frame if number is None else number: path}
+        if number is None and folders.is_folder(path):
+            each = _masks_of(path, holds)
+        else:
+            each = {frame if number is None else number: path}
         twice = sorted(set(each) & set(found))
         if twice:
             raise errors.UserError(
@@ -125,6 +147,22 @@ def mask_paths(entries: Sequence[str], frame: int) -> dict[int, str]:
             )
         found.update(each)
     return found
+
+
+def _masks_of(folder: str, holds: Callable[[int], bool]) -> dict[int, str]:
+    """Return frame -> path of the masks of a folder that are of the part; log which are not."""
+    found = masks_in(folder)
+    kept = {frame: path for frame, path in found.items() if holds(frame)}
+    out = [str(frame) for frame in found if frame not in kept]
+    if out:
+        numbers = ', '.join(out if len(out) <= _MOST_NAMED else [*out[:_MOST_NAMED], '...'])
+        logging.warning(
+            '%s: %s left out, of frames outside the part that --start and --end choose: %s',
+            folder,
+            wording.counted(len(out), 'mask'),
+            numbers,
+        )
+    return kept
 
 
 def masks_in(folder: str) -> dict[int, str]:
