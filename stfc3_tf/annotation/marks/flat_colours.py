@@ -33,11 +33,14 @@ class Flat:
       index: int64 [height, width], the number of each pixel's colour.
       colours: uint8 [colours, 3].
       changed: number of pixels that had another colour.
+      mixed: number of those whose colour was not even close to that which they got: they lie at
+        borders.
     """
 
     index: np.ndarray
     colours: np.ndarray
     changed: int
+    mixed: int
 
 
 class _Tolerance(NamedTuple):
@@ -91,9 +94,10 @@ def find(picture: np.ndarray, lossy: bool = False, exact: bool = False) -> Flat 
         index = np.where(strange, _assigned(picture, colours, 0), index)
     index = _with_borders(picture, index, colours, tolerance.reach)
     distance = _distance(picture, colours[index])
-    if (distance <= _CLOSE).mean() < _LEAST_CLOSE:
+    mixed = distance > _CLOSE
+    if mixed.mean() > 1 - _LEAST_CLOSE:
         return None
-    return Flat(index, colours, int((distance > 0).sum()))
+    return Flat(index, colours, int((distance > 0).sum()), int(mixed.sum()))
 
 
 def _tolerance(picture: np.ndarray, lossy: bool, exact: bool) -> _Tolerance:

@@ -89,7 +89,8 @@ def _objects(path: str, image: Image.Image) -> Objects:
     if images.has_alpha(image):
         alpha = np.asarray(image.convert('RGBA'))[..., 3]
         if not (alpha >= images.OPAQUE).any():
-            raise errors.UserError(f'{path} is empty: all of its pixels are transparent.')
+            more = ', or more than half transparent' if alpha.any() else ''
+            raise errors.UserError(f'{path} is empty: all of its pixels are transparent{more}.')
         if not (alpha >= images.OPAQUE).all():
             return _on_transparent(path, image, alpha)
     if image.mode == 'P':
@@ -108,7 +109,7 @@ def _objects(path: str, image: Image.Image) -> Objects:
 def _on_transparent(path: str, image: Image.Image, alpha: np.ndarray) -> Objects:
     """Return the opaque parts; their colours are different objects."""
     opaque = alpha >= images.OPAQUE
-    _warn(path, int(((alpha > 0) & (alpha < 255)).sum()))
+    _warn_of_transparency(path, int(((alpha > 0) & (alpha < 255)).sum()))
     picture = np.asarray(image.convert('RGBA'))[..., :3].copy()
     colours = np.unique(palette.packed_colours(picture[opaque]))
     index = _davis_colours(picture[opaque])
@@ -159,11 +160,11 @@ def _indexed(path: str, image: Image.Image) -> Objects:
         raise _no_mask(path, f'{len(used)} colours')
     is_black = (colours[used] == 0).all(axis=-1)
     if is_black.any() and used[is_black][0] != 0:
-        _warn(path, flat.changed)
+        _warn(path, flat)
         return _numbered(flat, black=0)
     if not flat.changed:
         return _numbers(index, 'index {}')
-    _warn(path, flat.changed)
+    _warn(path, flat)
     numbers = {int(code): int(number) for code, number in zip(packed, used)}
     kept = np.array([numbers[int(code)] for code in palette.packed_colours(flat.colours)])
     return _numbers(kept[flat.index].astype(np.uint8), 'index {}')
@@ -201,7 +202,7 @@ def _grey(path: str, values: np.ndarray, lossy: bool) -> Objects:
         raise _no_mask(path, f'{len(np.unique(values))} shades of grey')
     if not flat.changed and _VOID not in used:
         return _numbers(values, 'value {}')
-    _warn(path, flat.changed)
+    _warn(path, flat)
     return _numbered(flat, black=_BLACK_LOSSY if lossy else _BLACK)
 
 
@@ -213,7 +214,7 @@ def _coloured(path: str, picture: np.ndarray, lossy: bool) -> Objects:
     flat = flat_colours.find(picture, lossy)
     if flat is None:
         raise _no_mask(path, f'{len(np.unique(palette.packed_colours(picture)))} colours')
-    _warn(path, flat.changed)
+    _warn(path, flat)
     black = _BLACK_LOSSY if lossy or flat.changed else _BLACK
     if not (flat.colours.max(axis=-1) <= black).any():
         raise errors.UserError(
@@ -256,13 +257,30 @@ def _code(packed: int) -> str:
     return f'#{int(packed):06x}'
 
 
-def _warn(path: str, changed: int) -> None:
-    if changed:
+def _warn(path: str, flat: flat_colours.Flat) -> None:
+    """Log how many pixels did not have a flat colour."""
+    if flat.mixed:
+        found = 'at the borders of its objects had a colour between those beside them'
+    elif flat.changed:
+        found = 'had nearly a flat colour'
+    else:
+        return
+    logging.warning(
+        '%s is smoothed, or its format is lossy: %s %s, and got the nearest flat colour. For exact '
+        'borders, save it as PNG without smoothing.',
+        path,
+        wording.counted(flat.mixed or flat.changed, 'pixel'),
+        found,
+    )
+
+
+def _warn_of_transparency(path: str, count: int) -> None:
+    if count:
         logging.warning(
-            '%s: the borders of its objects are smoothed, or its format is lossy; %s got the '
-            'nearest flat colour. For exact borders, save it as PNG without smoothing.',
+            '%s is transparent in part: of %s between transparent and opaque, those that are '
+            'opaque by half or more are taken as marked.',
             path,
-            wording.counted(changed, 'pixel'),
+            wording.counted(count, 'pixel'),
         )
 
 
