@@ -254,6 +254,32 @@ def test_lossy_formats(tmp_path, caplog, quality, values, expected, again):
     assert 'lossy' in caplog.text and pixels_in(caplog.text) < 0.5 * np.sum(shape(1, 1))
 
 
+@pytest.mark.parametrize(
+    'picture, covered',
+    [  # The rectangle has 40 x 40 of 96 x 128 pixels.
+        (255 - shape(255), 87),
+        (shape(255) * 0 + 255, 100),
+        (255 - shape(WHITE), 87),
+        (shape(1) * 0 + 1, 100),
+    ],
+)
+def test_masks_that_may_be_inverted_are_taken_with_a_warning(tmp_path, caplog, picture, covered):
+    Image.fromarray(picture).save(tmp_path / 'mask.png')
+    found = read(tmp_path / 'mask.png')
+    assert found.mask[0, 0] == 1 and set(found.marks) == {1}
+    assert f'mask.png: its objects cover {covered} % of the frame' in caplog.text
+    assert 'Is the mask inverted?' in caplog.text
+
+
+@pytest.mark.parametrize('box', [np.s_[:75], np.s_[1:], np.s_[:, :-1], np.s_[:-1, 1:]])
+def test_large_objects_inside_the_frame_are_not_inverted(tmp_path, caplog, box):
+    picture = shape(0)
+    picture[box] = 255
+    Image.fromarray(picture).save(tmp_path / 'mask.png')
+    read(tmp_path / 'mask.png')
+    assert 'inverted' not in caplog.text
+
+
 def test_thin_lines_are_kept(tmp_path):
     picture = shape(GREEN)
     picture[90, 5:100] = RED

@@ -27,6 +27,8 @@ _VOID = 255
 # Larger values beside 255 are shades of grey.
 _MOST_NUMBER_BESIDE_VOID = 31
 _LOSSY_FORMATS = ('JPEG', 'MPO', 'WEBP', 'AVIF', 'JPEG2000')
+# Objects that cover a larger share, up to all borders, may be the background by mistake.
+_MOST_COVERED = 0.8
 _BLACK = 10
 _BLACK_LOSSY = 40
 
@@ -71,6 +73,7 @@ def read(
             f'{path} is empty: paint the object in any colour other than black (a value other '
             'than 0).'
         )
+    _warn_if_inverted(path, found.mask)
     return found
 
 
@@ -281,6 +284,18 @@ def _warn_of_transparency(path: str, count: int) -> None:
             'opaque by half or more are taken as marked.',
             path,
             wording.counted(count, 'pixel'),
+        )
+
+
+def _warn_if_inverted(path: str, mask: np.ndarray) -> None:
+    marked = mask > 0
+    borders = (marked[0], marked[-1], marked[:, 0], marked[:, -1])
+    if marked.mean() > _MOST_COVERED and all(border.any() for border in borders):
+        logging.warning(
+            '%s: its objects cover %.0f %% of the frame and touch all of its borders. Is the mask '
+            'inverted? Black is the background, every other colour an object.',
+            path,
+            100 * marked.mean(),
         )
 
 
