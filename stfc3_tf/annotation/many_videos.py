@@ -70,14 +70,22 @@ def run(
     for number, (name, request) in enumerate(requests.items(), 1):
         print(f'{number} of {len(requests)}: {request.video}', flush=True)
         folder = posixpath.join(output_dir, names.path_inside(name))
-        outcome = _outcome(encoder, request, folder, settings, short_side, options)
+        outcome, is_kept = _outcome(encoder, request, folder, settings, short_side, options)
         if not outcome.seconds and request.video in earlier:
             outcome = outcome._replace(seconds=earlier[request.video].seconds)
         outcomes.append(outcome)
         waiting = [each for each in earlier.values() if each.video not in _videos(outcomes)]
         _write(table, [*outcomes, *waiting])
-        print(f'  {outcome.status}{": " if outcome.message else ""}{outcome.message}', flush=True)
+        print(f'  {_told(outcome, is_kept)}', flush=True)
     return outcomes
+
+
+def _told(outcome: Outcome, is_kept: bool) -> str:
+    """Return what is printed of a video; `is_kept`: an earlier run did it."""
+    status = outcome.status
+    if is_kept:
+        status = 'kept' if status == DONE else f'kept, {status}'
+    return f'{status}: {outcome.message}' if outcome.message else status
 
 
 def _videos(outcomes: list[Outcome]) -> set[str]:
@@ -91,18 +99,28 @@ def _outcome(
     settings: PropagationSettings,
     short_side: int | None,
     options: outputs.Options,
-) -> Outcome:
+) -> tuple[Outcome, bool]:
+    """Return what became of a video, and whether it was kept from an earlier run."""
     start = time.monotonic()
     try:
         result, fresh = _result(encoder, request, folder, settings, short_side, options)
     except errors.UserError as error:
-        return Outcome(request.video, FAILED, ' '.join(str(error).split()), 0, 0.0)
+        return Outcome(request.video, FAILED, _reason(error, request.video), 0, 0.0), False
     except Exception as error:  # noqa: BLE001, the other videos do not depend on this one.
         logging.exception('%s', request.video)
-        return Outcome(request.video, FAILED, errors.one_line(error), 0, 0.0)
+        return Outcome(request.video, FAILED, errors.one_line(error), 0, 0.0), False
     seconds = round(time.monotonic() - start, 1) if fresh else 0.0
     status = INCOMPLETE if result.stopped_by else DONE
-    return Outcome(request.video, status, result.stopped_by or '', result.frames, seconds)
+    outcome = Outcome(request.video, status, result.stopped_by or '', result.frames, seconds)
+    return outcome, not fresh
+
+
+def _reason(error: errors.UserError, video: str) -> str:
+    """Return a message on one line, without the video that it may begin with."""
+    message = ' '.join(str(error).split())
+    for beginning in (f'{video}: ', f'{video} '):
+        message = message.removeprefix(beginning)
+    return message
 
 
 def _result(
