@@ -96,6 +96,8 @@ def header(contents: bytes, path: str) -> Image.Image:
     """
     try:
         return Image.open(io.BytesIO(contents))
+    except UnidentifiedImageError as error:
+        raise UnreadablePicture(path, 'its format is not known') from error
     except Exception as error:
         raise UnreadablePicture(path, errors.one_line(error)) from error
 
