@@ -31,6 +31,8 @@ from stfc3_tf import errors
 from stfc3_tf.annotation import video_job
 from stfc3_tf.annotation.given_labels import GivenMasks, GivenPoints
 from stfc3_tf.annotation.marks.inputs import MaskAnnotation, PointAnnotation
+from stfc3_tf.annotation.page import server
+from stfc3_tf.annotation.page.desk import Desk
 from stfc3_tf.annotation.page.frame_store import FrameStore
 from stfc3_tf.annotation.page.guard import Guard
 from stfc3_tf.annotation.page.job import Job
@@ -857,6 +859,42 @@ def test_a_video_that_was_closed_is_free_for_another_command(client, videos, tmp
         assert status == 400 and f'process {os.getpid()} on ' in found['error']
         assert other.done('GET', 'v/patches/state')['points'] == {}
     client.done('PUT', 'v/patches/points/0', {'1': [3, 4]})
+
+
+def test_a_signal_closes_the_videos(videos, tmp_path):
+    chosen = page_server.options(videos, tmp_path / 'kept')
+    desk = Desk(chosen)
+
+    def exit_now(*_):
+        raise SystemExit(143)
+
+    def say(_):
+        desk.open('patches')
+        main = threading.main_thread().ident
+        threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGUSR1)).start()
+
+    before = signal.signal(signal.SIGUSR1, exit_now)
+    try:
+        with pytest.raises(SystemExit):
+            server.serve(desk, '127.0.0.1', 0, say)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert Desk(chosen).open('patches').state()['masks'] == {}
+
+
+def test_work_that_does_not_stop_keeps_its_session_and_does_not_hold_up_the_end(videos, tmp_path):
+    chosen = page_server.options(videos, tmp_path / 'kept')
+    desk, told = Desk(chosen), threading.Event()
+    video = desk.open('patches')
+    video.job = Job('propagate', lambda advance: told.wait(60))
+    begun = time.monotonic()
+    desk.close(0.2)
+    assert time.monotonic() - begun < 10 and not video.job.is_running
+    with pytest.raises(errors.UserError, match='in use'):
+        Desk(chosen).open('patches')
+    told.set()
+    video.close()
+    Desk(chosen).open('patches')
 
 
 # The command.

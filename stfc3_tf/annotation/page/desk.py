@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 import os
 import threading
+import time
 
 from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
 from stfc3_tf.annotation.page.opened import Opened
@@ -63,11 +64,19 @@ class Desk:
                 raise Missing('This video is not open: open it first.')
             return self._used(identifier, self._path(self._names[identifier]))
 
-    def close(self) -> None:
-        """Close all videos."""
+    def close(self, seconds: float | None = None) -> None:
+        """Close all videos.
+
+        Args:
+          seconds: that work may take to stop; a video on which it goes on stays open until the
+            process ends. None for as long as it takes.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
         with self._lock:
             for each in self._opened.values():
-                each.close()
+                each.stop()
+            for each in self._opened.values():
+                each.close(None if end is None else max(0.0, end - time.monotonic()))
             self._opened.clear()
 
     def _used(self, identifier: str, path: str) -> Opened:

@@ -71,12 +71,18 @@ class Opened:
         """Whether no work is done, not even the last step of what was stopped."""
         return self.job is None or self.job.has_ended
 
-    def close(self) -> None:
-        """Stop the work and the reading; then another process may open the session."""
+    def close(self, seconds: float | None = None) -> None:
+        """Stop the work and the reading; then another process may open the session.
+
+        Args:
+          seconds: that the work may take to stop, None for as long as it takes; if it goes on, the
+            session stays open.
+        """
         self.stop()
         if self.job is not None:
-            self.job.wait()
-        self._parts.close()
+            self.job.wait(seconds)
+        if self.is_idle:
+            self._parts.close()
 
     def state(self) -> dict[str, Any]:
         """Return everything except results and frames, ready for JSON."""

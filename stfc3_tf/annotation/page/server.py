@@ -15,6 +15,8 @@ from stfc3_tf.annotation.page import handlers
 from stfc3_tf.annotation.page.desk import Desk
 
 _MOST_BODY = 64 << 20
+# Seconds that work may take to stop when the server ends.
+_LONGEST_END = 10.0
 
 
 @contextlib.contextmanager
@@ -42,9 +44,11 @@ def listening(desk: Desk, host: str, port: int) -> Iterator[str]:
     )
     server.add_sockets(sockets)
     name = f'[{host}]' if ':' in host else host
-    yield f'http://{name}:{sockets[0].getsockname()[1]}/{token}/'
-    server.stop()
-    desk.close()
+    try:
+        yield f'http://{name}:{sockets[0].getsockname()[1]}/{token}/'
+    finally:  # A signal ends the block with an exception.
+        server.stop()
+        desk.close(_LONGEST_END)
 
 
 def serve(desk: Desk, host: str, port: int, say: Callable[[str], None]) -> None:
