@@ -20,6 +20,7 @@ import zipfile
 
 import av
 import forked_programs
+import made_videos
 import moving_patches
 from moving_patches import FRAMES, HEIGHT, WIDTH, assert_masks_agree, scene
 import numpy as np
@@ -273,6 +274,50 @@ def test_frames_come_as_they_are(client):
         status, contents = client.get(f'v/patches/frames/{number}')
         image = np.asarray(Image.open(io.BytesIO(contents))).astype(int)
         assert status == 200 and np.abs(image - list(scene(number))[0]).mean() < 12
+
+
+def counted(client, name):
+    state = client.done('POST', 'open', {'name': name})
+    while state['frames'] is None:
+        time.sleep(0.02)
+        state = client.done('GET', f'v/{state["id"]}/state')
+    return state
+
+
+@pytest.mark.parametrize('ending', ['avi', 'mp4'])
+@pytest.mark.parametrize(
+    'places, uneven', [([0, 1, 2, 4, 5, 9, 10], True), ([0, 1, 2, 3, 4, 5, 6], False)]
+)
+def test_the_page_learns_the_times_of_frames_at_uneven_distances(tmp_path, ending, places, uneven):
+    times = np.array(places) / 10
+    codec = 'mpeg4' if ending == 'avi' else 'libx264'
+    made_videos.write(tmp_path / f'a.{ending}', times, codec=codec)
+    with page_server.serving(page_server.options(tmp_path, tmp_path / 'kept')) as client:
+        state = counted(client, f'a.{ending}')
+        assert state['uneven'] == uneven
+        status, contents = client.get(f'v/{state["id"]}/times')
+        assert status == 200
+        np.testing.assert_allclose(np.frombuffer(contents, '<f8'), times, atol=1e-6)
+
+
+def test_times_before_the_count(tmp_path):
+    goes_on = threading.Event()
+
+    class Slow:
+        name = 'video'
+
+        def frames(self, start=0):
+            for number in range(start, 3):
+                yield Frame.of_image(number, [0, 0.5, 0.6][number], next(scene(number)))
+            goes_on.wait(60)
+
+    frames = FrameStore(Slow)
+    while frames.seen < 3:
+        time.sleep(0.01)
+    assert frames.times().size == 0
+    goes_on.set()
+    assert frames.wait(60)
+    assert frames.times().tolist() == [0, 0.5, 0.6]
 
 
 def test_masks_are_propagated_corrected_and_found_again(client, videos, tmp_path):

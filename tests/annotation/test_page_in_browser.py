@@ -385,6 +385,28 @@ def test_a_video_without_marks_is_shown_when_nothing_has_to_be_waited_for(page):
         ready(page)
 
 
+def test_times_are_those_of_the_frames(tmp_path):
+    places = [0, 1, 2, 3, 13, 14]
+    made_videos.write(tmp_path / 'uneven.avi', np.array(places) / 10, codec='mpeg4')
+    chosen = page_server.options(tmp_path, tmp_path / 'kept')
+    with page_server.serving(chosen) as client, browser.opened(tmp_path) as page:
+        page.go(client.address)
+        facts = "document.getElementById('facts').textContent"
+        page.wait(f"{facts}.endsWith('6 frames · about 3.57 per second')")
+        page.run(
+            'const shown = document.getElementById("seconds");'
+            'window.told = [];'
+            'const tell = () => window.told.push([shown.textContent, performance.now()]);'
+            'new MutationObserver(tell).observe(shown, {childList: true});'
+        )
+        page.click('#play')
+        page.wait("document.getElementById('seconds').textContent === '· 1.40 s'")
+        told = dict(page.run('return window.told;'))
+        # Playing waits where the video does.
+        assert told['· 1.30 s'] - told['· 0.30 s'] > 800
+        assert page.log() == []
+
+
 def in_page(page, script, *arguments):
     """Run a script that uses the page's own modules."""
     module = 'const painting = await import(new URL("static/mask.js", location.href).href);'

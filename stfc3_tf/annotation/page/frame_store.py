@@ -1,11 +1,13 @@
 """The frames of a video as JPEGs by number, fast enough to play and to scrub.
 
-A first pass over the video, in a thread of its own, counts its frames and makes small pictures for
-the time line. Until it is done, frames are decoded from the start; after that, reading seeks.
+A first pass over the video, in a thread of its own, counts its frames, notes their times and makes
+small pictures for the time line. Until it is done, frames are decoded from the start; after that,
+reading seeks.
 """
 
 from __future__ import annotations
 
+import array
 import collections
 from collections.abc import Callable, Iterator
 import threading
@@ -51,6 +53,7 @@ class FrameStore:
         self.count: int | None = None
         self.trouble = ''
         self.small: dict[int, bytes] = {}
+        self._times = array.array('d')
         self._scan = threading.Thread(target=self._scan_all, daemon=True)
         self._scan.start()
 
@@ -67,6 +70,10 @@ class FrameStore:
         """Wait for the first pass; return whether it is done."""
         self._scan.join(seconds)
         return self.count is not None
+
+    def times(self) -> np.ndarray:
+        """Return the times of all frames in seconds, float64 [frames]; none until the count."""
+        return np.array(self._times if self.count is not None else [], np.float64)
 
     def jpeg(self, number: int) -> bytes:
         """Return a frame as JPEG.
@@ -130,6 +137,7 @@ class FrameStore:
             self.small[frame.number] = _encoded(frame.pixels(_SMALL_SIDE), _SMALL_QUALITY)
         if len(self.small) > _MOST_SMALL:
             self.small = {n: each for n, each in self.small.items() if n % (2 * step) == 0}
+        self._times.append(frame.time)
         self.seen = frame.number + 1
 
     def _step(self) -> int:

@@ -6,6 +6,7 @@ Every path begins with a secret, `/TOKEN/...`; whatever else is asked for is ref
     GET    videos                          what may be opened
     POST   open                            {"name": ...} -> the state
     GET    v/ID/state                      all but frames and results
+    GET    v/ID/times                      of all frames in seconds, a float64 each
     PUT    v/ID/things                     objects and points: numbers, names, colours
     GET    v/ID/frames/N                   a frame, JPEG; small/N: a small one
     GET    v/ID/masks/N                    object numbers, a byte per pixel, row by row; with
@@ -162,6 +163,13 @@ class _State(_Handler):
     async def get(self, identifier: str) -> None:
         """Send the state of a video."""
         await self._answer(lambda: self._video(identifier).state())
+
+
+class _Times(_Handler):
+    async def get(self, identifier: str) -> None:
+        """Send the times of the frames."""
+        self.set_header('Content-Type', 'application/octet-stream')
+        await self._answer(lambda: self._video(identifier).times())
 
 
 class _Results(_Handler):
@@ -321,6 +329,7 @@ def application(desk: Desk, guard: guard_lib.Guard) -> tornado.web.Application:
         (r'/[^/]+/videos', _Videos),
         (r'/[^/]+/open', _Open),
         (f'{video}/state', _State),
+        (f'{video}/times', _Times),
         (f'{video}/results', _Results),
         (f'{video}/things', _Things),
         (rf'{video}/(frames|small)/(\d{{1,9}})', _Frames),

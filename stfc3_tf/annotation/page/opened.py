@@ -29,6 +29,8 @@ from stfc3_tf.clips import footage, part
 from stfc3_tf.formats import writing as formats
 
 _Version = dict[str, str]
+# Seconds by which times may differ from those of a constant rate; containers round them.
+_EVEN = 1e-3
 
 
 class Opened:
@@ -95,6 +97,8 @@ class Opened:
             'height': self.session.video.height,
             'width': self.session.video.width,
             'frame_rate': self._video.frame_rate,
+            # Whether `times` are others than those of the rate.
+            'uneven': self._is_uneven(),
             'pixel_aspect': float(self._video.pixel_aspect),
             'frames': frames.count,
             # By which people know the frames; None for 0, 1, ...
@@ -109,6 +113,21 @@ class Opened:
             # The changes are asked for with `progress`.
             'job': self.job.progress(sys.maxsize) if self.job else None,
         }
+
+    def times(self) -> bytes:
+        """Return the times of all frames in seconds, as little-endian float64.
+
+        Raises:
+          Missing: the frames are not counted yet.
+        """
+        if self.frames.count is None:
+            raise Missing('The frames are not counted yet.')
+        return self.frames.times().astype('<f8').tobytes()
+
+    def _is_uneven(self) -> bool:
+        times = self.frames.times()
+        even = np.arange(len(times)) / self._video.frame_rate
+        return bool(len(times)) and bool(np.abs(times - even).max() > _EVEN)
 
     def _formats(self) -> list[dict[str, Any]]:
         """Return the formats of other tools, and which are chosen at first."""

@@ -53,6 +53,7 @@ export const open = (name) => json('open', sent('POST', { name }));
 export class Video {
   constructor(id) { this.base = `v/${encodeURIComponent(id)}/`; }
   state() { return json(`${this.base}state`); }
+  async times() { return new Float64Array((await this.bytes('times')).buffer); }
   results() { return json(`${this.base}results`); }
   progress(since) { return json(`${this.base}progress?since=${since}`); }
   putThings(known, things) { return json(`${this.base}things?known=${known}`, sent('PUT', things)); }

@@ -37,7 +37,7 @@ export class Display {
     const isCounted = store.state.frames !== null;
     const count = isCounted ? store.state.frames : store.state.seen;
     const counted = `${count} ${count === 1 ? 'frame' : 'frames'}${isCounted ? '' : ' so far'}`;
-    $('facts').textContent = `${store.width} × ${store.height} · ${counted} · ${Number(store.state.frame_rate.toFixed(2))} per second`;
+    $('facts').textContent = `${store.width} × ${store.height} · ${counted} · ${store.rate}`;
     $('encoder').textContent = { loading: 'The encoder is loading …', failed: 'The encoder is not there' }[store.state.encoder.state] || '';
     $('saved').textContent = store.waiting ? 'Saving …' : store.refused ? 'Not saved' : store.marked().length ? 'Saved' : '';
     this.drawBeyond();
@@ -65,7 +65,7 @@ export class Display {
     Object.assign($('number'), { min: first, max: last });
     if ($('number') !== document.activeElement) $('number').value = number;
     $('of-last').textContent = `of ${last}`;
-    $('seconds').textContent = `· ${(page.frame / store.state.frame_rate).toFixed(2)} s`;
+    $('seconds').textContent = `· ${store.secondsOf(page.frame)}`;
     const slider = $('timeline');
     for (const [name, value] of [['min', first], ['max', last], ['now', number]]) slider.setAttribute(`aria-value${name}`, value);
     $('label-state').textContent = this.labelState();

@@ -122,7 +122,9 @@ class Page {
       if (store !== this.store) return;
       await store.refresh().catch(() => {});
       if (store !== this.store) return;
+      await store.loadTimes().catch(() => {});
     }
+    await this.tried(store.loadTimes());
     if (store.state.trouble) this.display.say(`The video ends early: ${store.state.trouble}`);
     if (store.state.encoder.state === 'failed') this.display.say(store.state.encoder.message);
   }

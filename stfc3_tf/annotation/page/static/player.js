@@ -114,7 +114,7 @@ export class Player {
       if (page.frame !== frame) begun = { frame: page.frame, time: performance.now() };
       ({ frame } = page);
       const next = this.nextOf(store, frame, begun);
-      const wait = begun.time + ((next - begun.frame) / store.state.frame_rate) * 1000 - performance.now();
+      const wait = begun.time + (store.timeOf(next) - store.timeOf(begun.frame)) * 1000 - performance.now();
       if (wait > 0) await pause(wait);
       if (!plays() || page.frame !== frame) continue;
       frame = next;
@@ -126,8 +126,10 @@ export class Player {
   /** The frame to play after one; frames are left out where the machine is too slow. */
   nextOf(store, frame, begun) {
     for (let k = 1; k <= 6; k += 1) if (frame + k <= store.lastFrame) store.picture(frame + k).catch(() => {});
-    const due = begun.frame + Math.floor(((performance.now() - begun.time) / 1000) * store.state.frame_rate);
-    return Math.min(store.lastFrame, Math.max(frame + 1, Math.min(due, frame + 3)));
+    const now = store.timeOf(begun.frame) + (performance.now() - begun.time) / 1000;
+    let next = frame + 1;
+    while (next < Math.min(frame + 3, store.lastFrame) && store.timeOf(next + 1) <= now) next += 1;
+    return next;
   }
 
   pause() {

@@ -66,6 +66,7 @@ export class Store {
     this.edits = 0;
     this.asked = this.taken = 0;
     this.refused = false; // Whether a change of this window was not taken.
+    this.times = null; // Of all frames in seconds, where they are not those of the rate.
     this.known = state.version;
     this.state = state;
     this.takeLabels(state);
@@ -109,6 +110,28 @@ export class Store {
     for (const kind of ['masks', 'points']) {
       this.records[kind] = new Map(found[kind].map((record) => [record.frame, record]));
     }
+  }
+
+  /** Ask for the times of the frames once they are known, if they differ from those of the rate. */
+  async loadTimes() {
+    if (!this.state.uneven || this.times) return;
+    this.times = await this.video.times();
+    this.seen.changed();
+  }
+
+  /** When a frame is shown, in seconds. */
+  timeOf(frame) { return this.times ? this.times[frame] : frame / this.state.frame_rate; }
+
+  /** The time of a frame as people read it; about right until all times are known. */
+  secondsOf(frame) {
+    const isSure = this.state.frames !== null && (this.times || !this.state.uneven);
+    return `${isSure ? '' : '≈ '}${this.timeOf(frame).toFixed(2)} s`;
+  }
+
+  /** Frames per second as people read them. */
+  get rate() {
+    if (!this.times) return `${Number(this.state.frame_rate.toFixed(2))} per second`;
+    return `about ${Number((this.lastFrame / this.timeOf(this.lastFrame)).toFixed(2))} per second`;
   }
 
   /** Whether work that this window did not watch may have changed results. */

@@ -194,8 +194,8 @@ export class Timeline {
     context.font = '12px system-ui, sans-serif';
     if (this.hover === null) return;
     const sure = this.store.confidence(this.hover);
-    const seconds = (this.hover / this.store.state.frame_rate).toFixed(2);
-    const text = `${this.store.numberOf(this.hover)} · ${seconds} s${sure === null ? '' : ` · ${Math.round(sure * 100)} %`}`;
+    const seconds = this.store.secondsOf(this.hover);
+    const text = `${this.store.numberOf(this.hover)} · ${seconds}${sure === null ? '' : ` · ${Math.round(sure * 100)} %`}`;
     const across = context.measureText(text).width + 12;
     const left = Math.max(2, Math.min(this.width - across - 2, this.x(this.hover) - across / 2));
     context.fillStyle = '#000d';
