@@ -87,6 +87,11 @@ def test_masks_of_a_folder_outside_the_part_are_left_out_with_a_note(tmp_path, c
     assert annotation.frames == [45]
     assert f'{masks}: 2 masks left out, of frames outside the part' in caplog.text
     assert caplog.messages[0].endswith(': 43, 48')
+    # Without --start, masks before the first frame are a mistake, such as another numbering.
+    write_mask(masks / '3.png', 0)
+    with pytest.raises(errors.UserError, match='Frame 3 is labelled, but the part .* 43 to 47'):
+        request.Request(video, [str(masks)], end=47).opened()
+    os.remove(masks / '3.png')
     # Those that are named one by one are not left out.
     asked = request.Request(video, [str(masks), f'46:{masks}/45.png'], start=46)
     assert asked.opened()[1].frames == [46, 48]

@@ -76,7 +76,7 @@ class Request:
         found = inputs.read_masks_of_other_tools(self._files(self.masks), frames, objects)
         if found is not None:
             return found
-        paths = mask_paths(self.masks, frames.default, opened.holds)
+        paths = mask_paths(self.masks, frames.default, self._asks_for)
         if not paths:
             raise errors.UserError(
                 f'{", ".join(self.masks)}: no mask is of a frame of the part {opened.extent}: '
@@ -84,6 +84,11 @@ class Request:
             )
         mix_ups.check_pictures(list(paths.values()))
         return inputs.read_masks(paths, opened.size, opened.pixel_aspect, objects)
+
+    def _asks_for(self, frame: int) -> bool:
+        """Return whether `start` and `end`, where they are given, leave a frame in the part."""
+        is_early = self.start is not None and frame < self.start
+        return not is_early and (self.end is None or frame <= self.end)
 
     def _points(self, frames: other_tools.Frames) -> inputs.PointAnnotation:
         return inputs.read_point_files(self._files(self.points), frames)
