@@ -154,9 +154,19 @@ def test_only_the_pages_own_parts_are_static(client):
 
 
 def test_only_videos_of_the_folder_are_opened(client, videos):
-    status, found = client.json('GET', 'videos')
-    assert 'patches' in found and 'secret.mp4' not in found
-    for name in ('../secret.mp4', str(videos.parent / 'secret.mp4'), 'link.mp4', 'a\x00b', '.', ''):
+    (videos / 'far').symlink_to(videos.parent)
+    (videos / 'again.mp4').symlink_to(videos / 'patches' / '0.png')
+    found = client.done('GET', 'videos')
+    assert found == {'names': ['again.mp4', 'patches'], 'more': 0, 'outside': 2}
+    for name in (
+        '../secret.mp4',
+        'far/secret.mp4',
+        str(videos.parent / 'secret.mp4'),
+        'link.mp4',
+        'a\x00b',
+        '.',
+        '',
+    ):
         status, found = client.json('POST', 'open', {'name': name})
         assert status == 404 and 'no video' in found['error'], name
     assert client.json('GET', 'v/..%2f..%2fsecret.mp4/state')[0] == 404
@@ -169,14 +179,23 @@ def test_sessions_are_no_videos(videos):
         client.done('POST', 'v/patches/export', {'formats': []})
         wait(client)
         assert (videos / 'kept' / 'patches' / 'exports' / '001' / 'overlay.mp4').exists()
-        assert client.done('GET', 'videos') == ['link.mp4', 'patches']
+        assert client.done('GET', 'videos')['names'] == ['patches']
+
+
+def test_videos_beyond_those_that_are_listed_are_counted_and_opened(client, videos):
+    for number in range(1003):
+        (videos / f'v{number:04d}.mp4').touch()
+    found = client.done('GET', 'videos')
+    assert found['names'] == [f'v{number:04d}.mp4' for number in range(1000)]
+    assert found['more'] == 4
+    assert client.done('POST', 'open', {'name': 'patches'})['name'] == 'patches'
 
 
 def test_one_given_video_is_the_only_one(videos, tmp_path):
     moving_patches.write_folder(videos / 'other')
     chosen = page_server.options(videos, tmp_path / 'kept', video='patches')
     with page_server.serving(chosen) as client:
-        assert client.done('GET', 'videos') == ['patches']
+        assert client.done('GET', 'videos')['names'] == ['patches']
         assert client.json('POST', 'open', {'name': 'other'})[0] == 404
         assert client.done('POST', 'open', {'name': 'patches'})['name'] == 'patches'
 

@@ -757,6 +757,34 @@ def test_a_video_that_another_command_has_open_is_refused_and_others_open(client
     window.wait(f"{name} === 'busy'")
 
 
+def test_videos_that_are_not_listed_are_counted_and_opened_by_their_address(tmp_path, window):
+    root = tmp_path / 'videos'
+    root.mkdir()
+    for number in range(1003):
+        (root / f'v{number:04d}.mp4').touch()
+    for name in ('last', 'other'):
+        moving_patches.write_folder(root / name)
+    (root / 'far').symlink_to(tmp_path)
+    name = "document.getElementById('name').textContent"
+    note = "document.getElementById('videos-note').textContent"
+    with page_server.serving(page_server.options(root, tmp_path / 'kept')) as client:
+        window.go('about:blank')
+        window.go(client.address + '#none')
+        window.wait("document.getElementById('videos').children.length === 1000")
+        window.wait(f"{note}.startsWith('Not listed: 5 more videos. Write a name after # in the')")
+        assert 'Left out: 1 link out of the folder' in window.run(f'return {note};')
+        assert "no video 'none'" in window.run(
+            "return document.getElementById('message').textContent;"
+        )
+        window.go('about:blank')
+        window.go(client.address + '#last')
+        window.wait(f"{name} === 'last'")
+        assert not window.run("return document.getElementById('videos-sheet').open;")
+        window.run("location.hash = '#other';")
+        window.wait(f"{name} === 'other'")
+        window.go('about:blank')
+
+
 # Keys and fields.
 
 

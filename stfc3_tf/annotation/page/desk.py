@@ -6,10 +6,10 @@ that of the sessions. No other file is touched, whatever is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import os
 import threading
 import time
+from typing import NamedTuple
 
 from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
 from stfc3_tf.annotation.page.opened import Opened
@@ -19,6 +19,20 @@ from stfc3_tf.storage import folders, names
 
 _MOST_VIDEOS = 1000
 _MOST_OPEN = 3
+
+
+class Videos(NamedTuple):
+    """The videos and folders of pictures that may be opened.
+
+    Attributes:
+      names: relative to the root, at most `_MOST_VIDEOS` of them.
+      more: how many can be opened that are not named.
+      outside: how many links lead out of the root; they cannot be opened.
+    """
+
+    names: list[str]
+    more: int = 0
+    outside: int = 0
 
 
 class Desk:
@@ -33,17 +47,17 @@ class Desk:
         self._opened: dict[str, Opened] = {}
         self._names: dict[str, str] = {}
 
-    def videos(self) -> list[str]:
-        """Return the videos and folders of pictures that may be opened, relative to the root."""
+    def videos(self) -> Videos:
+        """Return what may be opened."""
         if self._options.video is not None:
-            return [self._options.video]
-        return list(_listed(self._options.root, self._options.output_dir))
+            return Videos([self._options.video])
+        return _listed(self._options.root, self._options.output_dir)
 
     def open(self, name: str) -> Opened:
         """Open a video and its session.
 
         Args:
-          name: one of `videos()`.
+          name: of a video, relative to the root; `videos()` may leave it out.
 
         Raises:
           errors.UserError: it may not be opened, or cannot be read.
@@ -105,20 +119,27 @@ class Desk:
         return path
 
 
-def _listed(root: str, sessions: str) -> Iterator[str]:
-    """Yield videos and folders of pictures in a folder and those below it, without sessions."""
-    count, left_out = 0, os.path.realpath(sessions)
+def _listed(root: str, sessions: str) -> Videos:
+    """Return videos and folders of pictures in a folder and those below it, without sessions."""
+    names: list[str] = []
+    outside = 0
+    top, left_out = os.path.join(os.path.realpath(root), ''), os.path.realpath(sessions)
     for folder, below, files in os.walk(root):
         if os.path.realpath(folder) == left_out:
             below.clear()
             continue
         below[:] = sorted(name for name in below if not folders.is_added(name))
         found = [name for name in sorted(files) if name.lower().endswith(opening.VIDEO_SUFFIXES)]
-        paths = [os.path.join(folder, name) for name in found if not folders.is_added(name)]
+        found = [name for name in found if not folders.is_added(name)]
+        leading_out = {name for name in (*found, *below) if _leads_out(folder, name, top)}
+        outside += len(leading_out)
+        paths = [os.path.join(folder, name) for name in found if name not in leading_out]
         if folder != root and any(map(video.is_picture, files)):
             paths.append(folder)
-        for path in paths:
-            yield os.path.relpath(path, root)
-            count += 1
-            if count == _MOST_VIDEOS:
-                return
+        names.extend(os.path.relpath(path, root) for path in paths)
+    return Videos(names[:_MOST_VIDEOS], max(0, len(names) - _MOST_VIDEOS), outside)
+
+
+def _leads_out(folder: str, name: str, top: str) -> bool:
+    path = os.path.join(folder, name)
+    return os.path.islink(path) and not os.path.realpath(path).startswith(top)

@@ -3,7 +3,7 @@
 Every path begins with a secret, `/TOKEN/...`; whatever else is asked for is refused, see `guard`.
 
     GET    /                               the page; static/NAME: its parts
-    GET    videos                          what may be opened
+    GET    videos                          what may be opened, see `desk.Videos`
     POST   open                            {"name": ...} -> the state
     GET    v/ID/state                      all but frames and results
     GET    v/ID/times                      of all frames in seconds, a float64 each
@@ -147,7 +147,7 @@ class _Static(_Handler):
 class _Videos(_Handler):
     async def get(self) -> None:
         """List what may be opened."""
-        await self._answer(self._desk.videos)
+        await self._answer(lambda: self._desk.videos()._asdict())
 
 
 class _Open(_Handler):

@@ -3,7 +3,7 @@
 const $ = (id) => document.getElementById(id);
 
 export class Chooser {
-  /** open: called with the name of a video; look: returns all names, or null. */
+  /** open: called with the name of a video; look: returns what may be opened, or null. */
   constructor(open, look) {
     this.open = open;
     this.look = look;
@@ -15,10 +15,21 @@ export class Chooser {
     $('videos-filter').value = '';
     this.list();
     $('videos-sheet').showModal();
-    const names = await this.look();
-    if (!names || names.join('\n') === this.names.join('\n')) return;
+    const found = await this.look();
+    if (!found) return;
+    const isSame = found.names.join('\n') === this.names.join('\n');
+    this.take(found);
+    if (!isSame) this.list();
+  }
+
+  /** Take the names of what may be opened, and say what is left out. */
+  take({ names, more, outside }) {
     this.names = names;
-    this.list();
+    const notes = [];
+    if (more) notes.push(`Not listed: ${counted(more, 'more video')}. Write a name after # in the address of this page, or give a folder below as --root.`);
+    if (outside) notes.push(`Left out: ${counted(outside, 'link')} out of the folder. Give the folder that holds the videos as --root.`);
+    $('videos-note').textContent = notes.join(' ');
+    $('videos-note').hidden = !notes.length;
   }
 
   list() {
@@ -39,3 +50,5 @@ export class Chooser {
     return row;
   }
 }
+
+function counted(count, noun) { return `${count} ${noun}${count === 1 ? '' : 's'}`; }

@@ -57,29 +57,33 @@ class Page {
     const wanted = named(location.hash.slice(1));
     const found = await this.tried(api.videos());
     if (!found) return;
-    this.chooser.names = found;
-    if (found.includes(wanted)) await this.open(wanted);
-    else if (found.length === 1) await this.open(found[0]);
+    this.chooser.take(found);
+    const { names } = found;
+    // Not all videos that may be opened are listed.
+    if (wanted && (await this.open(wanted) || names.includes(wanted))) return;
+    if (names.length === 1) await this.open(names[0]);
     else this.chooser.show();
   }
 
-  /** Open a video; of several that are opened at once, the last. */
+  /** Open a video; of several that are opened at once, the last. Return false if it is refused. */
   async open(name) {
     const opening = {};
     this.opening = opening;
     this.player.pause();
     if (!this.store) $('message').hidden = true;
     const state = await this.tried(api.open(name));
-    if (!state || this.opening !== opening) return;
+    if (this.opening !== opening) return true;
+    if (!state) return false;
     const store = new Store(state, {
       changed: () => { if (store === this.store) this.display.drawAll(); },
       say: (message) => this.display.say(message),
       replaced: () => { if (store === this.store) this.showOther(); },
     });
     await this.tried(store.loadResults());
-    if (this.opening !== opening) return;
+    if (this.opening !== opening) return true;
     history.replaceState(null, '', `#${encodeURIComponent(name)}`);
     await this.show(store);
+    return true;
   }
 
   /** Show a video whose labels are known. */
@@ -236,6 +240,10 @@ class Page {
     // Keys go on to work after the mouse changed something.
     document.addEventListener('change', ({ target }) => { if (!target.matches('dialog *, :focus-visible')) target.blur(); });
     window.addEventListener('blur', () => this.player.endCompare());
+    window.addEventListener('hashchange', () => {
+      const wanted = named(location.hash.slice(1));
+      if (wanted) this.open(wanted);
+    });
     window.addEventListener('focus', () => this.comeBack());
     window.addEventListener('beforeunload', (event) => {
       if (Store.unsaved) event.preventDefault();
