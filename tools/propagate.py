@@ -248,9 +248,8 @@ def propagate_many(
     print(f'{len(outcomes) - len(wrong)} of {wording.counted(len(outcomes), "video")} done.')
     if not wrong:
         return 0
-    print(
-        wording.listed('Not done:', [f'{each.video}: {each.message}' for each in wrong]), flush=True
-    )
+    # What is wrong with each has been said when it was its turn.
+    print(wording.listed('Not done:', [each.video for each in wrong]), flush=True)
     return 1
 
 
