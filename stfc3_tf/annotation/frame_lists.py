@@ -120,7 +120,7 @@ def opened(
 
 
 def _conversion(frame: np.ndarray) -> str:
-    """Return what makes a frame uint8; floats may be from 0 to 1, which zeros would replace."""
+    """Return how to make a frame uint8. Floats from 0 to 1 need a factor: else all become 0."""
     wide = 'values from 0 to 255 with numpy.asarray(frame, numpy.uint8)'
     if not np.issubdtype(frame.dtype, np.floating):
         return wide
