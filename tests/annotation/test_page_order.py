@@ -40,6 +40,7 @@ NAMES = (
     'compared',
     'unmarked',
     'erased',
+    'unloaded',
 )
 OBJECTS = [
     {'number': 2, 'name': 'left', 'colour': '#e69f00'},
@@ -640,6 +641,47 @@ def test_a_mark_is_sent_again_until_the_server_answers(client, page):
     window.wait("document.getElementById('saved').textContent === 'Saved'", 30)
     found = client.done('GET', 'v/three/state')['points']['0']
     assert list(found.values())[-1] == pytest.approx([60, 30], abs=1)
+
+
+def test_a_mask_that_could_not_be_loaded_is_not_painted_over(client, page):
+    mark(client, 'unloaded', 0, 2, 4)
+    window = page('unloaded', {'part': 'GET v/unloaded/masks/2', 'fails': 3})
+    message = "document.getElementById('message').textContent"
+    refused = f"{message}.startsWith('Nothing was changed, because the mask of this frame is')"
+    truths = {number: list(scene(number))[1] for number in (2, 4)}
+    window.keys('.')
+    window.wait(f"{message}.includes('does not answer')")
+    # What is painted, or marked as not there, is refused while the mask is not known.
+    for act in (
+        lambda: window.drag(*on_screen(window, (100, 80), (110, 80))),
+        lambda: window.click('#absent'),
+    ):
+        window.run("document.getElementById('message').textContent = '';")
+        act()
+        window.wait(refused)
+    np.testing.assert_array_equal(mask_given(client, 'unloaded', 2), truths[2])
+    # When the server answers again, so does the next stroke, which can be undone.
+    window.drag(*on_screen(window, (100, 80), (110, 80)))
+    saved(window)
+    found = mask_given(client, 'unloaded', 2)
+    assert (found != truths[2])[80, 105] and (found == truths[2])[:40].all()
+    window.keys('Control', 'z')
+    saved(window)
+    np.testing.assert_array_equal(mask_given(client, 'unloaded', 2), truths[2])
+    # A polygon is kept until it can be filled.
+    window.run("window.delays = [{part: 'GET v/unloaded/masks/4', fails: 2}];")
+    window.keys('.')
+    window.keys('g')
+    for place in [(20, 70), (60, 70), (60, 90)]:
+        window.drag(*on_screen(window, place))
+    window.keys('Enter')
+    window.wait(refused)
+    assert window.run("return document.querySelectorAll('#marks circle').length;") == 3
+    window.keys('Enter')
+    saved(window)
+    found = mask_given(client, 'unloaded', 4)
+    assert (found != truths[4])[72, 50] and (found == truths[4])[:40].all()
+    assert [each for each in window.log() if 'willReadFrequently' not in each] == []
 
 
 def test_a_late_answer_does_not_undo_a_mark(client, page):

@@ -17,10 +17,21 @@ export class Edits {
     return store === page.store && page.player.shownFrame !== null;
   }
 
+  /** Wait until the mask of the frame is known, too: what is painted replaces it. */
+  async canPaint() {
+    const { page } = this;
+    const { player, store } = page;
+    if (!await this.isReady()) return false;
+    if (player.failure) await player.reload();
+    if (store !== page.store) return false;
+    if (player.failure) page.display.say(`Nothing was changed, because the mask of this frame is not loaded. ${player.failure} Try again.`);
+    return !player.failure;
+  }
+
   /** Begin to change the mask of this frame; return what to paint into, and with which number. */
   async beginPaint(erases) {
     const { page } = this;
-    if (!await this.isReady()) return null;
+    if (!await this.canPaint()) return null;
     const { store } = page;
     if (!page.selected || page.selected.kind !== 'objects') {
       const object = store.things.objects[0] || (erases ? null : page.things.add('objects'));
@@ -67,6 +78,7 @@ export class Edits {
     page.store.setMask(frame, mask, about);
     if (frame === page.player.shownFrame) {
       page.player.shownMask = mask;
+      page.player.failure = null;
       page.display.drawMask();
       if (!page.store.isWholeMask(frame)) page.player.go(frame); // What was propagated shows again.
     }
@@ -122,7 +134,7 @@ export class Edits {
   /** Remove all that was marked in this frame. */
   async clearFrame() {
     const { page } = this;
-    if (!await this.isReady()) return;
+    if (!await this.canPaint()) return;
     const { frame, store } = page;
     if (!store.isMarked(frame) || frame !== page.player.shownFrame) return;
     const about = store.masks.get(frame) || [];

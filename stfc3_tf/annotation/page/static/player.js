@@ -9,6 +9,7 @@ export class Player {
     this.follows = false; // Whether the frames of a propagation are shown as they come.
     this.shownMask = null;
     this.shownFrame = null; // Until the first one is shown.
+    this.failure = null; // Why the mask of the frame that is shown could not be loaded.
     this.wanted = null;
   }
 
@@ -38,17 +39,27 @@ export class Player {
   async loadFrame(store, frame) {
     const { page } = this;
     const version = store.version(frame);
+    let failure = null;
     const said = (error) => { page.display.say(error.message); return null; };
-    const [picture, mask] = await Promise.all([store.picture(frame).catch(said), store.mask(frame).catch(said)]);
+    const failed = (error) => { failure = error.message; return said(error); };
+    const [picture, mask] = await Promise.all([store.picture(frame).catch(said), store.mask(frame).catch(failed)]);
     // What came is of another video, or older than what was painted meanwhile.
     if (store !== page.store || version !== store.version(frame)) return;
     page.view.showPicture(picture);
     this.shownMask = mask;
+    this.failure = failure;
     this.shownFrame = frame;
     page.display.drawMask();
     if (this.wanted === frame) this.wanted = null;
     page.display.drawPlace();
     if (this.compares) this.showBefore();
+  }
+
+  /** Load the frame that is shown again. */
+  async reload() {
+    this.wanted = this.wanted ?? this.shownFrame;
+    this.loading = this.loading || this.load();
+    await this.loading;
   }
 
   /** Forget the video that was shown. */
@@ -59,6 +70,7 @@ export class Player {
     this.wanted = null;
     this.shownMask = null;
     this.shownFrame = null;
+    this.failure = null;
   }
 
   /** Show what was propagated before, as long as the key is held. */

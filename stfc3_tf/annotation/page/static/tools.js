@@ -99,6 +99,7 @@ export class Tools {
     const paint = await page.edits.beginPaint(erases);
     if (!paint || (this.action !== action && !action.ended)) { // It was dropped meanwhile.
       if (this.action === action) this.action = null;
+      if (!this.action && page.tool === 'box') this.draft = [];
       return;
     }
     action.paint = paint;
@@ -171,15 +172,22 @@ export class Tools {
   /** Close the polygon and fill it. */
   async finish() {
     const corners = this.draft.filter((at, k, all) => !k || Math.hypot(at.x - all[k - 1].x, at.y - all[k - 1].y) > 0.5);
-    if (this.page.tool !== 'polygon' || corners.length < 3) return;
+    const { page } = this;
+    if (page.tool !== 'polygon' || corners.length < 3) return;
+    const { frame, store } = page;
     this.draft = [];
-    const paint = await this.page.edits.beginPaint(this.erases);
-    if (!paint) return;
-    const { width, height } = this.page.store;
-    const box = fillPolygon(paint.mask, width, height, corners, paint.value);
-    this.page.edits.painted(paint.mask, box);
-    this.page.edits.endPaint(paint, box);
-    this.page.display.drawMarks();
+    const paint = await page.edits.beginPaint(this.erases);
+    if (!paint) {
+      // Where only the mask could not be loaded, it can be closed again.
+      const isHere = store === page.store && frame === page.frame && page.tool === 'polygon';
+      if (page.player.failure && isHere && !this.draft.length) this.draft = corners;
+      page.display.drawMarks();
+      return;
+    }
+    const box = fillPolygon(paint.mask, store.width, store.height, corners, paint.value);
+    page.edits.painted(paint.mask, box);
+    page.edits.endPaint(paint, box);
+    page.display.drawMarks();
   }
 
   /** Whether something is being drawn or dragged. */
