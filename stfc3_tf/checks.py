@@ -60,6 +60,6 @@ def one_of(setting: str, value: Any, choices: Collection[str]) -> None:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message shows it: one from a file may be long."""
+    """Return a value as a message shows it, cut if it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f'{text[: _LONGEST_SHOWN - 3]}...'

@@ -13,7 +13,7 @@ def refuse(reason: str, idle: Iterable[flags.FlagHolder]) -> None:
     """Raise `UserError` if one of these flags was given.
 
     Args:
-      reason: what does not use them, as the begin of a sentence: '--figure=scores'.
+      reason: what does not use them, as the beginning of a sentence: '--figure=scores'.
       idle: the flags that it does not use.
     """
     given = [flag.name for flag in idle if flag.present]
