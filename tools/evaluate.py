@@ -15,7 +15,7 @@ from absl import flags
 
 from stfc3_tf.benchmarks import runner, tasks
 from stfc3_tf.benchmarks.evaluation import BASELINES, Evaluation
-from stfc3_tf.commands import command, gin_files
+from stfc3_tf.commands import command, gin_files, idle_flags
 
 _TASK = flags.DEFINE_enum('task', None, list(tasks.TASKS), 'Benchmark.', required=True)
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of the data set, in its official layout.')
@@ -54,6 +54,8 @@ _WORKERS = flags.DEFINE_integer(
 
 def main(_: Sequence[str]) -> None:
     """Evaluate, then print the table."""
+    if _TASK.value == 'synthetic':
+        idle_flags.refuse('--task=synthetic', [_DATA_DIR])
     default = str(gin_files.FOLDER / 'eval' / tasks.TASKS[_TASK.value].protocol)
     evaluation = Evaluation(
         task=_TASK.value,

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from stfc3_tf import errors
 from stfc3_tf.benchmarks import baselines, moved_frames
-from stfc3_tf.commands import command, configuration
+from stfc3_tf.commands import command, configuration, idle_flags
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.serving import saved_model
 from stfc3_tf.storage import images
@@ -48,6 +48,10 @@ def encoders() -> Iterator[tuple[str, FeatureExtractor]]:
 
 def main(_: Sequence[str]) -> None:
     """Print one line per encoder."""
+    if not _UNTRAINED.value:
+        idle_flags.refuse('A run without --untrained', [_GIN_BINDINGS])
+        if not _SAVED_MODEL.value:
+            raise errors.UserError('Give --saved_model or --untrained.')
     configuration.parse_gin([], _GIN_BINDINGS.value)
     paths = sorted(tf.io.gfile.glob(_FRAMES.value))
     if not paths:
@@ -57,6 +61,7 @@ def main(_: Sequence[str]) -> None:
     for name, encoder in encoders():
         figures = moved_frames.measure(encoder, frames)
         print(name, *(f'{figure:.2f}' for figure in figures), sep=' | ', flush=True)
+    configuration.check_bindings_used(_GIN_BINDINGS.value)
 
 
 if __name__ == '__main__':

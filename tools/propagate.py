@@ -164,6 +164,8 @@ def propagate() -> int:
         _EVERY.value,
         _FRAME_RATE.value,
     )
+    if asked.masks and not asked.points:
+        idle_flags.refuse('--mask', [_VISIBLE_ABOVE])
     options = outputs.Options(tuple(_FORMATS.value), _VISIBLE_ABOVE.value)
     formats.check(options.formats, masks=bool(asked.masks), points=bool(asked.points))
     if _VIDEOS.value is not None:

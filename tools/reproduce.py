@@ -17,7 +17,7 @@ import pathlib
 from absl import flags
 
 from stfc3_tf import errors, progress, wording
-from stfc3_tf.commands import command, gin_files
+from stfc3_tf.commands import command, gin_files, idle_flags
 from stfc3_tf.reproduction import drawing, parts, results, running
 from stfc3_tf.reproduction import plan as plans
 from stfc3_tf.serving import shipped
@@ -114,6 +114,8 @@ def show(chosen: Sequence[parts.Part]) -> None:
 
 def main(_: Sequence[str]) -> int | None:
     """Run the plan, or show it."""
+    if not _LIST.value:
+        idle_flags.refuse('A run without --list', [_COMMANDS])
     plan = read_plan()
     every = parts.all_parts(plan, places(), _GIN_BINDINGS.value, saved_models())
     rows = chosen_rows(every)

@@ -106,6 +106,10 @@ if [ "$existing" = "$stack" ] && [ -x "$venv/bin/python" ] && [ "$(cat "$venv/ve
   done
   [ -n "$lacking" ] || exit 0
 else
+  if [ -n "$(ls -A "$venv" 2>/dev/null)" ] && [ ! -f "$venv/pyvenv.cfg" ]; then
+    echo "error: VENV=$venv is a folder with other things in it: name a new one." >&2
+    exit 1
+  fi
   # The environment itself cannot make its successor.
   [ "$python" != "$venv/bin/python" ] || STACK=$stack choose
   echo "Setting up $venv with $("$python" --version), TensorFlow ${stack/current/(newest)} (about 0.8 GB to fetch, a few minutes)"

@@ -141,6 +141,7 @@ def test_the_whole_exchange_has_a_deadline(monkeypatch):
             with contextlib.suppress(TimeoutError, socket.timeout):
                 answer += caller.recv(1000)
         assert 'too long' in json.loads(answer)['refused']
+    monkeypatch.undo()
     meeting.start(1)
     assert meeting.finish() == {0: None, 1: None}
 
