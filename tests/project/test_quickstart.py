@@ -39,7 +39,7 @@ def checkout(tmp_path):
 def test_quickstart_trains_exports_and_scores(checkout):
     environment = {k: v for k, v in os.environ.items() if k not in CHOICES}
     done = subprocess.run(
-        ['bash', str(checkout / 'tools' / 'quickstart.sh'), '--gin_bindings=STEPS = 3'],
+        ['bash', str(checkout / 'tools' / 'quickstart.sh'), '--gin_bindings=STEPS = 60'],
         cwd=checkout.parent,
         env={**environment, 'PYTHONPATH': str(checkout), 'CUDA_VISIBLE_DEVICES': '-1'},
         capture_output=True,
@@ -55,14 +55,14 @@ def test_quickstart_trains_exports_and_scores(checkout):
         if row:
             rows[row[1]] = [float(number) for number in row.groups()[1:] if number]
     assert list(rows) == [
-        'trained, step 3',
+        'trained, step 60',
         'copying the first label',
         'the same encoder untrained',
     ]
     trained, copied, untrained = rows.values()
     assert len(trained) == len(untrained) == 3 and len(copied) == 2
-    # Three steps change an encoder a little; neither is a copy.
-    assert trained != untrained
+    # J: even a short training gives features that carry masks better.
+    assert trained[0] > untrained[0] + 0.1
     for name in ('features', 'affinity', 'masks'):
         with Image.open(run / 'score' / f'{name}.png') as picture:
             assert min(picture.size) > 100
