@@ -289,18 +289,18 @@ def test_what_was_propagated_shows_again_where_its_mark_is_removed(client, page)
     window.keys('b')
     window.drag(*on_screen(window, (30, 25), (31, 26)))
     window.wait(f"{LABEL} === 'Marked by you.'")
-    time.sleep(0.5)
+    saved(window)
     # Those that were propagated are confirmed, and no other.
     assert client.done('GET', 'v/four/state')['masks']['1'] == [2, 5]
     mask = list(scene(1))[1]
     y, x = (int(each[len(each) // 2]) for each in np.nonzero(mask == 5))
     window.keys('5')
     window.keys('Delete')
-    time.sleep(1)
+    saved(window)
     assert client.done('GET', 'v/four/state')['masks']['1'] == [2]
     assert pixel(window, 'overlay', x, y)[3] > 0
     window.drag(*on_screen(window, (28, 25), (29, 26)))
-    time.sleep(1)
+    saved(window)
     assert pixel(window, 'overlay', x, y)[3] > 0
 
 
@@ -535,7 +535,7 @@ def test_old_places_of_points_are_shown_beside_the_new_ones(client, page):
     at = lambda number: [28 + 8 * number, 28]
     client.done('PUT', 'v/eight/points/0', {'1': at(0)})
     propagate(client, 'eight')
-    window = page('eight')
+    window = page('eight', {'part': 'v/eight/progress', 'wait': 400})
     old = [each['points']['1'] for each in client.done('GET', 'v/eight/results')['points']]
     # A mark, before it is propagated.
     for _ in range(3):
