@@ -106,8 +106,8 @@ if [ "$existing" = "$stack" ] && [ -x "$venv/bin/python" ] && [ "$(cat "$venv/ve
   done
   [ -n "$lacking" ] || exit 0
 else
-  if [ -n "$(ls -A "$venv" 2>/dev/null)" ] && [ ! -f "$venv/pyvenv.cfg" ]; then
-    echo "error: VENV=$venv is a folder with other things in it: name a new one." >&2
+  if compgen -G "$venv/*" >/dev/null && [ ! -f "$venv/pyvenv.cfg" ]; then
+    echo "error: VENV=$venv is a folder with other things in it, which would be lost: name a new one." >&2
     exit 1
   fi
   # The environment itself cannot make its successor.

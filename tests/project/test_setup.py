@@ -95,6 +95,14 @@ def test_uv_fetches_a_python_where_none_suits(machine, variables, python, tensor
     assert f'with Python {python}, TensorFlow {tensorflow} ' in said
 
 
+def test_a_folder_that_is_no_environment_is_left_alone(machine, tmp_path):
+    (tmp_path / 'v').mkdir()
+    (tmp_path / 'v' / 'mine.txt').write_text('kept')
+    said = machine(11)
+    assert 'error: VENV=' in said and 'Setting up' not in said
+    assert (tmp_path / 'v' / 'mine.txt').read_text() == 'kept'
+
+
 @pytest.mark.parametrize(
     ('minors', 'variables', 'reason'),
     [
