@@ -715,7 +715,7 @@ def test_work_stops_at_once_and_goes_on_later(videos, tmp_path):
         begun = time.monotonic()
         client.done('POST', 'v/patches/stop')
         assert client.done('GET', 'v/patches/progress')['state'] == 'stopped'
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 3  # All frames would take longer.
         state = client.done('GET', 'v/patches/state')
         assert [each['done'] for each in state['stretches']] == [False]
         propagated(client)
