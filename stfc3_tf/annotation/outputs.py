@@ -20,10 +20,8 @@ from stfc3_tf.annotation.label_codecs import VISIBLE_ABOVE, MaskLabel, PointLabe
 from stfc3_tf.clips.footage import Frame
 from stfc3_tf.formats import results
 from stfc3_tf.formats import writing as formats
-from stfc3_tf.storage import images, writing
+from stfc3_tf.storage import images, palette, writing
 from stfc3_tf.storage.spool import Spool
-
-_MOST_NUMBER = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +73,10 @@ class MaskFiles:
         Raises:
           errors.UserError: a PNG cannot hold a number.
         """
-        if max(numbers, default=0) > _MOST_NUMBER:
+        if max(numbers, default=0) > palette.MOST_NUMBER:
             raise errors.UserError(
                 f'Object {max(numbers)} does not fit into a mask as a PNG: number the objects from '
-                f'1 to {_MOST_NUMBER}, or use propagate_masks, which writes no files.'
+                f'1 to {palette.MOST_NUMBER}, or use propagate_masks, which writes no files.'
             )
         self._folder = folder
         self._numbers = numbers

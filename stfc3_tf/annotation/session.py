@@ -32,7 +32,7 @@ from stfc3_tf.clips.footage import Footage
 from stfc3_tf.storage import files, images, lock, palette, writing
 
 COLOURS = palette.SHOWN
-MOST_OBJECTS = 255
+MOST_OBJECTS = palette.MOST_NUMBER
 LONGEST_NAME = 80  # Characters.
 _REMEDY = 'Put back a copy of the file, or move the folder of the session away to begin again.'
 _END = 1 << 20

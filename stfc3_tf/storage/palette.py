@@ -20,6 +20,8 @@ def _davis() -> np.ndarray:
 
 
 DAVIS = _davis()
+# The largest object number that a mask with a palette, or of one byte per pixel, holds.
+MOST_NUMBER = len(DAVIS) - 1
 # The colours that people are shown: after Okabe and Ito, distinct with every kind of colour vision,
 # and bright enough for dark videos.
 SHOWN = (

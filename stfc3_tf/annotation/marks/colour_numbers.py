@@ -9,10 +9,10 @@ import numpy as np
 
 from stfc3_tf import errors
 from stfc3_tf.annotation.marks.mask_file import Objects
+from stfc3_tf.storage import palette
 
 # Lossy formats change a colour by less than this in every channel.
 _SAME = 24
-_MOST_NUMBER = 255
 
 
 def numbered_alike(masks: Mapping[int, Objects]) -> dict[int, Objects]:
@@ -53,10 +53,10 @@ def _renumbered(frame: int, found: Objects, colours: list[np.ndarray]) -> Object
 
 
 def _check(frame: int, count: int) -> None:
-    if count > _MOST_NUMBER:
+    if count > palette.MOST_NUMBER:
         raise errors.UserError(
             f'The masks up to frame {frame} show {count} colours, and each is an object: a mask '
-            f'holds {_MOST_NUMBER}. Give an object the same colour in all masks.'
+            f'holds {palette.MOST_NUMBER}. Give an object the same colour in all masks.'
         )
 
 

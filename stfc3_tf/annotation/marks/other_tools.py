@@ -18,10 +18,9 @@ import numpy as np
 from stfc3_tf import errors, wording
 from stfc3_tf.clips import video
 from stfc3_tf.formats import labels, reading
-from stfc3_tf.storage import files, folders
+from stfc3_tf.storage import files, folders, palette
 
 _NUMBER = re.compile('(?:object )?([1-9][0-9]{0,2})')
-_MOST_NUMBER = 255
 
 
 class Frames(NamedTuple):
@@ -151,10 +150,12 @@ def _numbered(
     names = list(dict.fromkeys(name for each in named.values() for name in each))
     stated = [_NUMBER.fullmatch(name) for name in names]
     numbers = [int(match[1]) for match in stated if match]
-    if len(set(numbers)) < len(names) or max(numbers) > _MOST_NUMBER:
+    if len(set(numbers)) < len(names) or max(numbers) > palette.MOST_NUMBER:
         numbers = list(range(1, len(names) + 1))
-    if len(names) > _MOST_NUMBER:
-        raise errors.UserError(f'There are {len(names)} objects; a mask holds {_MOST_NUMBER}.')
+    if len(names) > palette.MOST_NUMBER:
+        raise errors.UserError(
+            f'There are {len(names)} objects; a mask holds {palette.MOST_NUMBER}.'
+        )
     number_of = dict(zip(names, numbers))
     masks = {}
     for frame, objects in named.items():
