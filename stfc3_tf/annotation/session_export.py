@@ -38,16 +38,7 @@ class MaskSource:
         self.numbers = sorted({n for given in self._given.values() for n in given.objects})
         self._names = {thing.number: thing.name for thing in session.things.objects}
         propagated = [r.frame for r in results.records if results.has_mask(r.frame)]
-        self._frames = {*self._given, *propagated}
-
-    @property
-    def frames(self) -> list[int]:
-        """The frames that have labels, ascending."""
-        return sorted(self._frames)
-
-    def has(self, frame: int) -> bool:
-        """Return whether a frame has labels."""
-        return frame in self._frames
+        self.frames = {*self._given, *propagated}
 
     def files(self, folder: str, options: outputs.Options) -> outputs.MaskFiles:
         """Return the files that keep them."""
@@ -80,16 +71,7 @@ class PointSource:
         marked = {number for points in self._given.values() for number in points}
         self._things = [thing for thing in session.things.points if thing.number in marked]
         self.numbers = [thing.number for thing in self._things]
-        self._frames = {*self._given, *(record.frame for record in results.records)}
-
-    @property
-    def frames(self) -> list[int]:
-        """The frames that have labels, ascending."""
-        return sorted(self._frames)
-
-    def has(self, frame: int) -> bool:
-        """Return whether a frame has labels."""
-        return frame in self._frames
+        self.frames = {*self._given, *(record.frame for record in results.records)}
 
     def files(self, folder: str, options: outputs.Options) -> outputs.TrackFiles:
         """Return the files that keep them."""
@@ -164,7 +146,7 @@ class Export:
         advance: Callable[[int, int], None],
     ) -> None:
         files = [source.files(folder, self.options) for source in sources]
-        frames = sorted({frame for source in sources for frame in source.frames})
+        frames = sorted(set().union(*(source.frames for source in sources)))
 
         def drawn() -> Iterator[tuple[float, np.ndarray]]:
             for done, frame in enumerate(self._read(frames), 1):
@@ -175,7 +157,7 @@ class Export:
         rate, aspect = self.footage.frame_rate, self.footage.pixel_aspect
         video_writer.write_timed_video(os.path.join(folder, 'overlay.mp4'), drawn(), rate, aspect)
         for source, each in zip(sources, files):
-            each.finish([*map(self._number, source.frames)], self._video())
+            each.finish([*map(self._number, sorted(source.frames))], self._video())
         outputs.write_json(os.path.join(folder, 'result.json'), self._record(frames))
 
     def _read(self, frames: Sequence[int]) -> Iterator[Frame]:
@@ -219,7 +201,7 @@ class Export:
         """Keep the labels of a frame, and return it with them drawn on it."""
         drawn = dataclasses.replace(frame, number=self._number(frame.number))
         for source, each in zip(sources, files):
-            if source.has(frame.number):
+            if frame.number in source.frames:
                 each.put(drawn, source.label(frame.number))
                 drawn = Frame.of_image(drawn.number, frame.time, each.draw(drawn))
         return drawn.image

@@ -23,6 +23,7 @@ from absl import logging
 import numpy as np
 
 from stfc3_tf import errors
+from stfc3_tf.annotation.both_ways import Span
 from stfc3_tf.storage import files, images, state, writing
 
 _REMEDY = 'It is dropped; propagate again.'
@@ -89,9 +90,10 @@ class Stretch:
         end = count if self.last is None else self.last + 1
         return range(self.first, end or 0)
 
-    def holds(self, frame: int) -> bool:
-        """Return whether a frame is one of its frames."""
-        return self.first <= frame and (self.last is None or frame <= self.last)
+    @property
+    def span(self) -> Span:
+        """Its frames."""
+        return Span(self.first, self.last)
 
     def overlaps(self, other: Stretch) -> bool:
         """Return whether both share things, and frames besides one at their ends."""
@@ -153,7 +155,7 @@ class Results:
                 return None
             found = _undamaged(self._mask_path(frame))
             if found is None:
-                self._set_done([each for each in self.done if not each.holds(frame)])
+                self._set_done([each for each in self.done if not each.span.holds(frame)])
             return found
 
     def mask_before(self, frame: int) -> np.ndarray | None:

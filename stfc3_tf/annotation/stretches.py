@@ -275,8 +275,7 @@ def _carried(
     method: Method, footage: both_ways.Clip, planned: Planned, given: given_labels.Given
 ) -> Iterator[both_ways.Labelled]:
     """Yield the labels of a stretch, each as soon as it is known: backwards from its last frame."""
-    span = both_ways.Span(planned.stretch.first, planned.stretch.last)
-    carrier = method.carrier(footage, given, span)
+    carrier = method.carrier(footage, given, planned.stretch.span)
     if planned.labelled == (planned.stretch.last,):
         return carrier.labels_backwards()
     return carrier.labels()
@@ -284,6 +283,6 @@ def _carried(
 
 def _frames(footage: both_ways.Clip, planned: Planned) -> Iterator[Frame]:
     """Yield the frames of a stretch that shows nothing, in the order of time."""
-    span = both_ways.Span(planned.stretch.first, planned.stretch.last)
+    span = planned.stretch.span
     frames = footage.frames(span.first)
     return itertools.takewhile(lambda frame: span.holds(frame.number), frames)
