@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 import concurrent.futures
 import csv
 import dataclasses
@@ -16,14 +16,14 @@ from typing_extensions import TypedDict
 from stfc3_tf import errors
 from stfc3_tf.preparation import plan as plan_lib
 from stfc3_tf.preparation import task
-from stfc3_tf.storage import files, writing
+from stfc3_tf.storage import files, folders, writing
 
 
 def write_index(output: str, plan: plan_lib.Plan) -> dict[str, Any]:
     """Write the index from the reports of all tasks, when all are finished.
 
     The files are videos.csv (the result of each video), SHA256SUMS (for `sha256sum -c`) and, last,
-    index.json.
+    index.json. Shards that no report names are removed: an earlier attempt may have needed more.
 
     Args:
       output: the folder of the shards.
@@ -46,11 +46,19 @@ def write_index(output: str, plan: plan_lib.Plan) -> dict[str, Any]:
         'skipped': {v.path: v.problem for v in videos if not v.records},
         'used_in_part': {v.path: v.problem for v in videos if v.records and v.problem},
     }
+    _remove_others(output, plan, {shard.name for shard in shards})
     sums = ''.join(f'{shard.sha256}  {shard.name}\n' for shard in shards)
     writing.write_text(tf.io.gfile.join(output, 'videos.csv'), _table(videos))
     writing.write_text(tf.io.gfile.join(output, 'SHA256SUMS'), sums)
     writing.write_text(_path(output), json.dumps(contents, indent=1) + '\n')
     return contents
+
+
+def _remove_others(output: str, plan: plan_lib.Plan, shards: Collection[str]) -> None:
+    """Remove the shards that are not among the named ones."""
+    for name in folders.names_in(output):
+        if plan.is_shard(name) and name not in shards:
+            tf.io.gfile.remove(tf.io.gfile.join(output, name))
 
 
 def verify(output: str, workers: int) -> tuple[int, list[str]]:

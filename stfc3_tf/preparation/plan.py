@@ -43,10 +43,10 @@ class Plan:
         """Return the name of a shard; tasks and their parts count from 0."""
         return f'clips-{task:05d}-of-{len(self.tasks):05d}-{part:03d}.tfrecord'
 
-    def is_shard_of(self, task: int, name: str) -> bool:
-        """Return whether a file name is that of a shard of a task, whatever its part."""
-        begin, _, ending = self.shard_name(task, 0).rpartition('-000')
-        return bool(re.fullmatch(rf'{re.escape(begin)}-\d{{3,}}{re.escape(ending)}', name))
+    def is_shard(self, name: str) -> bool:
+        """Return whether a file has the name of a shard, of whatever task and part."""
+        count = len(self.tasks)
+        return bool(re.fullmatch(rf'clips-\d{{5,}}-of-{count:05d}-\d{{3,}}\.tfrecord', name))
 
     def digest(self, task: int) -> str:
         """Return the SHA-256 of everything that determines what a task writes."""

@@ -16,7 +16,7 @@ from stfc3_tf import errors
 from stfc3_tf.clips import shard_writer
 from stfc3_tf.preparation import plan as plan_lib
 from stfc3_tf.preparation import segments
-from stfc3_tf.storage import files, folders, object_store, writing
+from stfc3_tf.storage import files, object_store, writing
 
 
 @dataclasses.dataclass
@@ -179,13 +179,9 @@ class _Shards:
         return place
 
     def finish(self) -> list[Shard]:
-        """Finish the last shard, remove those of an earlier time beyond it; return all shards."""
+        """Finish the last shard; return all shards."""
         if self._writer is not None:
             self._close(self._writer)
-        written = {shard.name for shard in self._finished}
-        for name in folders.names_in(self._output):
-            if self._plan.is_shard_of(self._task, name) and name not in written:
-                tf.io.gfile.remove(tf.io.gfile.join(self._output, name))
         return self._finished
 
     def _name(self) -> str:
