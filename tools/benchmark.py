@@ -9,7 +9,7 @@ project's, as it is usually written there and tuned; ratios are medians over the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import json
 import platform
 from typing import Any
@@ -181,15 +181,16 @@ def chosen() -> list[tuple[Any, ...]]:
     """
     known = parts(_AGAINST.value)
     wanted = _WHAT.value or [part for part in known if part not in _ON_REQUEST]
-    used = {flag.name for part in wanted for flag in _FLAGS_OF.get(part, ())}
-    of_parts = [flag for some in _FLAGS_OF.values() for flag in some]
-    idle = {flag.name: flag for flag in of_parts if flag.name not in used}
-    idle_flags.refuse(f'--what={",".join(wanted)}', idle.values())
+    idle_flags.refuse(f'--what={",".join(wanted)}', _flags_of(_FLAGS_OF), _flags_of(wanted))
     if 'corrections' in wanted and _DAVIS.value is None:
         raise errors.UserError('--what=corrections needs --davis=FOLDER.')
     if _AGAINST.value:
         against_pytorch.check_installed()
     return [case for part in wanted for case in known[part]]
+
+
+def _flags_of(some_parts: Iterable[str]) -> list[flags.FlagHolder]:
+    return [flag for part in some_parts for flag in _FLAGS_OF.get(part, ())]
 
 
 def measured(measure: Callable[..., timing.Figures], arguments: list[Any]) -> timing.Figures:

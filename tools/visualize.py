@@ -256,13 +256,11 @@ def check_flags(kind: str, figure: Figure) -> None:
     missing = [flag.name for flag in figure.needs if not flag.present]
     if missing:
         raise errors.UserError(f'{kind} needs --{", --".join(missing)}.')
-    used = {flag.name for flag in (*figure.needs, *figure.takes)}
-    idle_flags.refuse(kind, (flag for flag in _of_some_figure() if flag.name not in used))
+    idle_flags.refuse(kind, _flags_of(_FEATURE_VIDEO, *_FIGURES.values()), _flags_of(figure))
 
 
-def _of_some_figure() -> list[flags.FlagHolder]:
-    known = [_FEATURE_VIDEO, *_FIGURES.values()]
-    return list({f.name: f for kind in known for f in (*kind.needs, *kind.takes)}.values())
+def _flags_of(*known: Figure) -> list[flags.FlagHolder]:
+    return [flag for figure in known for flag in (*figure.needs, *figure.takes)]
 
 
 def main(_: Sequence[str]) -> None:
