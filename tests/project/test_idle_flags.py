@@ -1,12 +1,8 @@
 """A flag that a command would read and ignore is an error, before there is work."""
 
-import pathlib
-import subprocess
-import sys
-
+import forked_commands
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
 PREPARE = ['prepare_clips', '--input=videos', '--output={}']
 BENCHMARK = ['benchmark', '--output={}']
 PROPAGATE = ['propagate', '--video=v.mp4', '--mask=m.png', '--output_dir={}']
@@ -14,6 +10,12 @@ REPRODUCE = ['reproduce', '--output_dir={}']
 EVALUATE = ['evaluate', '--task=synthetic', '--baseline=identity', '--output_dir={}']
 MOVED = ['moved_frames', '--frames=*.jpg', '--saved_model=a=b']
 EXPORT = ['export', '--saved_model=stfc3-small', '--output_dir={}']
+
+
+@pytest.fixture(scope='module')
+def starter():
+    with forked_commands.Starter() as started:
+        yield started
 
 
 @pytest.mark.parametrize(
@@ -37,14 +39,8 @@ EXPORT = ['export', '--saved_model=stfc3-small', '--output_dir={}']
     ],
 )
 @pytest.mark.slow
-def test_a_flag_without_effect_is_refused(given, idle, reason, tmp_path):
-    arguments = [text.format(tmp_path / 'out') for text in given]
-    done = subprocess.run(
-        [sys.executable, '-m', f'tools.{arguments[0]}', *arguments[1:], *idle],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=300,
-    )
-    assert done.returncode == 1 and not (tmp_path / 'out').exists()
-    assert f'{reason}: leave it out.' in done.stderr.splitlines()[-1]
+def test_a_flag_without_effect_is_refused(given, idle, reason, starter, tmp_path):
+    name, *arguments = [text.format(tmp_path / 'out') for text in given]
+    status = starter.run(f'tools.{name}', [*arguments, *idle], tmp_path / 'log')
+    assert status == 1 and not (tmp_path / 'out').exists()
+    assert f'{reason}: leave it out.' in (tmp_path / 'log').read_text().splitlines()[-1]

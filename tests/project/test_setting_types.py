@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
+import forked_commands
 import gin
 import pytest
 
 from stfc3_tf import errors
 from stfc3_tf.commands import configuration
-from stfc3_tf.training import settings as _settings  # noqa: F401  registers what gin files name
+from stfc3_tf.training import settings
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 10), reason='Python 3.9 cannot read `|`')
 
@@ -56,20 +56,25 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_name_of_its_setting(bindi
 
 
 @pytest.mark.parametrize(
-    'binding',
+    'setting, written, value',
     [
-        'train.frame_rate = 8',
-        'train.devices = None',
-        "train.devices = ('CPU:0',)",
-        'ViewSampler.crop_area = [0.1, 1]',
-        'PropagationSettings.radius = 1e999',
-        'watch.held_out_score = None',
-        'train.steps = %SEED',
-        "unreadable.number = 'one'",
+        ('train.frame_rate', '8', 8),
+        ('train.devices', 'None', None),
+        ('train.devices', "('CPU:0',)", ('CPU:0',)),
+        ('ViewSampler.crop_area', '[0.1, 1]', [0.1, 1]),
+        ('PropagationSettings.radius', '1e999', float('inf')),
+        ('watch.held_out_score', 'None', None),
+        ('unreadable.number', "'one'", 'one'),
     ],
 )
-def test_other_ways_to_write_a_right_value_are_taken(binding):
-    configuration.parse_gin(['small/stfc3.gin'], [binding])
+def test_other_ways_to_write_a_right_value_are_taken(setting, written, value):
+    configuration.parse_gin(['small/stfc3.gin'], [f'{setting} = {written}'])
+    assert gin.query_parameter(setting) == value
+
+
+def test_a_macro_of_the_right_type_is_taken():
+    configuration.parse_gin(['small/stfc3.gin'], ['SEED = 7', 'train.steps = %SEED'])
+    assert settings.Settings().steps == 7
 
 
 def test_what_is_not_known_before_it_is_used_is_left_to_its_user():
@@ -77,35 +82,27 @@ def test_what_is_not_known_before_it_is_used_is_left_to_its_user():
     configuration.parse_gin(['small/stfc3.gin'], bindings)
 
 
+@pytest.fixture(scope='module')
+def starter():
+    with forked_commands.Starter() as started:
+        yield started
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    'command',
+    'module, arguments, folder',
     [
-        ['stfc3_tf.train', '--gin_file=gin/quickstart.gin', '--model_dir='],
-        [
-            'tools.evaluate',
-            '--task=synthetic',
-            '--saved_model=stfc3-small',
-            '--output_dir=',
-        ],
+        ('stfc3_tf.train', ['--gin_file=gin/quickstart.gin'], 'model_dir'),
+        ('tools.evaluate', ['--task=synthetic', '--saved_model=stfc3-small'], 'output_dir'),
     ],
 )
-def test_a_command_ends_with_one_line_and_writes_nothing(command, tmp_path):
-    *command, folder = command
-    binding = "PropagationSettings.top_k = 'ten'"
-    done = subprocess.run(
-        [
-            sys.executable,
-            '-m',
-            *command,
-            f'{folder}{tmp_path / "out"}',
-            f'--gin_bindings={binding}',
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 1
-    last = done.stderr.strip().splitlines()[-1]
+def test_a_command_ends_with_one_line_and_writes_nothing(
+    module, arguments, folder, starter, tmp_path
+):
+    binding = "--gin_bindings=PropagationSettings.top_k = 'ten'"
+    arguments = [*arguments, f'--{folder}={tmp_path / "out"}', binding]
+    assert starter.run(module, arguments, tmp_path / 'log') == 1
+    said = (tmp_path / 'log').read_text()
+    last = said.strip().splitlines()[-1]
     assert last == "error: PropagationSettings.top_k='ten': give a whole number."
-    assert 'Traceback' not in done.stderr and not (tmp_path / 'out').exists()
+    assert 'Traceback' not in said and not (tmp_path / 'out').exists()
