@@ -70,12 +70,22 @@ def propagate_masks(
             'objects says which objects the masks in labels are about: give labels={0: mask} '
             'instead of first_mask, or leave objects out.'
         )
-    if labels is not None:
-        clip = frame_lists.clip(frames)
-        masks = {int(n): _checked_mask(mask, clip.size, n) for n, mask in labels.items()}
-        given = given_labels.GivenMasks(masks, objects or {})
-        _check_numbers(given.numbers)
-        return propagate_given(encoder, clip, given, settings, short_side)
+    if labels is None:
+        return _from_first_mask(encoder, frames, first_mask, settings, short_side)
+    clip = frame_lists.clip(frames)
+    masks = {int(n): _checked_mask(mask, clip.size, n) for n, mask in labels.items()}
+    given = given_labels.GivenMasks(masks, objects or {})
+    _check_numbers(given.numbers)
+    return propagate_given(encoder, clip, given, settings, short_side)
+
+
+def _from_first_mask(
+    encoder: FeatureExtractor,
+    frames: Any,
+    first_mask: Any,
+    settings: PropagationSettings | None,
+    short_side: int | None,
+) -> Iterator[MaskLabel]:
     first, checked = frame_lists.opened(frame_lists.iterable(frames))
     mask = _checked_mask(first_mask, first.shape[:2], 0)
     numbers = [int(number) for number in np.unique(mask) if number]

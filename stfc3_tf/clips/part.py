@@ -176,9 +176,11 @@ class Part:
 
     def _first_from(self, start: int | None) -> int:
         """Return the number of the first frame from `start` on; `start` itself if there is none."""
-        place = 0 if start is None else self._place(start)
-        known = self._numbers is None or place < len(self._numbers)
-        return self._number(place) if known or start is None else start
+        if start is None:
+            return self._number(0)
+        place = self._place(start)
+        is_behind = self._numbers is not None and place == len(self._numbers)
+        return start if is_behind else self._number(place)
 
     def _is_chosen(self, place: int) -> bool:
         """Return whether the frame at this place of the video is one of the part."""

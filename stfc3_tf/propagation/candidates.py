@@ -78,6 +78,7 @@ def _window_search(settings: PropagationSettings):
     """Return `within_window` as one graph for all sizes."""
 
     def search(query: tf.Tensor, context: tf.Tensor) -> tf.Tensor:
+        """Search strip by strip; return what `_packed` does."""
         cells, read = _cells_of(context)
         rows = tf.shape(query)[0]
 

@@ -154,6 +154,7 @@ def _clips(settings: PropagationSettings) -> Callable[..., tf.Tensor]:
     """Return `propagate_clips`, compiled."""
 
     def clips(features, first_labels):
+        """See `propagate_clips`."""
         by_time = tf.transpose(features, [1, 0, 2, 3, 4])
         time = by_time.shape[0]
         # Slots that no frame of so short a video fills are left out.

@@ -72,6 +72,7 @@ def by_strips(
     parts = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=[None, None, None])
 
     def body(strip, parts):
+        """Compute a strip."""
         # The last strip overlaps the one before it, so all have the same width.
         left = tf.minimum(strip * sizes.width, columns - sizes.width)
         first = tf.clip_by_value(left - sizes.right, 0, columns - sizes.around)

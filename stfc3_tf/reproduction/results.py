@@ -139,20 +139,24 @@ def read_joined(paths: Sequence[str], parts: Sequence[Part]) -> dict[str, Joined
             table = files.read_json(path, _Table, 'It is not the results.json of a run.')
         except errors.UserError as error:
             raise errors.UserError(f'--join: {error}') from error
-        recipes, machines = table['recipes'], table['machines']
         for part in parts:
-            if part.name in recipes and part.name not in found:
-                _check_recipe(path, part, recipes[part.name])
-                try:
-                    row, seed = table['rows'][part.row], str(part.seed)
-                    figures, sequences = _figures_of(row, seed), _sequences_of(row, seed)
-                    found[part.name] = Joined(figures, machines[part.name], sequences)
-                except (KeyError, TypeError, AttributeError) as error:
-                    raise errors.UserError(
-                        f'--join={path}: what it says of {part.name} is not complete. '
-                        'Copy it again, or leave it out.'
-                    ) from error
+            if part.name in table['recipes'] and part.name not in found:
+                _check_recipe(path, part, table['recipes'][part.name])
+                found[part.name] = _joined(path, table, part)
     return found
+
+
+def _joined(path: str, table: _Table, part: Part) -> Joined:
+    """Return what a results.json says of a part; raise UserError if something is missing."""
+    try:
+        row, seed = table['rows'][part.row], str(part.seed)
+        machine = table['machines'][part.name]
+        return Joined(_figures_of(row, seed), machine, _sequences_of(row, seed))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise errors.UserError(
+            f'--join={path}: what it says of {part.name} is not complete. Copy it again, or leave '
+            'it out.'
+        ) from error
 
 
 def _check_recipe(path: str, part: Part, recipe: str) -> None:
