@@ -88,6 +88,11 @@ _PARTS: _Parts = {
             shipped.DEFAULT,
         ),
         (
+            f"frames to masks with {shipped.DEFAULT}, precision 'fast' against 'exact'",
+            whole_loop.fast_against_exact,
+            shipped.DEFAULT,
+        ),
+        (
             'frames to masks against features and brute force',
             whole_loop.whole_loop_against_brute_force,
         ),

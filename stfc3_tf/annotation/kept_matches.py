@@ -50,13 +50,14 @@ class _Search:
             features = np.stack([frame.features for frame in context])
             return candidates.within_window(query.features, features, self._settings)
 
-        settings = self._settings.top_k, self._settings.window, self._settings.radius
+        chosen = self._settings
+        settings = chosen.top_k, chosen.precision, chosen.window, chosen.radius
         return self._once(repr(settings), [query, *context], search)
 
     def anywhere(self, query: Frame, frame: Frame) -> Candidates:
         """See `matched_propagator.Search`."""
         return self._once(
-            repr(self._settings.top_k),
+            repr((self._settings.top_k, self._settings.precision)),
             [query, frame],
             lambda: candidates.anywhere(query.features, frame.features, self._settings),
         )

@@ -5,7 +5,6 @@ They are what takes the time of propagation. Kept, they serve again when other l
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import functools
 from typing import NamedTuple
 
@@ -13,7 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from stfc3_tf.propagation import whole_search, window_search
+from stfc3_tf.propagation.compared import Compared, compared
 from stfc3_tf.propagation.settings import PropagationSettings
+
+_ALL = slice(None)
 
 
 class Candidates(NamedTuple):
@@ -36,7 +38,7 @@ def within_window(
     Args:
       query: float32 [rows, columns, channels], L2-normalised over channels.
       context: float32 [frames, rows, columns, channels], likewise.
-      settings: `radius`, `window` and `top_k` are used.
+      settings: `radius`, `window`, `top_k` and `precision` are used.
 
     Returns:
       At most `top_k` candidates per cell over all frames together.
@@ -53,12 +55,14 @@ def anywhere(query: np.ndarray, frame: np.ndarray, settings: PropagationSettings
     Args:
       query: float32 [rows, columns, channels], L2-normalised over channels.
       frame: float32 [..., rows, columns, channels], likewise.
-      settings: `top_k` is used.
+      settings: `top_k` and `precision` are used.
 
     Returns:
       `top_k` candidates per cell, or all cells if there are fewer.
     """
-    return _unpacked(_whole_search(settings.top_k)(query, frame.reshape(-1, *query.shape)))
+    return _unpacked(
+        _whole_search(settings.top_k, settings.precision)(query, frame.reshape(-1, *query.shape))
+    )
 
 
 def _unpacked(packed: tf.Tensor) -> Candidates:
@@ -79,34 +83,37 @@ def _window_search(settings: PropagationSettings):
 
     def search(query: tf.Tensor, context: tf.Tensor) -> tf.Tensor:
         """Search strip by strip; return what `_packed` does."""
-        cells, read = _cells_of(context)
-        rows = tf.shape(query)[0]
+        cells, features = _compared(query, context, settings.precision)
+        rows, count = tf.shape(query)[0], tf.constant(features.count(settings.top_k))
 
-        def strip(_: slice, within_window: window_search.Best) -> tf.Tensor:
-            return _packed(*within_window(tf.constant(settings.top_k)), rows)
+        def strip(columns: slice, within_window: window_search.Best) -> tf.Tensor:
+            kept = features.ranked(within_window(count), columns, settings.top_k)
+            return _packed(*kept, rows)
 
-        return window_search.by_strips(strip, query, cells, read, settings.radius, settings.window)
+        return window_search.by_strips(
+            strip, features.query, cells, features.read, settings.radius, settings.window
+        )
 
     signature = [tf.TensorSpec([None] * 3), tf.TensorSpec([None] * 4)]
     return tf.function(search, input_signature=signature, autograph=False)
 
 
 @functools.cache
-def _whole_search(top_k: int):
+def _whole_search(top_k: int, precision: str):
     """Return `anywhere` as one graph for all sizes."""
 
     def search(query: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
-        rows, _, channels = tf.unstack(tf.shape(query))
-        keys = whole_search.keys_of(*_cells_of(frames))
-        queries = tf.reshape(query, [-1, channels])
-        return _packed(*whole_search.most_similar(queries, keys, tf.constant(top_k)), rows)
+        cells, features = _compared(query, frames, precision)
+        keys, queries = whole_search.keys_of(cells, features.read), features.of_columns(_ALL)
+        found = whole_search.most_similar(queries, keys, tf.constant(features.count(top_k)))
+        return _packed(*features.ranked(found, _ALL, top_k), tf.shape(query)[0])
 
     signature = [tf.TensorSpec([None] * 3), tf.TensorSpec([None] * 4)]
     return tf.function(search, input_signature=signature, autograph=False)
 
 
-def _cells_of(context: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """Return the cells of context features, int32 [frames, rows, columns], and what reads them."""
+def _compared(query: tf.Tensor, context: tf.Tensor, precision: str) -> tuple[tf.Tensor, Compared]:
+    """Return the cells of context features, int32 [frames, rows, columns], and the comparison."""
     shape = tf.shape(context)
     cells = tf.reshape(tf.range(tf.reduce_prod(shape[:3])), shape[:3])
-    return cells, functools.partial(tf.gather, tf.reshape(context, [-1, shape[3]]))
+    return cells, compared(query, tf.reshape(context, [-1, shape[3]]), precision)

@@ -41,8 +41,8 @@ def propagator(settings: PropagationSettings, compiled: bool | None = None) -> A
         GPU or TPU and the settings allow it.
 
     Raises:
-      errors.UserError: it is to be compiled, but the settings have `keep_ties` or TensorFlow is not
-        installed.
+      errors.UserError: it is to be compiled, but the settings have `keep_ties`, `precision` is
+        'fast' or TensorFlow is not installed; or it is not installed and `precision` is 'fast'.
     """
     try:
         from stfc3_tf.propagation import compiled_propagator, propagator

@@ -63,7 +63,7 @@ def propagate(
       float32 [videos, rows, columns, labels], soft labels.
 
     Raises:
-      errors.UserError: the settings have `keep_ties`.
+      errors.UserError: the settings have `keep_ties`, or `precision` is 'fast'.
     """
     check(settings)
     slots, videos, rows, columns, channels = context.labels.shape
@@ -80,11 +80,16 @@ def propagate(
 
 
 def check(settings: PropagationSettings) -> None:
-    """Raise UserError if XLA cannot compile propagation with the settings."""
+    """Raise UserError unless XLA is to compile propagation with the settings."""
     if settings.keep_ties:
         raise errors.UserError(
             'XLA cannot compile propagation with PropagationSettings.keep_ties: set it to False, '
             'or use stfc3_tf.Propagator.'
+        )
+    if settings.precision == 'fast':
+        raise errors.UserError(
+            'PropagationSettings.precision = "fast" is for CPUs: set it to "exact" for a GPU or '
+            'XLA, or set propagator.compiled = False.'
         )
 
 
@@ -136,7 +141,8 @@ def propagate_clips(
       float32 [videos, time, rows, columns, labels], soft labels; the first frames' are unchanged.
 
     Raises:
-      errors.UserError: grids or numbers of videos differ, or the settings have `keep_ties`.
+      errors.UserError: grids or numbers of videos differ, the settings have `keep_ties`, or
+        `precision` is 'fast'.
     """
     check(settings)
     features, first_labels = tf.cast(features, tf.float32), tf.cast(first_labels, tf.float32)

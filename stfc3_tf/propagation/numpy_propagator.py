@@ -12,6 +12,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+from stfc3_tf import errors
 from stfc3_tf.propagation import grids, shapes
 from stfc3_tf.propagation.settings import PropagationSettings
 
@@ -38,6 +39,10 @@ class NumpyPropagator:
     """Carries labels through a video, frame by frame, as `propagator.Propagator` does."""
 
     def __init__(self, settings: PropagationSettings):
+        if settings.precision == 'fast':
+            raise errors.UserError(
+                'PropagationSettings.precision = "fast" needs TensorFlow: leave "exact".'
+            )
         self._settings = settings
         self._features = self._labels = np.zeros([0, 0, 0, 0], np.float32)
         self._frame = self._pinned = 0

@@ -4,24 +4,21 @@ For every cell of the query frame: cosine similarities to all cells of the conte
 spatial window, the top k of them over all context frames together, a softmax at a temperature over
 those k, and the weighted sum of their labels.
 
-The result is exact. The cost per cell grows with the window, not with the grid: see
-`window_search`, and `whole_search` for frames without a window.
+The result is exact, but for candidates that rounded features miss (`compared`). The cost per cell
+grows with the window, not with the grid: see `window_search`, and `whole_search` for frames without
+a window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import functools
 
 import numpy as np
 import tensorflow as tf
 
 from stfc3_tf.propagation import whole_search, window_search
+from stfc3_tf.propagation.compared import Compared, Reader, compared
 from stfc3_tf.propagation.settings import PropagationSettings
-
-# Maps cells of the context, int32 [...], numbered through frames, rows and columns, to their
-# features or labels, float32 [..., channels].
-Reader = Callable[[tf.Tensor], tf.Tensor]
 
 
 def propagate(
@@ -35,8 +32,9 @@ def propagate(
     """Return the labels of one frame, given those of its context frames.
 
     Works eagerly and inside a tf.function, on any device, with static or dynamic shapes. Of
-    `settings`, `radius`, `window`, `top_k`, `temperature` and `keep_ties` are used. Besides the
-    context, memory holds the surroundings of one strip of the query, and its similarities.
+    `settings`, `radius`, `window`, `top_k`, `temperature`, `keep_ties` and `precision` are used.
+    Besides the context, memory holds the surroundings of one strip of the query, and its
+    similarities.
 
     Args:
       query: float32 [rows, columns, channels], L2-normalised over channels.
@@ -55,8 +53,7 @@ def propagate(
     if repeats is None:
         repeats = tf.ones_like(unrestricted, tf.int32)
     return propagate_read(
-        query,
-        functools.partial(tf.gather, features),
+        compared(query, features, settings.precision),
         functools.partial(tf.gather, labels),
         unrestricted,
         repeats,
@@ -65,8 +62,7 @@ def propagate(
 
 
 def propagate_read(
-    query: tf.Tensor,
-    read_features: Reader,
+    features: Compared,
     read_labels: Reader,
     unrestricted: tf.Tensor,
     repeats: tf.Tensor,
@@ -75,9 +71,8 @@ def propagate_read(
     """Return the labels of one frame from a context that is read through functions.
 
     Args:
-      query: see `propagate`.
-      read_features: returns features of the context.
-      read_labels: returns labels of the context.
+      features: of the query and the context.
+      read_labels: reads the labels of the context.
       unrestricted: see `propagate`.
       repeats: see `propagate`.
       settings: see `propagate`.
@@ -85,41 +80,43 @@ def propagate_read(
     Returns:
       float32 [rows, columns, labels], soft labels.
     """
-    rows, columns, channels = tf.unstack(tf.shape(query))
+    rows, columns, _ = tf.unstack(tf.shape(features.query))
     shape = [tf.size(repeats), rows, columns]
     cells = tf.reshape(tf.range(tf.reduce_prod(shape)), shape)
     unrestricted |= window_search.covers(settings.radius, settings.window, rows, columns)
     windowed = tf.boolean_mask(cells, (repeats > 0) & ~unrestricted)
     everywhere = tf.boolean_mask(cells, (repeats > 0) & unrestricted)
-    keys = whole_search.keys_of(everywhere, read_features)
+    keys = whole_search.keys_of(everywhere, features.read)
 
     def strip(strip_columns: slice, within_window: window_search.Best) -> tf.Tensor:
         """Propagate to a strip: [rows, width, labels]."""
-        queries = tf.reshape(query[:, strip_columns], [-1, channels])
-        similarity, cell = _kept(queries, within_window, keys, settings)
+        similarity, cell = _kept(features, strip_columns, within_window, keys, settings)
         shares = weights(similarity, tf.gather(repeats, cell // (rows * columns)), settings)
         result = tf.linalg.matvec(read_labels(cell), shares, transpose_a=True)
         return tf.reshape(result, [rows, -1, tf.shape(result)[1]])
 
     return window_search.by_strips(
-        strip, query, windowed, read_features, settings.radius, settings.window
+        strip, features.query, windowed, features.read, settings.radius, settings.window
     )
 
 
 def _kept(
-    queries: tf.Tensor,
+    features: Compared,
+    columns: slice,
     within_window: window_search.Best,
     everywhere: whole_search.Keys,
     settings: PropagationSettings,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return similarities and cells of the candidates, [queries, candidates], best first."""
+    queries = features.of_columns(columns)
 
     def best(count):
         parts = within_window(count), whole_search.most_similar(queries, everywhere, count)
         similarity, cell = (tf.concat(part, 1) for part in zip(*parts))
         return whole_search.top(similarity, cell, count)
 
-    similarity, cell = best(settings.top_k)
+    found = best(features.count(settings.top_k))
+    similarity, cell = features.ranked(found, columns, settings.top_k)
     if not settings.keep_ties:
         return similarity, cell
 

@@ -12,8 +12,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf.propagation import shapes
-from stfc3_tf.propagation.one_frame import Reader, propagate, propagate_read
+from stfc3_tf.propagation import compared, shapes
+from stfc3_tf.propagation.one_frame import propagate, propagate_read
 from stfc3_tf.propagation.settings import PropagationSettings
 
 __all__ = ['PropagationSettings', 'Propagator', 'propagate', 'propagate_stream']
@@ -23,21 +23,20 @@ __all__ = ['PropagationSettings', 'Propagator', 'propagate', 'propagate_stream']
 def _compiled(settings: PropagationSettings) -> Callable[..., tf.Tensor]:
     """Return `propagate_read` on rings: one graph for all grid sizes and numbers of labels."""
 
-    def function(query, features, labels, unrestricted, repeats):
-        return propagate_read(
-            query, _reader(features), _reader(labels), unrestricted, repeats, settings
-        )
+    def function(query, features, labels, rounded_keys, unrestricted, repeats):
+        comparison = compared.Compared(query, _reader(features))
+        if settings.precision == 'fast':
+            comparison = compared.rounded(comparison, _reader(rounded_keys, tf.bfloat16))
+        return propagate_read(comparison, _reader(labels), unrestricted, repeats, settings)
 
     resource = tf.TensorSpec([], tf.resource)
     frames = [tf.TensorSpec([None], tf.bool), tf.TensorSpec([None], tf.int32)]
-    signature = [tf.TensorSpec([None, None, None]), resource, resource, *frames]
+    signature = [tf.TensorSpec([None, None, None]), *[resource] * 3, *frames]
     return tf.function(function, input_signature=signature, autograph=False)
 
 
-def _reader(resource: tf.Tensor) -> Reader:
-    return lambda cells: tf.raw_ops.ResourceGather(
-        resource=resource, indices=cells, dtype=tf.float32
-    )
+def _reader(resource: tf.Tensor, kind: tf.DType = tf.float32) -> compared.Reader:
+    return lambda cells: tf.raw_ops.ResourceGather(resource=resource, indices=cells, dtype=kind)
 
 
 class _Ring:
@@ -47,10 +46,11 @@ class _Ring:
     scattering and gathering cells does not.
     """
 
-    def __init__(self, slots: int, shape: Sequence[int]):
-        rows, columns, channels = shape
+    def __init__(self, slots: int, like: tf.Tensor):
+        rows, columns, channels = like.shape
         self._cells = rows * columns
-        self._variable = tf.Variable(tf.zeros([slots * self._cells, channels]), trainable=False)
+        zeros = tf.zeros([slots * self._cells, channels], like.dtype)
+        self._variable = tf.Variable(zeros, trainable=False)
 
     @property
     def handle(self) -> tf.Tensor:
@@ -63,20 +63,27 @@ class _Ring:
 
 
 class _Context:
-    """Features and labels of the frames that the next one is compared with."""
+    """Features, labels and rounded features of the frames that the next one is compared with."""
 
-    def __init__(self, features: tf.Tensor, labels: tf.Tensor, slots: int):
+    def __init__(self, features: tf.Tensor, labels: tf.Tensor, slots: int, precision: str):
         self.shape = features.shape
-        self._rings = _Ring(slots, features.shape), _Ring(slots, labels.shape)
+        self._keys = compared.rounded_keys if precision == 'fast' else _no_channels
+        self._rings = [_Ring(slots, maps) for maps in self._maps(features, labels)]
 
     @property
-    def handles(self) -> tuple[tf.Tensor, tf.Tensor]:
-        features, labels = self._rings
-        return features.handle, labels.handle
+    def handles(self) -> list[tf.Tensor]:
+        return [ring.handle for ring in self._rings]
 
     def put(self, slot: int, features: tf.Tensor, labels: tf.Tensor) -> None:
-        for ring, maps in zip(self._rings, (features, labels)):
+        for ring, maps in zip(self._rings, self._maps(features, labels)):
             ring.put(slot, maps)
+
+    def _maps(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return features, labels, self._keys(features)
+
+
+def _no_channels(features: tf.Tensor) -> tf.Tensor:
+    return features[..., :0]
 
 
 class Propagator:
@@ -110,7 +117,7 @@ class Propagator:
         features, labels = tf.cast(features, tf.float32), tf.cast(labels, tf.float32)
         shapes.check_grids(features.shape, labels.shape)
         slots = 1 + self._settings.context
-        self._context = _Context(features, labels, slots + len(pinned))
+        self._context = _Context(features, labels, slots + len(pinned), self._settings.precision)
         self._frame, self._pinned = 0, len(pinned)
         for slot in (0, 1):
             self._context.put(slot, features, labels)

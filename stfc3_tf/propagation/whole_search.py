@@ -21,7 +21,7 @@ class Keys(NamedTuple):
     """Context cells. A group is everything along `members`.
 
     Attributes:
-      features: float32 [outer, members, inner, channels].
+      features: float32 or bfloat16 [outer, members, inner, channels].
       cell: int32 [outer, members, inner], their rows in the flattened context.
     """
 
@@ -34,7 +34,7 @@ def keys_of(cells: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> Keys:
 
     Args:
       cells: int32 [frames, rows, columns].
-      read: maps cells, int32 [...], to their features, float32 [..., channels].
+      read: maps cells, int32 [...], to their features, float32 or bfloat16 [..., channels].
     """
     _, rows, columns = tf.unstack(tf.shape(cells))
     grouped = tf.reshape(cells, [-1, _group_rows(rows), columns])
@@ -54,8 +54,8 @@ def most_similar(queries: tf.Tensor, keys: Keys, count: tf.Tensor) -> tuple[tf.T
     Queries are compared a part at a time, so that memory is bounded.
 
     Args:
-      queries: float32 [queries, channels].
-      keys: see `Keys`.
+      queries: float32 or bfloat16 [queries, channels].
+      keys: see `Keys`, with features of the same type.
       count: int32 scalar.
 
     Returns:
@@ -87,7 +87,9 @@ def _most_similar(queries: tf.Tensor, keys: Keys, count: tf.Tensor) -> tuple[tf.
     outer, members, inner = tf.unstack(tf.shape(keys.cell))
     number, channels = tf.unstack(tf.shape(queries))
     similarity = tf.matmul(tf.reshape(keys.features, [-1, channels]), queries, transpose_b=True)
-    largest = tf.reduce_max(tf.reshape(similarity, [outer, members, inner * number]), 1)
+    by_member = tf.reshape(similarity, [outer, members, inner * number])
+    # Maxima of bfloat16 take three times as long as those of float32.
+    largest = tf.reduce_max(tf.cast(by_member, tf.float32), 1)
     largest = tf.transpose(tf.reshape(largest, [outer * inner, number]))
     _, group = tf.math.top_k(largest, tf.minimum(count, outer * inner))
     key = (group // inner * members * inner + group % inner)[:, :, None] + inner * tf.range(members)
@@ -95,6 +97,7 @@ def _most_similar(queries: tf.Tensor, keys: Keys, count: tf.Tensor) -> tuple[tf.
         tf.reshape(similarity, [-1]), key * number + tf.range(number)[:, None, None]
     )
     shape = [number, tf.shape(group)[1] * members]
+    candidates = tf.cast(candidates, tf.float32)
     similarity, key = top(tf.reshape(candidates, shape), tf.reshape(key, shape), count)
     return similarity, tf.gather(tf.reshape(keys.cell, [-1]), key)
 

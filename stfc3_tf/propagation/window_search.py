@@ -56,9 +56,9 @@ def by_strips(
     Args:
       part: maps the columns of a strip, and what finds candidates for its cells (row by row), to
         float32 [rows, columns, ...].
-      query: float32 [rows, columns, channels].
+      query: float32 or bfloat16 [rows, columns, channels].
       cells: int32 [frames, rows, columns], the context cells.
-      read: maps cells, int32 [...], to their features, float32 [..., channels].
+      read: maps cells, int32 [...], to their features [..., channels], of the same type.
       radius: in cells; infinite for no window.
       window: 'disc' (Euclidean distance < radius) or 'square' (rows and columns <= radius apart).
 
@@ -198,9 +198,9 @@ class _Strip:
         """Compare all cells of the strip.
 
         Args:
-          query: float32 [rows, width, channels].
+          query: float32 or bfloat16 [rows, width, channels].
           cells: int32 [rows, frames, around].
-          features: float32 [rows, frames, around, channels], of these cells.
+          features: [rows, frames, around, channels], of these cells and of the same type.
           allowed: bool [rows, width, height, around], see `_Places`.
           places: of the strip's windows.
           sizes: of strips.
@@ -214,7 +214,9 @@ class _Strip:
         # [rows, frames around, height width], the context's rows.
         self._similarity = tf.matmul(keys, queries, transpose_b=True)
         by_frame = [rows, self._frames, sizes.around * sizes.height * sizes.width]
-        largest = tf.reduce_max(tf.reshape(self._similarity, by_frame), 1)
+        # Maxima of bfloat16 take three times as long as those of float32.
+        similarity = tf.cast(tf.reshape(self._similarity, by_frame), tf.float32)
+        largest = tf.reduce_max(similarity, 1)
         largest = tf.gather(tf.reshape(largest, [-1]), places.group)
         largest = tf.where(allowed, largest, -np.inf)
         self._largest = tf.reshape(largest, [rows * sizes.width, sizes.height * sizes.around])
@@ -231,6 +233,7 @@ class _Strip:
         candidates = tf.gather(
             tf.reshape(self._similarity, [-1]), key * sizes.height * sizes.width + column
         )
+        candidates = tf.cast(candidates, tf.float32)
         candidates = tf.where(largest[:, :, None] > -np.inf, candidates, -np.inf)
         shape = [sizes.rows * sizes.width, tf.shape(group)[1] * self._frames]
         similarity, key = top(tf.reshape(candidates, shape), tf.reshape(key, shape), count)

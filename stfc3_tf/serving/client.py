@@ -131,8 +131,8 @@ def _png(frame: np.ndarray) -> bytes:
 class ServedPropagator:
     """A `propagator.Propagator` whose work is done by a server; the context is kept here.
 
-    The server uses its model's `radius`, `window`, `top_k`, `temperature` and `keep_ties`; of
-    `settings`, only those that choose the context are used.
+    The server uses its model's `radius`, `window`, `top_k`, `temperature`, `keep_ties` and
+    `precision`; of `settings`, only those that choose the context are used.
     """
 
     def __init__(self, encoder: ServedEncoder, settings: PropagationSettings):

@@ -20,7 +20,7 @@ from stfc3_tf.version import __version__
 METADATA_FILE = 'assets.extra/stfc3.json'
 _METADATA_FILES = (METADATA_FILE, 'stfc3.json')
 # The signature `propagate` uses these settings; the caller chooses the context.
-_PROPAGATE = ('radius', 'window', 'top_k', 'temperature', 'keep_ties')
+_PROPAGATE = ('radius', 'window', 'top_k', 'temperature', 'keep_ties', 'precision')
 
 
 def check_layer(encoder: Encoder, layer: str) -> None:

@@ -1,11 +1,13 @@
-"""The speed of the whole way from frames to masks, alone and against brute force."""
+"""The speed of the whole way from frames to masks, alone and against others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+import functools
 import itertools
 import time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -86,6 +88,44 @@ def whole_loop_against_brute_force(
     }
 
 
+def fast_against_exact(
+    saved_model: str, height: int = 480, width: int = 854, frames: int = 40, rounds: int = 3
+) -> Figures:
+    """Compare the whole loop with `precision` 'fast' with the exact one, in turn.
+
+    Args:
+      saved_model: see `loading.load`.
+      height: of the frames, pixels.
+      width: of the frames, pixels.
+      frames: of the video.
+      rounds: how often both run.
+
+    Returns:
+      Medians of the seconds per frame of both and of their ratio, its range, and how well the masks
+      agree.
+    """
+    from stfc3_tf.serving import loading
+
+    encoder, codec = loading.load(saved_model), _mask_codec()
+    shown, first = scene(height, width, frames)
+    loop = functools.partial(_timed_loop, encoder, shown, first, codec)
+    loop()
+    seconds = []
+    for _ in range(rounds):
+        exact, masks = loop()
+        fast, others = loop(precision='fast')
+        seconds.append((exact, fast))
+    exact, fast = np.median(seconds, axis=0)
+    ratios = [exact / fast for exact, fast in seconds]
+    return {
+        'exact_seconds_per_frame': float(exact),
+        'fast_seconds_per_frame': float(fast),
+        'times_faster': float(np.median(ratios)),
+        'times_faster_range': [min(ratios), max(ratios)],
+        'smallest_iou': min(map(smallest_overlap, masks, others)),
+    }
+
+
 def _context(
     frame: int, encoder: _RecordedEncoder, codec: _RecordedCodec
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -144,11 +184,15 @@ def _mask_codec() -> Any:
 
 
 def _timed_loop(
-    encoder: Any, frames: list[np.ndarray], first: np.ndarray, codec: Any
+    encoder: Any,
+    frames: list[np.ndarray],
+    first: np.ndarray,
+    codec: Any,
+    precision: Literal['exact', 'fast'] = 'exact',
 ) -> tuple[float, list[np.ndarray]]:
     """Return the seconds per frame of tracking, and the masks."""
     start = time.perf_counter()
-    masks = list(_track(encoder, frames, first, codec))
+    masks = list(_track(encoder, frames, first, codec, precision=precision))
     return (time.perf_counter() - start) / len(frames), masks
 
 
@@ -158,13 +202,15 @@ def _track(
     first: np.ndarray,
     codec: Any,
     reads_ahead: bool = True,
+    precision: Literal['exact', 'fast'] = 'exact',
 ) -> Iterator[np.ndarray]:
     """Return the masks of frames under CRW's protocol."""
     from stfc3_tf.propagation.input_size import native_size
     from stfc3_tf.propagation.settings import crw_settings
     from stfc3_tf.propagation.tracker import PropagationTracker
 
-    tracker = PropagationTracker(encoder, crw_settings(), native_size(), reads_ahead=reads_ahead)
+    settings = dataclasses.replace(crw_settings(), precision=precision)
+    tracker = PropagationTracker(encoder, settings, native_size(), reads_ahead=reads_ahead)
     return tracker.track(frames, first, codec, (first.shape[0], first.shape[1]))
 
 

@@ -54,16 +54,20 @@ def test_one_more_labelled_frame_is_the_only_one_compared(tmp_path, searches):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize('change', [{'radius': 2.0}, {'window': 'square'}, {'top_k': 2}])
-def test_other_settings_are_searched_again(tmp_path, change):
+@pytest.mark.parametrize(
+    'change', [{'radius': 2.0}, {'window': 'square'}, {'top_k': 2}, {'precision': 'fast'}]
+)
+def test_other_settings_are_searched_again(tmp_path, searches, change):
     features, labels = random_video(2, 5, 6, 9)
     kept = KeptMatches(str(tmp_path), 1 << 30)
     carried(kept.propagator(CRW), features, labels)
+    searches.clear()
     other = dataclasses.replace(CRW, **change)
     found, expected = (
         carried(p, features, labels) for p in (kept.propagator(other), Propagator(other))
     )
     np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert len(searches) >= 4
 
 
 def test_without_room_the_labels_are_the_same(tmp_path, searches):

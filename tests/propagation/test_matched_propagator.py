@@ -1,5 +1,7 @@
 """The propagator that takes what is similar from elsewhere, against the plain one."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from random_videos import random_video
@@ -9,6 +11,8 @@ from stfc3_tf import errors
 from stfc3_tf.propagation import candidates
 from stfc3_tf.propagation.matched_propagator import MatchedPropagator
 from stfc3_tf.propagation.propagator import Propagator
+
+FAST = dataclasses.replace(CRW, precision='fast')
 
 
 class Fresh:
@@ -31,7 +35,7 @@ def carried(propagator, features, labels, pinned):
 
 
 @each_grid
-@pytest.mark.parametrize('settings', [CRW, VFS], ids=['crw', 'vfs'])
+@pytest.mark.parametrize('settings', [CRW, VFS, FAST], ids=['crw', 'vfs', 'fast'])
 @pytest.mark.parametrize('pins', [0, 2])
 def test_labels_are_those_of_the_plain_propagator(settings, grid, pins):
     features, labels = random_video(3, 8, *grid)

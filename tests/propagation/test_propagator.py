@@ -103,6 +103,11 @@ def test_streams_as_the_definition_says(settings, grid):
         {'top_k': 1000},
         {'top_k': 1000, 'radius': 1.0, 'keep_ties': True},
         {'temperature': 0.01},
+        {'precision': 'fast'},
+        {'precision': 'fast', 'radius': 1.0},
+        {'precision': 'fast', 'radius': float('inf')},
+        {'precision': 'fast', 'top_k': 1000},
+        {'precision': 'fast', 'top_k': 1, 'window': 'square'},
     ],
 )
 def test_settings(changes):
@@ -310,6 +315,8 @@ def test_memory_does_not_grow_with_the_video():
         {'radius': '12'},
         {'temperature': None},
         {'keep_ties': 1},
+        {'keep_ties': True, 'precision': 'fast'},
+        {'precision': 'bfloat16'},
         {'restrict_first': 'False'},
     ],
 )

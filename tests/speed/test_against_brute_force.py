@@ -1,4 +1,4 @@
-"""Propagation and the whole loop, compared with brute force."""
+"""Propagation and the whole loop, compared with brute force, and with rounded features."""
 
 import numpy as np
 
@@ -21,6 +21,13 @@ def test_the_whole_loop_agrees_with_brute_force():
     parts = figures['features_seconds_per_frame'] + figures['brute_force_seconds_per_frame']
     assert (parts > figures['seconds_per_frame']) == (figures['times_faster'] > 1)
     assert figures['features_seconds_per_frame'] > 0
+
+
+def test_the_fast_loop_has_the_masks_of_the_exact_one():
+    figures = whole_loop.fast_against_exact('stfc3-small', 64, 96, frames=8)
+    assert figures['smallest_iou'] >= 0.99
+    least, most = figures['times_faster_range']
+    assert 0 < least <= figures['times_faster'] <= most
 
 
 def test_overlap_is_that_of_the_worst_object():
