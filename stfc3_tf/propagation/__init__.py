@@ -5,6 +5,7 @@ What is where:
     extractor                     the contract of all encoders
     settings, input_size          settings that protocols choose
     one_frame                     labels of one frame from its context
+    compared                      features that cells are compared by, exact or rounded
     window_search, whole_search   the most similar cells, within a window or of whole frames
     propagator, numpy_propagator  frame after frame, with TensorFlow or without
     compiled_propagator, static_search, tiles    the same in static shapes, for XLA

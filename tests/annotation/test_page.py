@@ -27,6 +27,7 @@ import numpy as np
 import page_server
 from PIL import Image
 import pytest
+from waiting import until
 
 from stfc3_tf import errors
 from stfc3_tf.annotation import video_job
@@ -260,9 +261,7 @@ GOOD = np.zeros((HEIGHT, WIDTH), np.uint8)
 )
 def test_what_makes_no_sense_is_refused_with_a_sentence(client, method, path, body, words):
     opened(client)
-    frames = None
-    while frames is None:
-        frames = client.done('GET', 'v/patches/state')['frames']
+    until(lambda: client.done('GET', 'v/patches/state')['frames'])
     status, found = client.json(method, path, body=body)
     assert status == 400 and re.search(words, found['error']), found
     assert client.done('GET', 'v/patches/state')['masks'] == {}
@@ -296,11 +295,13 @@ def test_frames_come_as_they_are(client):
 
 
 def counted(client, name):
-    state = client.done('POST', 'open', {'name': name})
-    while state['frames'] is None:
-        time.sleep(0.02)
-        state = client.done('GET', f'v/{state["id"]}/state')
-    return state
+    video = client.done('POST', 'open', {'name': name})['id']
+
+    def state_when_counted():
+        state = client.done('GET', f'v/{video}/state')
+        return state if state['frames'] is not None else None
+
+    return until(state_when_counted)
 
 
 @pytest.mark.parametrize('ending', ['avi', 'mp4'])
@@ -331,8 +332,7 @@ def test_times_before_the_count(tmp_path):
             goes_on.wait(60)
 
     frames = FrameStore(Slow)
-    while frames.seen < 3:
-        time.sleep(0.01)
+    until(lambda: frames.seen >= 3)
     assert frames.times().size == 0
     goes_on.set()
     assert frames.wait(60)
@@ -448,8 +448,7 @@ def test_frames_beyond_a_range_are_not_looked_at(videos, tmp_path):
 
     load = lambda: page_server.encoder(colours_seen)
     with page_server.serving(page_server.options(videos, tmp_path / 'kept', load)) as client:
-        while opened(client)['frames'] is None:
-            time.sleep(0.05)
+        until(lambda: opened(client)['frames'])
         client.done('PUT', 'v/patches/masks/3', body=page_server.png(truth(3)))
         changes = propagated(client, 3, first=2, last=4)['changes']
         assert [each['frame'] for each in changes] == [3, 4, 3, 2]
@@ -641,12 +640,11 @@ def test_pictures_keep_the_numbers_in_their_names(client, videos):
     client.done('PUT', 'v/later/masks/2', body=page_server.png(truth(2)))
     client.done('PUT', 'v/later/points/2', {'1': [44, 28]})
     client.done('POST', 'v/later/propagate', {'frame': 2})
-    name = None
-    while name is None:
-        if client.done('GET', 'v/later/progress')['state'] == 'done':
-            name = client.done('POST', 'v/later/export', {'formats': ['cvat']})['name']
-    while (progress := client.done('GET', 'v/later/progress'))['state'] == 'running':
-        time.sleep(0.05)
+    ended = lambda: client.done('GET', 'v/later/progress')['state'] != 'running'
+    until(ended)
+    client.done('POST', 'v/later/export', {'formats': ['cvat']})
+    until(ended)
+    progress = client.done('GET', 'v/later/progress')
     folder = pathlib.Path(progress['changes'][-1]['folder'])
     assert sorted(os.listdir(folder / 'masks')) == [f'{number:06d}.png' for number in numbers]
     mask = np.asarray(Image.open(folder / 'masks' / '000053.png'))
@@ -682,8 +680,7 @@ def test_an_export_needs_no_encoder_and_names_the_one_that_propagated(videos, tm
         finally:
             release.set()
         assert record['model']['class'] == 'FunctionExtractor' and record['frames'] == FRAMES
-        while client.done('GET', 'v/patches/state')['encoder']['state'] == 'loading':
-            time.sleep(0.05)
+        until(lambda: client.done('GET', 'v/patches/state')['encoder']['state'] != 'loading')
         assert exported(client) == record
         # A damaged note is no reason not to export.
         (tmp_path / 'kept' / 'patches' / 'results' / 'model.json').write_text('{"cl')
@@ -710,8 +707,7 @@ def test_work_stops_at_once_and_goes_on_later(videos, tmp_path):
         assert status == 400 and 'stop it first' in found['error']
         status, found = client.json('PUT', 'v/patches/things', {'objects': [], 'points': []})
         assert status == 400 and 'stop that' in found['error']
-        while not client.done('GET', 'v/patches/progress')['changes']:
-            time.sleep(0.05)
+        until(lambda: client.done('GET', 'v/patches/progress')['changes'])
         begun = time.monotonic()
         client.done('POST', 'v/patches/stop')
         assert client.done('GET', 'v/patches/progress')['state'] == 'stopped'
@@ -770,8 +766,7 @@ def test_marks_after_the_end_are_refused_until_they_are_removed(videos, tmp_path
         shutil.copy(session / kind / f'000000.{ending}', session / kind / f'000099.{ending}')
     with page_server.serving(chosen) as client:
         client.done('POST', 'open', {'name': 'patches'})
-        while client.done('GET', 'v/patches/state')['frames'] is None:
-            pass
+        until(lambda: client.done('GET', 'v/patches/state')['frames'])
         status, found = client.json('POST', 'v/patches/propagate', {'frame': 0})
         assert status == 400
         assert f'Frame 99 is marked, but the video has only {FRAMES} frames' in found['error']
@@ -866,8 +861,7 @@ def test_stopped_work_changes_nothing_more():
         advance(2, 2, lambda: made.append(2))
 
     job = Job('propagate', work)
-    while not made:
-        time.sleep(0.01)
+    until(lambda: made)
     job.stop()
     told.set()
     job.wait(10)

@@ -13,6 +13,7 @@ import numpy as np
 import page_server
 from PIL import Image
 import pytest
+from waiting import until
 
 from stfc3_tf.storage import lock
 
@@ -118,8 +119,7 @@ def mark(client, name, *frames):
 
 def propagate(client, name):
     client.done('POST', f'v/{name}/propagate', {'frame': 0})
-    while client.done('GET', f'v/{name}/progress')['state'] == 'running':
-        time.sleep(0.05)
+    until(lambda: client.done('GET', f'v/{name}/progress')['state'] != 'running')
 
 
 def on_screen(page, *places, size=(WIDTH, HEIGHT)):
@@ -371,12 +371,10 @@ def test_a_frame_that_is_cleared_before_it_is_shown_comes_back_as_it_was(client,
     window = page('five', {'part': 'v/five/frames', 'wait': 1000})
     window.keys('.')
     window.keys('Shift', 'Delete')
-    time.sleep(2)
-    assert list(client.done('GET', 'v/five/state')['masks']) == ['0']
+    until(lambda: list(client.done('GET', 'v/five/state')['masks']) == ['0'])
     window.keys('Control', 'z')
-    time.sleep(2)
-    status, contents = client.get('v/five/masks/3')
-    assert status == 200
+    until(lambda: client.get('v/five/masks/3')[0] == 200)
+    _, contents = client.get('v/five/masks/3')
     found = np.frombuffer(gzip.decompress(contents), np.uint8).reshape(HEIGHT, WIDTH)
     np.testing.assert_array_equal(found, list(scene(3))[1])
 
