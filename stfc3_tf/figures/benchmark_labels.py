@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import posixpath
 from typing import Any
 
@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from stfc3_tf import errors
 from stfc3_tf.benchmarks import badja, frame_checks, vw300
-from stfc3_tf.storage import files, images
+from stfc3_tf.storage import files, frame_names, images
 
 # For each name of a frame a mask, uint8 [height, width] of object numbers, or points,
 # float [points, 2], (x, y) in 0-based pixels of the frame, NaN for a missing point.
@@ -23,20 +23,23 @@ _FORMATS = (
     'puppet_mask.mat (J-HMDB), or joint annotations in .json (BADJA)'
 )
 VOID = 255
+# Points that tools.propagate writes.
+_TRACKS = ('tracks.csv', 'tracks.json')
 _PUPPET_MASK = 'puppet_mask'
 
 
-def read_labels(path: str, frame_names: Sequence[str], size: tuple[int, int]) -> Labels:
+def read_labels(path: str, names: Sequence[str], size: tuple[int, int]) -> Labels:
     """Read the labels of a video, true or predicted.
 
-    Masks and BADJA's joints belong to the frames of the same name. The other formats belong to
-    frames by number, and so do masks called 000000, 000001, … if the frames have other names.
+    Masks and BADJA's joints belong to the frames of the same name. Masks with other names, such as
+    000043, belong to the frames with these numbers in their names, or else to the frames at these
+    places, counted from 0. The other formats belong to frames by their places.
 
     Args:
       path: a folder of .png masks (DAVIS, or one written by `tools.propagate`) or .pts landmarks
         (300VW), joint_positions.mat or puppet_mask.mat (J-HMDB), or joint annotations in .json
         (BADJA).
-      frame_names: names of all frames of the video, in order.
+      names: of all frames of the video, in order.
       size: (height, width) of the frames.
 
     Returns:
@@ -47,9 +50,11 @@ def read_labels(path: str, frame_names: Sequence[str], size: tuple[int, int]) ->
     """
     ending = posixpath.splitext(path)[1]
     if tf.io.gfile.isdir(path):
-        labels = _of_folder(path, frame_names)
+        labels = _of_folder(path, names)
+    elif posixpath.basename(path) in _TRACKS:
+        raise _undrawn(path)
     elif ending == '.mat':
-        labels = dict(zip(frame_names, _of_mat(path)))
+        labels = dict(zip(names, _of_mat(path)))
     elif ending == '.json':
         labels = _of_badja(path, size)
     else:
@@ -66,32 +71,52 @@ def _checked(where: str, label: np.ndarray, size: tuple[int, int]) -> np.ndarray
     return np.where(inside, label, np.nan)
 
 
-def _of_folder(path: str, frame_names: Sequence[str]) -> Labels:
-    names = files.names_in(path)
-    if 'masks' in names:
-        return _of_folder(posixpath.join(path, 'masks'), frame_names)
-    if 'tracks.csv' in names:
-        raise errors.UserError(
-            f'{path} holds points of tools.propagate, which has drawn them itself: see its '
-            'overlay.mp4.'
-        )
-    landmarks = [name for name in names if name.endswith('.pts')]
+def _of_folder(path: str, names: Sequence[str]) -> Labels:
+    there = files.names_in(path)
+    if 'masks' in there:
+        return _of_folder(posixpath.join(path, 'masks'), names)
+    if not {*_TRACKS}.isdisjoint(there) and not any(name.endswith('.png') for name in there):
+        raise _undrawn(path)
+    landmarks = [name for name in there if name.endswith('.pts')]
     if landmarks:
-        numbered = {files.stem(name): posixpath.join(path, name) for name in landmarks}
-        numbers = {f'{number:06d}': name for number, name in enumerate(frame_names, 1)}
-        return {
-            name: vw300.read_landmarks(numbered[number])
-            for number, name in numbers.items()
-            if number in numbered
-        }
+        return _of_landmarks(path, landmarks, names)
     found = {files.stem(file): file for file in files.list_files(path, ('.png',), _FORMATS)}
-    known = {name: name for name in frame_names}
-    if not found.keys() <= known.keys():
-        # Numbers first: frame 000001 may be the first frame, but mask 000001 is the second mask.
-        by_number = {f'{number:06d}': name for number, name in enumerate(frame_names)}
-        known = by_number if found.keys() <= by_number.keys() else {**by_number, **known}
+    known = _frames_by_label(found.keys(), names)
     masks = {known[s]: images.read_index_mask(file) for s, file in found.items() if s in known}
     return _without_void(masks)
+
+
+def _undrawn(path: str) -> errors.UserError:
+    return errors.UserError(
+        f'{path} holds points of a kind that this figure does not read. tools.propagate has drawn '
+        'its points itself: see its overlay.mp4.'
+    )
+
+
+def _of_landmarks(path: str, landmarks: Sequence[str], names: Sequence[str]) -> Labels:
+    files_by_number = {files.stem(file): posixpath.join(path, file) for file in landmarks}
+    numbered = {f'{number:06d}': name for number, name in enumerate(names, 1)}
+    return {
+        name: vw300.read_landmarks(files_by_number[number])
+        for number, name in numbered.items()
+        if number in files_by_number
+    }
+
+
+def _frames_by_label(labels: Collection[str], names: Sequence[str]) -> dict[str, str]:
+    """Return the frame of each label: by its name, its number or its place, whichever fits most.
+
+    Masks 000000, 000001, … may lie beside the frames 000001, 000002, …: there, all places fit.
+    """
+    numbers = frame_names.numbers([f'{name}.png' for name in names]) or []
+    ways = [
+        {name: name for name in names},
+        *(
+            {f'{n:06d}': name for n, name in zip(each, names)}
+            for each in (numbers, range(len(names)))
+        ),
+    ]
+    return max(ways, key=lambda way: sum(label in way for label in labels))
 
 
 def _without_void(masks: Labels) -> Labels:

@@ -43,8 +43,21 @@ def test_the_folder_of_a_propagation_is_read_as_the_masks_in_it(tmp_path):
     np.testing.assert_array_equal(labels['000000'], square(1, 1, 5))
     (tmp_path / 'points').mkdir()
     (tmp_path / 'points' / 'tracks.csv').write_text('name,frame,x,y\n')
-    with pytest.raises(errors.UserError, match='points of tools.propagate.*overlay.mp4'):
-        benchmark_labels.read_labels(str(tmp_path / 'points'), ['000000'], (24, 32))
+    (tmp_path / 'points' / 'tracks.json').write_text('{"frames": []}')
+    for path in ('points', 'points/tracks.json', 'points/tracks.csv'):
+        with pytest.raises(errors.UserError, match=f'{path} holds points .*overlay.mp4'):
+            benchmark_labels.read_labels(str(tmp_path / path), ['000000'], (24, 32))
+
+
+@pytest.mark.parametrize('ahead', ['', 'img_2_'])
+def test_masks_belong_to_the_frames_with_their_number(tmp_path, ahead):
+    names = [f'{ahead}{number:04d}' for number in range(43, 51)]
+    # Also of a frame that is no longer there.
+    for number in (43, 45, 47, 60):
+        save_mask(tmp_path / 'masks' / f'{number:06d}.png', square(1, 1, number - 42))
+    labels = benchmark_labels.read_labels(str(tmp_path / 'masks'), names, (24, 32))
+    assert list(labels) == [f'{ahead}{number:04d}' for number in (43, 45, 47)]
+    np.testing.assert_array_equal(labels[f'{ahead}0047'], square(1, 1, 5))
 
 
 def test_masks_by_number_beside_frames_whose_names_begin_at_1(tmp_path):
