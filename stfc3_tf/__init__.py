@@ -23,6 +23,7 @@ stopping.prepare_import()
 stack.prepare()
 
 if TYPE_CHECKING:
+    from stfc3_tf.annotation.marks.request import Request
     from stfc3_tf.annotation.propagate import (
         MaskLabel,
         PointLabel,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         propagate_points,
     )
     from stfc3_tf.clips.footage import open_footage
+    from stfc3_tf.clips.part import open_part
     from stfc3_tf.errors import UserError
     from stfc3_tf.propagation.extractor import FeatureExtractor
     from stfc3_tf.propagation.propagator import Propagator
@@ -47,11 +49,13 @@ _HOMES = {
     'PointLabel': 'annotation.propagate',
     'PropagationSettings': 'propagation.settings',
     'Propagator': 'propagation.propagator',
+    'Request': 'annotation.marks.request',
     'UserError': 'errors',
     'connect': 'serving.client',
     'export': 'serving.export',
     'load': 'serving.loading',
     'open_footage': 'clips.footage',
+    'open_part': 'clips.part',
     'propagate_masks': 'annotation.propagate',
     'propagate_points': 'annotation.propagate',
 }
@@ -63,12 +67,14 @@ __all__ = [
     'PointLabel',
     'PropagationSettings',
     'Propagator',
+    'Request',
     'UserError',
     '__version__',
     'connect',
     'export',
     'load',
     'open_footage',
+    'open_part',
     'propagate_masks',
     'propagate_points',
 ]

@@ -126,6 +126,45 @@ def test_a_colour_is_the_same_object_in_every_mask(tmp_path):
     assert 'frame 2: object 2 is not there' in lines and 'frame 3: object 1 is not there' in lines
 
 
+RED, GREEN, BLUE = (250, 10, 20), (30, 200, 40), (20, 30, 240)
+
+
+def indexed(left, right, colours):
+    """Return a mask like that of `flat`, of numbers and the colours of 0, 1, 2, …."""
+    index = np.zeros((20, 30), np.uint8)
+    index[4:8, 1:6], index[4:8, 8:13] = left, right
+    image = Image.fromarray(index)
+    image.putpalette(np.array(colours, np.uint8).tobytes())
+    return image
+
+
+def numbers_of(tmp_path, *pictures):
+    """Return [left, right] numbers of pictures of the frames 0, 1, …."""
+    paths = {number: str(tmp_path / f'{number}.png') for number in range(len(pictures))}
+    for path, picture in zip(paths.values(), pictures):
+        picture.save(path)
+    masks = inputs.read_masks(paths, (20, 30)).given.masks.values()
+    return [[int(mask[5, 2]), int(mask[5, 9])] for mask in masks]
+
+
+def test_palettes_in_another_order_are_read_by_their_colours(tmp_path):
+    # All three show red on the left and green on the right.
+    first = indexed(1, 2, [(0, 0, 0), RED, GREEN])
+    other_order = indexed(2, 1, [(0, 0, 0), GREEN, RED])
+    found = numbers_of(tmp_path, first, other_order, flat(RED, GREEN))
+    assert found[0] == found[1] == found[2] and sorted(found[0]) == [1, 2]
+
+
+def test_palettes_give_their_numbers_to_colours(tmp_path):
+    first = indexed(3, 1, [(0, 0, 0), GREEN, BLUE, RED])
+    assert numbers_of(tmp_path, flat(BLUE, RED), first) == [[2, 3], [3, 1]]
+
+
+def test_palettes_without_a_common_colour_are_read_by_their_numbers(tmp_path):
+    first, other = (indexed(2, 1, [(0, 0, 0), *two]) for two in ((RED, GREEN), (BLUE, (9, 99, 99))))
+    assert numbers_of(tmp_path, first, other) == [[2, 1], [2, 1]]
+
+
 def test_more_colours_than_a_mask_can_number_are_refused():
     steps = range(30, 256, 28)
     codes = [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+import itertools
 import re
 
 import numpy as np
@@ -19,7 +20,9 @@ def numbered_alike(masks: Mapping[int, Objects]) -> dict[int, Objects]:
     """Return the masks of some frames with one number for each colour.
 
     Colours are numbered in the order of the frames in which they first appear, and within a frame
-    in the order of their codes. Masks that hold object numbers stay as they are.
+    in the order of their codes. Masks that hold object numbers stay as they are, and give the
+    colours of their palettes these numbers. But if two palettes number one colour differently,
+    the colours count in both.
 
     Args:
       masks: frame -> its objects.
@@ -27,25 +30,45 @@ def numbered_alike(masks: Mapping[int, Objects]) -> dict[int, Objects]:
     Raises:
       errors.UserError: there are more colours than a mask can number.
     """
-    colours: list[np.ndarray] = []
-    return {frame: _renumbered(frame, masks[frame], colours) for frame in sorted(masks)}
+    known = _colours_of_palettes(masks.values())
+    if known is None:
+        masks = {frame: _by_colours(found) for frame, found in masks.items()}
+        known = {}
+    return {frame: _renumbered(frame, masks[frame], known) for frame in sorted(masks)}
 
 
-def _renumbered(frame: int, found: Objects, colours: list[np.ndarray]) -> Objects:
-    marks = [(number, _colour(mark)) for number, mark in found.marks.items()]
-    codes = {number: code for number, code in marks if code is not None}
-    if len(codes) < len(marks):
-        return found  # The file holds numbers.
+def _colours_of_palettes(masks: Iterable[Objects]) -> dict[int, np.ndarray] | None:
+    """Return number -> colour in masks that hold both, or None if a colour has two numbers."""
+    numbers: dict[bytes, int] = {}
+    known: dict[int, np.ndarray] = {}
+    for found in masks:
+        for number, code in _colours(found).items() if found.numbered else ():
+            if numbers.setdefault(code.tobytes(), number) != number:
+                return None
+            known.setdefault(number, code)
+    return known
+
+
+def _by_colours(found: Objects) -> Objects:
+    """Return objects whose colours count, if the file has colours."""
+    return found._replace(numbered=found.numbered and not _colours(found))
+
+
+def _renumbered(frame: int, found: Objects, known: dict[int, np.ndarray]) -> Objects:
+    """Return the objects of a frame with the numbers of their colours; new ones join `known`."""
+    codes = _colours(found)
+    if found.numbered or len(codes) < len(found.marks):
+        return found
     numbers: dict[int, int] = {}
     for number, code in codes.items():
-        free = [k for k in range(len(colours)) if k + 1 not in numbers.values()]
-        near = [k for k in free if np.abs(colours[k] - code).max() < _SAME]
-        if near:
-            numbers[number] = 1 + min(near, key=lambda k: int(np.abs(colours[k] - code).max()))
-        else:
-            colours.append(code)
-            numbers[number] = len(colours)
-    _check(frame, len(colours))
+        free = set(known) - set(numbers.values())
+        distances = {k: int(np.abs(known[k] - code).max()) for k in free}
+        nearest = min(distances, key=lambda k: (distances[k], k), default=None)
+        if nearest is None or distances[nearest] >= _SAME:
+            nearest = next(k for k in itertools.count(1) if k not in known)
+            known[nearest] = code
+        numbers[number] = nearest
+    _check(frame, len(known))
     mask = np.zeros_like(found.mask)
     for number, new in numbers.items():
         mask[found.mask == number] = new
@@ -58,6 +81,12 @@ def _check(frame: int, count: int) -> None:
             f'The masks up to frame {frame} show {count} colours, and each is an object: a mask '
             f'holds {palette.MOST_NUMBER}. Give an object the same colour in all masks.'
         )
+
+
+def _colours(found: Objects) -> dict[int, np.ndarray]:
+    """Return number -> colour of the objects that the file marks by one."""
+    colours = {number: _colour(mark) for number, mark in found.marks.items()}
+    return {number: colour for number, colour in colours.items() if colour is not None}
 
 
 def _colour(mark: str) -> np.ndarray | None:

@@ -12,6 +12,7 @@ Borders that smoothing or a lossy format blurred get the most similar colour, wi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import fractions
 from typing import NamedTuple
 
@@ -39,10 +40,13 @@ class Objects(NamedTuple):
     Attributes:
       mask: uint8 [height, width] of object numbers, 0 the background.
       marks: how the file marks each object, by number.
+      numbered: whether these numbers are in the file. If it has a palette of its own, the marks
+        have colours as well.
     """
 
     mask: np.ndarray
     marks: dict[int, str]
+    numbered: bool = False
 
 
 def read(
@@ -119,7 +123,7 @@ def _on_transparent(path: str, image: Image.Image, alpha: np.ndarray) -> Objects
     if index is not None:
         numbers = np.zeros(opaque.shape, np.uint8)
         numbers[opaque] = index
-        return _numbers(numbers, 'colour {} of DAVIS')
+        return _numbers(numbers, 'colour {} of DAVIS'.format)
     if len(colours) == 1:
         return Objects(opaque.astype(np.uint8), {1: f'opaque, {_code(colours[0])}'})
     flat = _flat_opaque(picture, opaque, colours)
@@ -154,7 +158,7 @@ def _indexed(path: str, image: Image.Image) -> Objects:
     colours = _palette_of(image)
     packed = palette.packed_colours(colours[used])
     if np.array_equal(colours[used], palette.DAVIS[used]) or len(set(packed.tolist())) < len(used):
-        return _numbers(index, 'index {}')
+        return _numbers(index, 'index {}'.format)
     picture = colours[index]
     if (colours[used] == used[:, np.newaxis]).all():
         return _grey(path, index, lossy=False)
@@ -165,12 +169,14 @@ def _indexed(path: str, image: Image.Image) -> Objects:
     if is_black.any() and used[is_black][0] != 0:
         _warn(path, flat)
         return _numbered(flat, black=0)
+    codes = palette.packed_colours(colours)
+    mark = lambda number: f'index {number}, {_code(int(codes[number]))}'
     if not flat.changed:
-        return _numbers(index, 'index {}')
+        return _numbers(index, mark)
     _warn(path, flat)
     numbers = {int(code): int(number) for code, number in zip(packed, used)}
     kept = np.array([numbers[int(code)] for code in palette.packed_colours(flat.colours)])
-    return _numbers(kept[flat.index].astype(np.uint8), 'index {}')
+    return _numbers(kept[flat.index].astype(np.uint8), mark)
 
 
 def _palette_of(image: Image.Image) -> np.ndarray:
@@ -199,12 +205,12 @@ def _grey(path: str, values: np.ndarray, lossy: bool) -> Objects:
     used = [int(value) for value in np.unique(values) if value]
     others = [value for value in used if value != _VOID]
     if not lossy and max(others, default=0) <= _MOST_NUMBER_BESIDE_VOID:
-        return _numbers(values, 'value {}')
+        return _numbers(values, 'value {}'.format)
     flat = flat_colours.find(np.repeat(values[..., np.newaxis], 3, axis=-1), lossy)
     if flat is None:
         raise _no_mask(path, f'{len(np.unique(values))} shades of grey')
     if not flat.changed and _VOID not in used:
-        return _numbers(values, 'value {}')
+        return _numbers(values, 'value {}'.format)
     _warn(path, flat)
     return _numbered(flat, black=_BLACK_LOSSY if lossy else _BLACK)
 
@@ -213,7 +219,7 @@ def _coloured(path: str, picture: np.ndarray, lossy: bool) -> Objects:
     """Return the objects of a picture with one colour per object."""
     index = None if lossy else palette.davis_index(picture)
     if index is not None:
-        return _numbers(index, 'colour {} of DAVIS')
+        return _numbers(index, 'colour {} of DAVIS'.format)
     flat = flat_colours.find(picture, lossy)
     if flat is None:
         raise _no_mask(path, f'{len(np.unique(palette.packed_colours(picture)))} colours')
@@ -227,14 +233,19 @@ def _coloured(path: str, picture: np.ndarray, lossy: bool) -> Objects:
     return _numbered(flat, black)
 
 
-def _numbers(values: np.ndarray, mark: str) -> Objects:
-    """Return stored object numbers; 255 is void, or the only object if there is no other."""
+def _numbers(values: np.ndarray, mark: Callable[[int], str]) -> Objects:
+    """Return stored object numbers; 255 is void, or the only object if there is no other.
+
+    Args:
+      values: uint8 [height, width].
+      mark: returns how the file marks a number.
+    """
     used = [int(value) for value in np.unique(values) if value]
     if used == [_VOID]:
         return Objects((values == _VOID).astype(np.uint8), {1: 'white'})
     numbers = [number for number in used if number != _VOID]
     mask = np.where(values == _VOID, 0, values).astype(np.uint8)
-    return Objects(mask, {number: mark.format(number) for number in numbers})
+    return Objects(mask, {number: mark(number) for number in numbers}, numbered=True)
 
 
 def _numbered(flat: flat_colours.Flat, black: int, background: np.ndarray | None = None) -> Objects:
