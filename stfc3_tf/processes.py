@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 import concurrent.futures
 import multiprocessing
 import os
-import threading
 from typing import TypeVar
 
 import cv2
@@ -77,11 +76,4 @@ def _start_worker(threads: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     cv2.setNumThreads(threads)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    stopping.end_with_parent()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
+import multiprocessing
 from multiprocessing import resource_tracker
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 _COMMANDS = ('stfc3_tf.', 'tools.')
@@ -72,6 +74,18 @@ def interrupts_kept_from_children() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent() -> None:
+    """Let this process end as soon as the one that started it has ended, however that ended."""
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def exit_on(*numbers: int) -> None:

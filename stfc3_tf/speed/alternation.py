@@ -115,18 +115,12 @@ class _Process:
 
 @contextlib.contextmanager
 def _running(name: str, prepare: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...]):
-    context = multiprocessing.get_context('spawn')
-    pipe, other = context.Pipe()
-    process = context.Process(target=_serve, args=(other, prepare, arguments))
-    process.start()
-    other.close()
-    try:
+    pipe, other = multiprocessing.Pipe()
+    with timing.process_at_work(_serve, other, prepare, arguments), pipe:
+        other.close()
         running = _Process(name, pipe)
         running.answer()
         yield running
-    finally:
-        pipe.close()
-        process.join()
 
 
 def _serve(

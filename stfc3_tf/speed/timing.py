@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import gc
 import multiprocessing
 import os
 import time
 from typing import Any
 
-from stfc3_tf import errors
+from stfc3_tf import errors, stopping
 
 Figures = dict[str, Any]
 
@@ -21,20 +22,40 @@ def in_own_process(measure: Callable[..., Figures], *arguments: Any) -> Figures:
       errors.UserError: that of the measurement.
       RuntimeError: the process died, for instance because memory ran out.
     """
-    context = multiprocessing.get_context('spawn')
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measured, args=(sender, measure, arguments))
-    process.start()
-    sender.close()
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    with process_at_work(_measured, sender, measure, arguments):
+        sender.close()
+        try:
+            found = receiver.recv()
+        except EOFError:
+            raise RuntimeError(f'{measure.__name__}{arguments} did not finish.') from None
+    if isinstance(found, errors.UserError):
+        raise found
+    return found
+
+
+@contextlib.contextmanager
+def process_at_work(do: Callable[..., None], *arguments: Any) -> Iterator[None]:
+    """Call a function in a new process during the block, and wait there for its end.
+
+    The process does not outlive this one. Ctrl-C reaches this one alone, and then, as after any
+    other exception, the other one is ended at once: what it does may take minutes.
+    """
+    process = multiprocessing.get_context('spawn').Process(target=_at_work, args=(do, arguments))
+    with stopping.interrupts_kept_from_children():
+        process.start()
     try:
-        found = receiver.recv()
-        if isinstance(found, errors.UserError):
-            raise found
-        return found
-    except EOFError:
-        raise RuntimeError(f'{measure.__name__}{arguments} did not finish.') from None
+        yield
+    except BaseException:
+        process.kill()
+        raise
     finally:
         process.join()
+
+
+def _at_work(do: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    stopping.end_with_parent()
+    do(*arguments)
 
 
 def _measured(sender, measure, arguments) -> None:

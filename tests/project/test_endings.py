@@ -329,3 +329,33 @@ def test_ctrl_c_in_a_terminal_ends_the_preparation_with_its_workers(tmp_path):
     # The output ends with the last process that can write to it, perhaps one that is starting.
     output, _ = process.communicate(timeout=60)
     assert output.splitlines()[-1] == 'interrupted' and 'Traceback' not in output, output
+
+
+MEASURING = """
+import os
+from stfc3_tf.commands import command
+from stfc3_tf.speed import alternation, timing
+os.setsid()
+work = 'import time; print("at work", flush=True); time.sleep(600)'
+command.run(lambda _: {measure})
+"""
+ALONE = 'timing.in_own_process(exec, work)'
+IN_TURN = 'alternation.compare((exec, (work,)), {}, rounds=1, calls=1)'
+
+
+@pytest.mark.parametrize('measure', [ALONE, IN_TURN], ids=['alone', 'in turn'])
+@pytest.mark.parametrize('reached', [os.kill, os.killpg])
+@pytest.mark.parametrize('count', [1, 2])
+def test_ctrl_c_ends_a_measurement_in_a_process_of_its_own(measure, reached, count):
+    with forked_programs.Program(MEASURING.replace('{measure}', measure)) as program:
+        assert program.output.readline() == 'at work\n'
+        for _ in range(count):
+            reached(program.pid, signal.SIGINT)
+            time.sleep(0.01)
+        assert program.end() == 130
+        # The output ends with the last process that can write to it.
+        reading = threading.Thread(target=lambda: said.append(program.output.read()), daemon=True)
+        said = []
+        reading.start()
+        reading.join(10)
+    assert said == ['interrupted\n'] or count == 2 and said == [''], said
