@@ -22,11 +22,11 @@ def _davis() -> np.ndarray:
 DAVIS = _davis()
 # The largest object number that a mask with a palette, or of one byte per pixel, holds.
 MOST_NUMBER = len(DAVIS) - 1
-# The colours that people are shown: after Okabe and Ito, distinct with every kind of colour vision,
-# and bright enough for dark videos.
+# The colours that people are shown: the first after Okabe and Ito, all twelve distinct with every
+# kind of colour vision, and bright enough for dark videos.
 SHOWN = (
     *('#e69f00', '#56b4e9', '#00c08b', '#f0e442', '#ff6a3d', '#d98cc3', '#4c7dff', '#ffffff'),
-    *('#a6761d', '#b2df8a', '#9e9ac8', '#17becf'),
+    *('#b4ff87', '#a53c96', '#00785a', '#782dff'),
 )
 
 

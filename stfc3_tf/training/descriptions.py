@@ -11,22 +11,6 @@ _DESCRIPTIONS = {
         'Share of the time of the steps in which they waited for clips. Near 0, the input is fast '
         'enough.'
     ),
-    'pictures/affinity': (
-        'Transitions from the cells of a frame (rows) to those of a later frame, on the left, and '
-        'of a frame of another video, on the right. A diagonal on the right is the shortcut.'
-    ),
-    'pictures/features': (
-        'Frames of a clip above their features; the three colours are the three main directions '
-        'in which the features differ. What belongs together should keep its colour.'
-    ),
-    'pictures/masks': (
-        'The mask of the first frame, carried through a built-in scene that training never shows; '
-        'the true masks below.'
-    ),
-    'pictures/views': (
-        'The forward and the backward view of a frame; the forward view warped onto the backward '
-        'one, both half transparent; the part that both show. Where they differ, the loss is wrong.'
-    ),
     'probe/collapse_ratio': (
         'Whether the encoder cheats: the affinity of two unrelated frames on its diagonal, against '
         'chance. 1 is good. Far above 1, the encoder learns where a cell is, not what it shows; '
@@ -47,6 +31,22 @@ _DESCRIPTIONS = {
     'train/return_probability': 'How likely a walk returns to its start.',
     'train/skipped_steps': 'Steps without an update, because the gradient was not finite.',
     'train/visible_fraction': 'Share of the start cells that the forward view contains.',
+    'visuals/affinity': (
+        'Transitions from the cells of a frame (rows) to those of a later frame, on the left, and '
+        'of a frame of another video, on the right. A diagonal on the right is the shortcut.'
+    ),
+    'visuals/features': (
+        'Frames of a clip above their features; the three colours are the three main directions '
+        'in which the features differ. What belongs together should keep its colour.'
+    ),
+    'visuals/masks': (
+        'The mask of the first frame, carried through a built-in scene that training never shows; '
+        'the true masks below.'
+    ),
+    'visuals/views': (
+        'The forward and the backward view of a frame; the forward view warped onto the backward '
+        'one, both half transparent; the part that both show. Where they differ, the loss is wrong.'
+    ),
 }
 
 

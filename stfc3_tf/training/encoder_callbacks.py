@@ -147,7 +147,7 @@ class Pictures(PeriodicCallback):
         }
         with self._writer.at(step):
             for name, picture in drawn.items():
-                self._writer.picture(f'pictures/{name}', picture)
+                self._writer.picture(f'visuals/{name}', picture)
 
 
 class CarriedMask(PeriodicCallback):
@@ -169,4 +169,4 @@ class CarriedMask(PeriodicCallback):
         """Write the picture under `step`."""
         picture = held_out_score.outside_strategy(self._draw)
         with self._writer.at(step):
-            self._writer.picture('pictures/masks', picture)
+            self._writer.picture('visuals/masks', picture)

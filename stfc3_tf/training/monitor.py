@@ -9,7 +9,7 @@ TensorBoard gets, under the step of the run (a resumed run continues the count):
     reading/skipped_videos    videos that could not be read so far
     probe/collapse_ratio      see `diagnostics.collapse_ratio`
     probe/held_out_score      if a held-out score is configured
-    pictures/...              views, features and affinity of fixed clips, a carried mask
+    visuals/...               views, features and affinity of fixed clips, a carried mask
     configuration             the settings in force
 """
 

@@ -22,5 +22,5 @@ def write_events(folder, *parts, tag='train/loss'):
             tf.summary.text('configuration', 'words', step=min(values))
             for step, value in values.items():
                 tf.summary.scalar(tag, value, step=step)
-                tf.summary.image('pictures/views', np.zeros((1, 2, 2, 3), np.uint8), step=step)
+                tf.summary.image('visuals/views', np.zeros((1, 2, 2, 3), np.uint8), step=step)
         writer.close()

@@ -247,12 +247,12 @@ def test_watch_writes_everything(learner, tmp_path):
     best = sorted(path.name for path in (tmp_path / 'checkpoints' / 'best').glob('*.index'))
     assert best == ['step-2.index']
     for name in ('views', 'features', 'affinity', 'masks'):
-        assert sorted(found[f'pictures/{name}']) == [0, 4]
-    assert found['pictures/features'][4].shape == (2 * 128 + 4, 4 * 128 + 3 * 4, 3)
+        assert sorted(found[f'visuals/{name}']) == [0, 4]
+    assert found['visuals/features'][4].shape == (2 * 128 + 4, 4 * 128 + 3 * 4, 3)
     assert len(found['configuration']) == 1
-    np.testing.assert_array_equal(found['pictures/views'][0], found['pictures/views'][4])
+    np.testing.assert_array_equal(found['visuals/views'][0], found['visuals/views'][4])
     # The encoder has been trained: the pictures of its features change.
-    assert (found['pictures/features'][0] != found['pictures/features'][4]).any()
+    assert (found['visuals/features'][0] != found['visuals/features'][4]).any()
 
 
 def test_every_scalar_and_picture_is_described(learner, tmp_path):
@@ -266,7 +266,7 @@ def test_every_scalar_and_picture_is_described(learner, tmp_path):
         if value.metadata.plugin_data.plugin_name in ('scalars', 'images')
     }
     assert {'probe/collapse_ratio', 'train/loss', 'reading/wait_share'} <= set(described)
-    assert {'pictures/views', 'pictures/masks'} <= set(described)
+    assert {'visuals/views', 'visuals/masks'} <= set(described)
     assert [tag for tag, text in described.items() if not text.endswith('.')] == []
 
 
