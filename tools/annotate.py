@@ -19,7 +19,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from stfc3_tf import errors, stopping, wording
+from stfc3_tf import errors, stopping
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation import session_import
 from stfc3_tf.annotation.marks import request
@@ -134,8 +134,7 @@ def _labels() -> session_import.Import:
 
 def _read(asked: request.Request) -> Any:
     """Return masks or points of files; None without files."""
-    paths = (*asked.masks, *asked.points)
-    if not paths:
+    if not asked.masks and not asked.points:
         return None
     if not asked.video:
         raise errors.UserError('--mask and --points belong to a video: give --video.')
@@ -143,8 +142,7 @@ def _read(asked: request.Request) -> Any:
     last = annotation.frames[-1]
     if next(video.frames(last)).number != last:
         raise errors.UserError(f'{asked.video} has no frame {last}: label another one.')
-    heading = f'{", ".join(paths)}, for a video in which nothing is marked yet:'
-    print(wording.listed(heading, annotation.description()), flush=True)
+    print(asked.understood(annotation, ', for a video in which nothing is marked yet'), flush=True)
     return annotation
 
 

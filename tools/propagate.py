@@ -56,7 +56,7 @@ _VIDEOS = flags.DEFINE_string(
     'videos',
     None,
     'Instead of --video, many videos: a folder, a glob, or a table (.csv) with the columns video '
-    'and labels, and perhaps frame.',
+    'and labels, and perhaps frame and objects.',
 )
 _LABELS = flags.DEFINE_string(
     'labels',
@@ -101,7 +101,8 @@ _OUTPUT_DIR = flags.DEFINE_string(
 _PREVIEW = flags.DEFINE_string(
     'preview',
     None,
-    'Picture (.png, .jpg) of the labelled frames as they were understood, written before the run.',
+    'Picture (.png, .jpg) of the labelled frames as they were understood, written before the run. '
+    'With --videos, a folder for a picture of each video.',
 )
 _FORMATS = flags.DEFINE_list(
     'formats',
@@ -192,8 +193,7 @@ def propagate_one(
     if _PREVIEW.value is not None:
         preview.check(_PREVIEW.value)
     video, annotation = asked.opened()
-    heading = f'{", ".join((*asked.masks, *asked.points))}:'
-    print(wording.listed(heading, annotation.description()), flush=True)
+    print(asked.understood(annotation), flush=True)
     annotate.input_size(video.size, _SHORT_SIDE.value)
     output_dir = _OUTPUT_DIR.value.rstrip('/')
     video_job.check_output(output_dir, video)
@@ -231,12 +231,17 @@ def propagate_many(
       1 if any could not be run or not be read to its end, else 0.
 
     Raises:
-      errors.UserError: a flag belongs to --video, or no video is found.
+      errors.UserError: a flag belongs to --video, no video is found, or pictures of the labels
+        cannot be written.
     """
-    if asked.masks or asked.points or asked.objects or _PREVIEW.value:
+    if asked.masks or asked.points:
+        raise errors.UserError('--mask and --points belong to --video; use --labels.')
+    if asked.objects:
         raise errors.UserError(
-            '--mask, --points, --objects and --preview belong to --video; use --labels.'
+            '--objects belongs to --video: give --videos a table with the column objects.'
         )
+    if _PREVIEW.value is not None:
+        preview.check_folder(_PREVIEW.value)
     requests = video_list.requests(videos, _LABELS.value, asked)
     outcomes = many_videos.run(
         load_encoder(),
@@ -245,6 +250,7 @@ def propagate_many(
         settings,
         _SHORT_SIDE.value,
         options,
+        _PREVIEW.value,
     )
     wrong = [outcome for outcome in outcomes if outcome.status != many_videos.DONE]
     print(f'{len(outcomes) - len(wrong)} of {wording.counted(len(outcomes), "video")} done.')

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import csv
+import dataclasses
 import io
 import posixpath
+import textwrap
 import time
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ from absl import logging
 
 from stfc3_tf import errors
 from stfc3_tf.annotation import outputs, video_job
+from stfc3_tf.annotation.drawing import preview
 from stfc3_tf.annotation.marks.request import Request
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
@@ -45,6 +48,7 @@ def run(
     settings: PropagationSettings,
     short_side: int | None,
     options: outputs.Options | None = None,
+    previews: str | None = None,
 ) -> list[Outcome]:
     """Run all videos; write `output_dir`/outcomes.csv after each.
 
@@ -55,6 +59,7 @@ def run(
       settings: see `propagate.propagate_masks`.
       short_side: see `propagate.propagate_masks`.
       options: what is written beside the usual files.
+      previews: a folder for `preview.write` of each video, under its name, before it is run.
 
     Returns:
       The outcomes, in the order of `requests`.
@@ -62,15 +67,14 @@ def run(
     Raises:
       errors.UserError: `output_dir` cannot be written, or its outcomes.csv is something else.
     """
-    options = options or outputs.Options()
+    batch = _Batch(encoder, settings, short_side, options or outputs.Options(), previews)
     table = posixpath.join(output_dir, 'outcomes.csv')
     writing.check_file(table)
     earlier = {outcome.video: outcome for outcome in _read(table)}
     outcomes = []
     for number, (name, request) in enumerate(requests.items(), 1):
         print(f'{number} of {len(requests)}: {request.video}', flush=True)
-        folder = posixpath.join(output_dir, names.path_inside(name))
-        outcome, is_kept = _outcome(encoder, request, folder, settings, short_side, options)
+        outcome, is_kept = batch.outcome(request, output_dir, names.path_inside(name))
         if not outcome.seconds and request.video in earlier:
             outcome = outcome._replace(seconds=earlier[request.video].seconds)
         outcomes.append(outcome)
@@ -78,6 +82,55 @@ def run(
         _write(table, [*outcomes, *waiting])
         print(f'  {_told(outcome, is_kept)}', flush=True)
     return outcomes
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """What all videos have in common; see `run`."""
+
+    encoder: FeatureExtractor
+    settings: PropagationSettings
+    short_side: int | None
+    options: outputs.Options
+    previews: str | None
+
+    def outcome(self, request: Request, output_dir: str, name: str) -> tuple[Outcome, bool]:
+        """Return what became of a video, and whether it was kept from an earlier run."""
+        start = time.monotonic()
+        try:
+            result, fresh = self._result(request, output_dir, name)
+        except errors.UserError as error:
+            return Outcome(request.video, FAILED, _reason(error, request.video), 0, 0.0), False
+        except Exception as error:  # noqa: BLE001, the other videos do not depend on this one.
+            logging.exception('%s', request.video)
+            return Outcome(request.video, FAILED, errors.one_line(error), 0, 0.0), False
+        seconds = round(time.monotonic() - start, 1) if fresh else 0.0
+        status = INCOMPLETE if result.stopped_by else DONE
+        outcome = Outcome(request.video, status, result.stopped_by or '', result.frames, seconds)
+        return outcome, not fresh
+
+    def _result(
+        self, request: Request, output_dir: str, name: str
+    ) -> tuple[video_job.Result, bool]:
+        """Return what became of a video, and whether it was run now."""
+        if len(request.masks) + len(request.points) == 0:
+            raise errors.UserError(
+                f'{request.video} has no labels: put a mask, a folder of masks or a file of points '
+                'with its name beside it, or in the folder that --labels names.'
+            )
+        opened, annotation = request.opened()
+        print(textwrap.indent(request.understood(annotation), '  '), flush=True)
+        if self.previews is not None:
+            preview.write(posixpath.join(self.previews, f'{name}.png'), opened, annotation)
+        folder = posixpath.join(output_dir, name)
+        job = video_job.Job(
+            self.encoder, opened, annotation, self.settings, self.short_side, self.options
+        )
+        kept = video_job.finished(folder, job)
+        if kept is not None:
+            return kept, False
+        video_job.check_output(folder, opened)
+        return video_job.run(job, folder), True
 
 
 def _told(outcome: Outcome, is_kept: bool) -> str:
@@ -92,58 +145,12 @@ def _videos(outcomes: list[Outcome]) -> set[str]:
     return {outcome.video for outcome in outcomes}
 
 
-def _outcome(
-    encoder: FeatureExtractor,
-    request: Request,
-    folder: str,
-    settings: PropagationSettings,
-    short_side: int | None,
-    options: outputs.Options,
-) -> tuple[Outcome, bool]:
-    """Return what became of a video, and whether it was kept from an earlier run."""
-    start = time.monotonic()
-    try:
-        result, fresh = _result(encoder, request, folder, settings, short_side, options)
-    except errors.UserError as error:
-        return Outcome(request.video, FAILED, _reason(error, request.video), 0, 0.0), False
-    except Exception as error:  # noqa: BLE001, the other videos do not depend on this one.
-        logging.exception('%s', request.video)
-        return Outcome(request.video, FAILED, errors.one_line(error), 0, 0.0), False
-    seconds = round(time.monotonic() - start, 1) if fresh else 0.0
-    status = INCOMPLETE if result.stopped_by else DONE
-    outcome = Outcome(request.video, status, result.stopped_by or '', result.frames, seconds)
-    return outcome, not fresh
-
-
 def _reason(error: errors.UserError, video: str) -> str:
     """Return a message on one line, without the video that it may begin with."""
     message = ' '.join(str(error).split())
     for beginning in (f'{video}: ', f'{video} '):
         message = message.removeprefix(beginning)
     return message
-
-
-def _result(
-    encoder: FeatureExtractor,
-    request: Request,
-    folder: str,
-    settings: PropagationSettings,
-    short_side: int | None,
-    options: outputs.Options,
-) -> tuple[video_job.Result, bool]:
-    """Return what became of a video, and whether it was run now."""
-    if len(request.masks) + len(request.points) == 0:
-        raise errors.UserError(
-            f'{request.video} has no labels: put a mask, a folder of masks or a file of points '
-            'with its name beside it, or in the folder that --labels names.'
-        )
-    opened, annotation = request.opened()
-    job = video_job.Job(encoder, opened, annotation, settings, short_side, options)
-    kept = video_job.finished(folder, job)
-    if kept is not None:
-        return kept, False
-    video_job.check_output(folder, opened)
-    return video_job.run(job, folder), True
 
 
 def _read(table: str) -> list[Outcome]:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -350,8 +351,15 @@ def videos(tmp_path):
 
 
 def told(capsys):
-    """Return what is printed of each video."""
-    return [line[2:] for line in capsys.readouterr().out.splitlines() if line.startswith('  ')]
+    """Return what is printed of each video, in a list for each."""
+    printed = re.split(r'^\d of \d: .*\n', capsys.readouterr().out, flags=re.MULTILINE)
+    return [re.findall('^  (.*)', part, re.MULTILINE) for part in printed[1:]]
+
+
+def objects_of_the_first_frame():
+    """Return what is said of them."""
+    mask = list(scene(0))[1]
+    return [f'  object {n}: {np.sum(mask == n):,} pixels (index {n})' for n in np.unique(mask)[1:]]
 
 
 def test_many_videos_of_a_folder_go_on_after_a_broken_one(videos, tmp_path, capsys):
@@ -372,13 +380,17 @@ def test_many_videos_of_a_folder_go_on_after_a_broken_one(videos, tmp_path, caps
     assert 'd.png is 9x9' in rows[2]['message'] and rows[0]['message'] == ''
     assert len(os.listdir(tmp_path / 'out' / 'a' / 'masks')) == 7
     assert (tmp_path / 'out' / 'b' / 'c' / 'tracks.csv').exists()
-    assert told(capsys) == ['done', 'done', f'failed: {rows[2]["message"]}']
+    assert told(capsys) == [
+        [f'{videos[1]}/a.png:', *objects_of_the_first_frame(), 'done'],
+        [f'{videos[1]}/b/c.json:', '  point nose: (24, 24)', 'done'],
+        [f'failed: {rows[2]["message"]}'],
+    ]
     # Again, with the broken one put right: the others are kept as they are.
     write_mask(pathlib.Path(videos[1]) / 'd.png', 0)
     before = (tmp_path / 'out' / 'a' / 'result.json').stat().st_mtime_ns
     found = many_videos.run(*arguments)
     assert [outcome.status for outcome in found] == ['done'] * 3
-    assert told(capsys) == ['kept', 'kept', 'done']
+    assert [lines[-1] for lines in told(capsys)] == ['kept', 'kept', 'done']
     assert (tmp_path / 'out' / 'a' / 'result.json').stat().st_mtime_ns == before
     assert float(outcomes_in(tmp_path / 'out')[0]['seconds']) == float(rows[0]['seconds']) > 0
     # Other labels are not mixed with older results.
@@ -441,6 +453,19 @@ def test_a_table_of_videos(tmp_path):
     with pytest.raises(
         errors.UserError, match='expected a table with the columns video and labels'
     ):
+        video_list.requests(str(table), None, request.Request(''))
+
+
+def test_a_table_says_which_objects_a_mask_is_about(tmp_path):
+    table = tmp_path / 'list.csv'
+    lines = ['video;labels;frame;objects', 'a.mp4;1.png;;', 'a.mp4;2.png;40;2,3', 'b.mp4;masks;;']
+    table.write_text('\n'.join([*lines, 'c.mp4;masks;;"7:1; 40:2,3"', '']))
+    asked = video_list.requests(str(table), None, request.Request(''))
+    objects = {name: request.objects_of_frames(each.objects) for name, each in asked.items()}
+    assert objects == {'a': {40: [2, 3]}, 'b': {}, 'c': {7: [1], 40: [2, 3]}}
+    # Without a frame it is not clear which mask is meant.
+    table.write_text('video,labels,objects\na.mp4,masks,2\n')
+    with pytest.raises(errors.UserError, match="list.csv: the objects '2': write the frame and"):
         video_list.requests(str(table), None, request.Request(''))
 
 
@@ -532,8 +557,13 @@ def test_the_command_on_many_videos_fails_if_one_does(model, videos, tmp_path):
         f'--saved_model={model}',
         f'--videos={videos[0]}',
         f'--labels={videos[1]}',
+        f'--preview={tmp_path / "previews"}',
         f'--output_dir={tmp_path / "out"}',
     )
     assert status == 1, error
+    drawn = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob('previews/**/*.png'))
+    assert list(map(str, drawn)) == ['previews/a.png', 'previews/b/c.png']
+    picture, plain = np.asarray(Image.open(tmp_path / drawn[0])), next(scene(0))
+    assert picture.shape[1] >= WIDTH and not np.array_equal(picture[-HEIGHT:, :WIDTH], plain)
     assert '2 of 3 videos done.' in output and 'Not done:\n  ' in output
     assert [row['status'] for row in outcomes_in(tmp_path / 'out')] == ['done', 'done', 'failed']

@@ -35,6 +35,15 @@ def check(path: str) -> None:
     writing.check_file(path)
 
 
+def check_folder(path: str) -> None:
+    """Raise UserError if previews of many videos cannot be written to a folder."""
+    if path.lower().endswith(_ENDINGS):
+        raise errors.UserError(
+            f'--preview={path}: with --videos, name a folder for a picture of each video.'
+        )
+    writing.check_folder(path)
+
+
 def write(path: str, video: Footage, annotation: Annotation) -> None:
     """Write the labelled frames with their labels; of more than nine, nine of them.
 

@@ -71,6 +71,13 @@ class Request:
         opened.keep(annotation.frames)
         return opened, annotation
 
+    def understood(
+        self, annotation: inputs.MaskAnnotation | inputs.PointAnnotation, note: str = ''
+    ) -> str:
+        """Return the files of the labels, a note, and below them what the labels were read as."""
+        heading = f'{", ".join((*self.masks, *self.points))}{note}:'
+        return wording.listed(heading, annotation.description())
+
     def _masks(self, opened: part.Part, frames: other_tools.Frames) -> inputs.MaskAnnotation:
         objects = objects_of_frames(self.objects)
         found = inputs.read_masks_of_other_tools(self._files(self.masks), frames, objects)

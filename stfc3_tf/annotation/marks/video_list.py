@@ -10,7 +10,7 @@ import os
 import posixpath
 
 from stfc3_tf import errors, wording
-from stfc3_tf.annotation.marks.request import Request
+from stfc3_tf.annotation.marks.request import Request, objects_of_frames
 from stfc3_tf.clips import video
 from stfc3_tf.formats import reading
 from stfc3_tf.preparation import listing
@@ -26,7 +26,7 @@ def requests(videos: str, labels: str | None, plain: Request) -> dict[str, Reque
 
     Args:
       videos: a folder or a glob of videos; or a table with the columns `video` and `labels`, and
-        perhaps `frame`, a line for each file of labels.
+        perhaps `frame` and `objects`, a line for each file of labels.
       labels: folder of the labels, which have the names of the videos; by default they are beside
         the videos. A table names its labels itself.
       plain: settings of all videos.
@@ -93,11 +93,10 @@ def _is_of_points(label: str) -> bool:
 
 
 def _of_table(path: str, plain: Request) -> dict[str, Request]:
-    rows = _rows(path)
     folder = posixpath.dirname(path)
-    labels: dict[str, list[str]] = {}
+    labels, objects = (collections.defaultdict[str, list[str]](list) for _ in range(2))
     spelt: dict[str, str] = {}
-    for row in rows:
+    for row in _rows(path):
         if not row['video'] or not row['labels']:
             raise errors.UserError(f'{path}: a line names no video or no labels.')
         frame = row.get('frame', '')
@@ -106,11 +105,37 @@ def _of_table(path: str, plain: Request) -> dict[str, Request]:
         label = listing.place(folder, row['labels'])
         named = listing.place(folder, row['video'])
         # A line may name it by a relative path, and another one by its whole path.
-        labels.setdefault(spelt.setdefault(_whole(named), named), []).append(
-            f'{int(frame)}:{label}' if frame else label
-        )
+        video = spelt.setdefault(_whole(named), named)
+        labels[video].append(f'{int(frame)}:{label}' if frame else label)
+        objects[video] += _objects(path, row.get('objects', ''), frame)
     names = _names(list(labels))
-    return {names[each]: _with_labels(each, given, plain) for each, given in labels.items()}
+    return {
+        names[each]: dataclasses.replace(
+            _with_labels(each, given, plain), objects=tuple(objects[each])
+        )
+        for each, given in labels.items()
+    }
+
+
+def _objects(path: str, field: str, frame: str) -> list[str]:
+    """Return the entries of `Request.objects` that a line of a table gives.
+
+    Args:
+      path: of the table.
+      field: 40:2,3, or several of this form with semicolons between them; 2,3 is enough where the
+        line has a frame.
+      frame: of the line, or ''.
+    """
+    entries = [entry for entry in field.split(';') if entry.strip()]
+    if frame:
+        entries = [entry if ':' in entry else f'{int(frame)}:{entry}' for entry in entries]
+    try:
+        objects_of_frames(entries)
+    except errors.UserError as error:
+        raise errors.UserError(
+            f'{path}: the objects {field!r}: write the frame and the numbers of objects, as 40:2,3.'
+        ) from error
+    return entries
 
 
 def _rows(path: str) -> list[Mapping[str, str]]:
@@ -126,7 +151,8 @@ def _rows(path: str) -> list[Mapping[str, str]]:
     if not rows:
         raise errors.UserError(
             f'{path}: expected a table with the columns video and labels, and a line for each file '
-            'of labels; a column frame may say which frame it is of.'
+            'of labels. A column frame may say which frame it is of, and a column objects which '
+            'objects it is about.'
         )
     return rows
 
