@@ -18,6 +18,10 @@ RUN pip install --no-cache-dir -c requirements-current.lock setuptools wheel \
 
 FROM python:3.13-slim
 ARG EXTRAS=train,onnx
+# For names in Chinese, Japanese, Korean and Devanagari in pictures.
+RUN apt-get -qq update \
+    && apt-get -qq install -y --no-install-recommends fonts-wqy-microhei fonts-lohit-deva \
+    && rm -rf /var/lib/apt/lists/*
 COPY requirements-current.lock /
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
     pip install --no-cache-dir -c /requirements-current.lock "$(echo /wheels/*.whl)[$EXTRAS]"

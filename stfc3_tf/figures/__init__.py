@@ -12,6 +12,7 @@ What is where:
     speed                         how the time of propagation grows
     page                          fonts, sizes and the file of every figure
     pictures                      pictures without axes, also for TensorBoard
+    lettering                     text in any script
     stretch                       frames chosen from a part of a video
 """
 

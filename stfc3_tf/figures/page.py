@@ -8,15 +8,18 @@ import io
 import posixpath
 import textwrap
 from typing import Any
+import warnings
 
 import matplotlib
 from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
+from matplotlib import text as mpl_text
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 import numpy as np
 import tensorflow as tf
 
 from stfc3_tf import errors
+from stfc3_tf.figures import lettering
 from stfc3_tf.storage import writing
 
 # Inches; the width of the text of a two-column paper.
@@ -81,14 +84,34 @@ def page(output: str, height: float, width: float = WIDTH) -> Iterator[mpl_figur
         layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
         drawn = mpl_figure.Figure(figsize=(width, height), layout=layout)
         yield drawn
+        _use_fonts(drawn)
         contents = io.BytesIO()
-        drawn.savefig(
-            contents, format=ending[1:], dpi=_DOTS_PER_INCH, bbox_inches='tight', pad_inches=0.03
-        )
+        with warnings.catch_warnings():
+            # The log has a line about it already.
+            warnings.filterwarnings('ignore', r'Glyph \d+ .*missing', UserWarning)
+            drawn.savefig(
+                contents,
+                format=ending[1:],
+                dpi=_DOTS_PER_INCH,
+                bbox_inches='tight',
+                pad_inches=0.03,
+            )
     try:
         writing.write_bytes(output, contents.getvalue())
     except (OSError, tf.errors.OpError) as error:
         raise errors.UserError(f'{output} cannot be written: {error}') from error
+
+
+def _use_fonts(figure: mpl_figure.Figure) -> None:
+    """Give all texts of a figure the fonts that have their characters."""
+    for axes in figure.axes:
+        # Labels of ticks have no text before somebody asks.
+        axes.get_xticklabels()
+        axes.get_yticklabels()
+    texts = figure.findobj(mpl_text.Text)
+    families = lettering.families([text.get_text() for text in texts])
+    for text in texts:
+        text.set_fontfamily(families)
 
 
 def show(axes: mpl_axes.Axes, image: np.ndarray, title: str = '') -> None:

@@ -15,15 +15,17 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from stfc3_tf.figures import lettering
 from stfc3_tf.storage import palette, writing
 
 _WHITE = (255, 255, 255)
 # Not white, so that the edge of a white mask is visible.
 _PAPER = (232, 232, 232)
 _INK = (32, 32, 32)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_FONT_SCALE = 0.42
-_LINE_HEIGHT = 17
+_LETTER_HEIGHT, _LINE_HEIGHT = 12, 17
+_LEFT = 3
+# A line has at least this many characters, however narrow the image is.
+_LEAST_ROOM = 4
 # An outline is one pixel wide per this many pixels of the short side.
 _OUTLINE_SHARE = 360
 # OpenCV draws on a grid of 1/16 pixel.
@@ -280,24 +282,27 @@ def _text_bar(text: str, width: int, lines: int = 0) -> np.ndarray:
     wrapped = _wrap(text, width)
     bar = np.full((_LINE_HEIGHT * max(lines, len(wrapped)) + 4, width, 3), _PAPER, np.uint8)
     for number, line in enumerate(wrapped, 1):
-        _write(bar, line, 3, _LINE_HEIGHT * number - 3)
+        place = _LEFT, _LINE_HEIGHT * number - _LEFT
+        lettering.write(bar, lettering.of(line), place, _LETTER_HEIGHT, _INK, edge=None)
     return bar
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    character = _text_width('abcdefghij 0123456789') / 21
-    room = max(4, int((width - 6) / character))
-    return [part for line in text.split('\n') for part in textwrap.wrap(line, room) or ['']]
+    room = width - 2 * _LEFT
+    return [part for line in text.split('\n') for part in _wrap_line(line, room)]
+
+
+def _wrap_line(line: str, width: int) -> list[str]:
+    """Return parts of a line that are at most `width` pixels wide, if that is possible."""
+    for room in range(max(_LEAST_ROOM, len(line)), _LEAST_ROOM - 1, -1):
+        parts = textwrap.wrap(line, room) or ['']
+        if max(map(_text_width, parts)) <= width:
+            break
+    return parts
 
 
 def _text_width(text: str) -> int:
-    return cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)[0][0]
-
-
-def _write(
-    canvas: np.ndarray, text: str, x: float, baseline: int, colour: Sequence[int] = _INK
-) -> None:
-    cv2.putText(canvas, text, (int(x), int(baseline)), _FONT, _FONT_SCALE, colour, 1, cv2.LINE_AA)
+    return lettering.extent(lettering.of(text), _LETTER_HEIGHT)[2]
 
 
 def montage(

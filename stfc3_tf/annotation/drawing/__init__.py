@@ -3,6 +3,6 @@
 What is where:
 
     overlay                       objects with a legend, points with trails
-    lettering, label_places       names: their font, and where they fit
+    label_places                  where names fit
     preview                       the labelled frames, before a run
 """

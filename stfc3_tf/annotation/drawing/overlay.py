@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import cv2
 import numpy as np
 
-from stfc3_tf.annotation.drawing import label_places, lettering
-from stfc3_tf.figures import pictures
+from stfc3_tf.annotation.drawing import label_places
+from stfc3_tf.figures import lettering, pictures
 from stfc3_tf.storage import palette
 
 # Frames before the current one whose points are joined.
