@@ -158,7 +158,11 @@ def _places() -> tuple[str, str | None]:
     path = _VIDEO.value.rstrip('/') or '/'
     if '://' in path:
         raise errors.UserError(f'--video={path}: the page reads files of this machine alone.')
-    annotate.input_size(footage.open_footage(path, _FRAME_RATE.value).size, _SHORT_SIDE.value)
+    try:
+        size = footage.open_footage(path, _FRAME_RATE.value).size
+    except footage.FolderOfVideos as error:
+        raise error.or_all('--root') from error
+    annotate.input_size(size, _SHORT_SIDE.value)
     return os.path.split(path)
 
 

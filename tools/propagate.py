@@ -25,6 +25,7 @@ from stfc3_tf.annotation import many_videos, outputs, video_job
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation.drawing import preview
 from stfc3_tf.annotation.marks import request, video_list
+from stfc3_tf.clips import footage
 from stfc3_tf.commands import command, configuration, idle_flags
 from stfc3_tf.formats import writing as formats
 from stfc3_tf.propagation import propagator
@@ -192,7 +193,10 @@ def propagate_one(
     """
     if _PREVIEW.value is not None:
         preview.check(_PREVIEW.value)
-    video, annotation = asked.opened()
+    try:
+        video, annotation = asked.opened()
+    except footage.FolderOfVideos as error:
+        raise error.or_all('--videos') from error
     print(asked.understood(annotation), flush=True)
     annotate.input_size(video.size, _SHORT_SIDE.value)
     output_dir = _OUTPUT_DIR.value.rstrip('/')

@@ -179,7 +179,7 @@ def draw_affinities() -> None:
 def draw_labels() -> None:
     """Draw frames that have a predicted label in every row, and a true one if there are some."""
     video = _given(_VIDEO)
-    names, size = stretch.frame_names(video), footage.open_footage(video).size
+    size, names = footage.open_footage(video).size, stretch.frame_names(video)
     truth = (
         benchmark_labels.read_labels(_TRUTH.value, names, size)
         if _TRUTH.value is not None

@@ -15,16 +15,17 @@ from collections.abc import Iterator
 import contextlib
 import fractions
 import itertools
+import posixpath
 from typing import NamedTuple, Protocol
 import zlib
 
 import av
 import numpy as np
 
-from stfc3_tf import checks, errors
+from stfc3_tf import checks, errors, wording
 from stfc3_tf.clips import decoder, orientation, source, video
 from stfc3_tf.clips.frame import Frame
-from stfc3_tf.storage import folders
+from stfc3_tf.storage import files, folders
 
 CHUNK_BYTES = 256 << 20
 # The decoder seeks to these times, in seconds before the wanted frame, one after the other: if a
@@ -72,6 +73,25 @@ class Footage(Protocol):
         """
 
 
+class FolderOfVideos(errors.UserError):
+    """A folder of videos is given as one video.
+
+    Args:
+      folder: its path.
+      names: of the videos in it.
+    """
+
+    def __init__(self, folder: str, names: list[str]):
+        found = f'{folder} holds {wording.counted(len(names), "video")} and no pictures'
+        self._start = f'{found}: give one, such as {posixpath.join(folder, min(names))}'
+        self._folder = folder
+        super().__init__(f'{self._start}.')
+
+    def or_all(self, flag: str) -> errors.UserError:
+        """Return the error of a command that takes all videos of a folder with a flag."""
+        return errors.UserError(f'{self._start}, or all with {flag}={self._folder}.')
+
+
 def open_footage(path: str, assumed_rate: float = decoder.ASSUMED_RATE) -> Footage:
     """Open a video and decode its first frame.
 
@@ -81,12 +101,15 @@ def open_footage(path: str, assumed_rate: float = decoder.ASSUMED_RATE) -> Foota
       assumed_rate: frames per second of a folder of pictures, or of a stream without times.
 
     Raises:
+      FolderOfVideos: a folder of videos.
       errors.UserError: missing, not a video, or without a frame that can be decoded.
     """
     checks.positive_number('frame_rate', assumed_rate, finite=True)
     if not folders.exists(path):
         raise errors.UserError(f'{path}: there is no such video file or folder of pictures.')
     is_folder = folders.is_folder(path)
+    if is_folder:
+        _check_folder(path)
     try:
         return _Folder(path, assumed_rate) if is_folder else _File(path, assumed_rate)
     except source.UnreadableVideo as error:
@@ -96,6 +119,14 @@ def open_footage(path: str, assumed_rate: float = decoder.ASSUMED_RATE) -> Foota
             f'{path} cannot be read as a video: {error.reason}. Give a video file or a folder of '
             f'pictures{endings}.'
         ) from error
+
+
+def _check_folder(path: str) -> None:
+    """Raise FolderOfVideos if a folder holds videos instead of the pictures of one."""
+    names = files.names_in(path)
+    videos = [name for name in names if video.is_video_file(name)]
+    if videos and not any(map(video.is_picture, names)):
+        raise FolderOfVideos(path, videos)
 
 
 class _Folder:

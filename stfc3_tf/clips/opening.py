@@ -20,26 +20,6 @@ from stfc3_tf.clips import (
 )
 from stfc3_tf.storage import folders, object_store
 
-VIDEO_SUFFIXES = (
-    *('.mp4', '.webm', '.mkv', '.avi', '.mov', '.mpg', '.mpeg', '.m4v', '.wmv', '.flv', '.3gp'),
-    *('.ts', '.mts', '.m2ts', '.ogv', '.h264', '.264', '.h265', '.265', '.hevc'),
-    *(
-        '.asf',
-        '.divx',
-        '.vob',
-        '.m2v',
-        '.m1v',
-        '.mpe',
-        '.mxf',
-        '.dv',
-        '.3g2',
-        '.f4v',
-        '.rm',
-        '.y4m',
-    ),
-    *('.ivf', '.obu', '.mjpeg', '.mjpg', '.nut'),
-)
-
 
 def open_source(
     data: str | None, frame_folder_rate: float = 24.0, stills: bool = False
@@ -66,7 +46,7 @@ def open_source(
         return synthetic.SyntheticScenes()
     checks.positive_number('frame_folder_rate', frame_folder_rate, finite=True)
     files = sorted(find_files(data))
-    videos = [file for file in files if file.lower().endswith(VIDEO_SUFFIXES)]
+    videos = [file for file in files if file.lower().endswith(video.VIDEO_SUFFIXES)]
     records = [file for file in files if '.tfrecord' in _basename(file)]
     if videos and records:
         raise errors.UserError(
@@ -82,8 +62,9 @@ def open_source(
             return still_pictures.StillPictures(_pictures_of(files, found))
         return frame_folders.FrameFolders(found, frame_folder_rate)
     raise errors.UserError(
-        f'{data}: no videos there. Looked for video files ({", ".join(VIDEO_SUFFIXES)}), TFRecord '
-        f'shards (.tfrecord) and folders of pictures ({", ".join(video.PICTURE_SUFFIXES)}); '
+        f'{data}: no videos there. Looked for video files ({", ".join(video.VIDEO_SUFFIXES)}), '
+        'TFRecord shards (.tfrecord) and folders of pictures '
+        f'({", ".join(video.PICTURE_SUFFIXES)}); '
         f'found {wording.counted(len(files), "file")}, none of these.'
     )
 

@@ -12,6 +12,12 @@ import tensorflow as tf
 from stfc3_tf.clips import completeness, decoder, orientation, source
 from stfc3_tf.storage import folders, frame_names, images, object_store
 
+VIDEO_SUFFIXES = (
+    *('.mp4', '.webm', '.mkv', '.avi', '.mov', '.mpg', '.mpeg', '.m4v', '.wmv', '.flv', '.3gp'),
+    *('.ts', '.mts', '.m2ts', '.ogv', '.h264', '.264', '.h265', '.265', '.hevc'),
+    *('.asf', '.divx', '.vob', '.m2v', '.m1v', '.mpe', '.mxf', '.dv', '.3g2', '.f4v', '.rm'),
+    *('.y4m', '.ivf', '.obu', '.mjpeg', '.mjpg', '.nut'),
+)
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 # Frames on which no other frame depends are skipped until this many seconds before a clip.
 _FULL_DECODING_LEAD = 0.5
@@ -147,6 +153,11 @@ def pictures_in(folder: str) -> list[str]:
 def is_picture(name: str) -> bool:
     """Return whether a file's name is that of a picture; hidden files are not."""
     return name.lower().endswith(PICTURE_SUFFIXES) and not folders.is_added(name)
+
+
+def is_video_file(name: str) -> bool:
+    """Return whether a file's name is that of a video file; hidden files are not."""
+    return name.lower().endswith(VIDEO_SUFFIXES) and not folders.is_added(name)
 
 
 def read_picture(path: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import csv
 import tensorflow as tf
 
 from stfc3_tf import errors, wording
-from stfc3_tf.clips import opening
+from stfc3_tf.clips import opening, video
 from stfc3_tf.storage import folders, object_store, text
 
 _COLUMNS = ('path', 'video_path')
@@ -41,14 +41,14 @@ def _videos_of(entry: str) -> list[str]:
     if entry.lower().endswith(('.csv', '.tsv')):
         return _listed(entry)
     files = opening.find_files(entry)
-    videos = [file for file in files if file.lower().endswith(opening.VIDEO_SUFFIXES)]
+    videos = [file for file in files if file.lower().endswith(video.VIDEO_SUFFIXES)]
     if videos:
         return videos
     pictures = opening.picture_folders(files)
     if not pictures:
         raise errors.UserError(
             f'{entry}: no videos there. Looked for video files '
-            f'({", ".join(opening.VIDEO_SUFFIXES)}) and folders of pictures; found '
+            f'({", ".join(video.VIDEO_SUFFIXES)}) and folders of pictures; found '
             f'{wording.counted(len(files), "file")}, none of these. A list of videos is a file '
             'that ends in .csv or .tsv.'
         )

@@ -4,17 +4,25 @@ import errno
 import os
 import pathlib
 
+import forked_commands
 from PIL import Image
 import pytest
 
+import stfc3_tf
 from stfc3_tf import errors
 from stfc3_tf.annotation.marks.request import Request
 from stfc3_tf.storage import files
 
 
+@pytest.fixture(scope='module')
+def starter():
+    with forked_commands.Starter() as started:
+        yield started
+
+
 @pytest.fixture
 def folder(tmp_path):
-    for name in ('clip.mp4', 'videos/one.mp4', 'videos/two.MOV'):
+    for name in ('clip.mp4', 'one.mov', 'videos/one.mp4', 'videos/two.MOV'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b'not looked into')
     Image.new('L', (64, 48), 3).save(tmp_path / 'mask.png')
@@ -29,14 +37,14 @@ def folder(tmp_path):
     [
         ('mask.png', ['clip.mp4'], [], r'mask.png and --mask=.*clip.mp4 are the wrong way round'),
         ('points.json', [], ['clip.mp4'], r'points.json and --points=.* are the wrong way round'),
+        ('frames', ['clip.mp4'], [], r'frames and --mask=.*clip.mp4 are the wrong way round'),
+        ('frames', [], ['clip.mp4'], r'frames and --points=.*clip.mp4 are the wrong way round'),
+        ('mask.png', ['frames'], [], r'mask.png and --mask=.*frames are the wrong way round'),
+        ('points.json', [], ['frames'], r'json and --points=.*frames are the wrong way round'),
+        ('clip.mp4', ['one.mov'], [], r'--mask=.*one.mov is a video, as --video=.*clip.mp4 is'),
+        ('clip.mp4', [], ['frames'], 'frames holds pictures, not points: give masks as --mask'),
         ('frames', [], ['mask.png'], 'mask.png is a picture, not points: give a mask as --mask'),
         ('frames', ['points.json'], [], 'points.json holds no masks.*points as --points'),
-        (
-            'videos',
-            ['mask.png'],
-            [],
-            r'holds 2 videos and no pictures: give one, such as .*one.mp4',
-        ),
     ],
 )
 def test_mixed_up_arguments(folder, video, masks, points, message):
@@ -47,6 +55,37 @@ def test_mixed_up_arguments(folder, video, masks, points, message):
     with pytest.raises(errors.UserError, match=message) as caught:
         request.opened()
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'command, way_out',
+    [
+        (
+            'propagate --mask={0}/mask.png --output_dir={0}/out',
+            ', or all with --videos={0}/videos.',
+        ),
+        ('annotate --output_dir={0}/out', ', or all with --root={0}/videos.'),
+        ('frame --output={0}/out.png', '.'),
+        ('visualize --figure=features --saved_model=stfc3-small --output={0}/out.png', '.'),
+        ('visualize --figure=labels --predictions={0}/frames --output={0}/out.png', '.'),
+    ],
+)
+def test_a_folder_of_videos_as_one_video(starter, folder, command, way_out):
+    tool, *arguments = command.format(folder).split()
+    videos, log = folder / 'videos', folder / 'log'
+    status = starter.run(f'tools.{tool}', [*arguments, f'--video={videos}'], log)
+    message = f'{videos} holds 2 videos and no pictures: give one, such as {videos}/one.mp4'
+    assert status == 1
+    assert log.read_text().splitlines()[-1] == f'error: {message}{way_out.format(folder)}'
+
+
+def test_pictures_beside_videos_are_the_video(folder):
+    Image.new('RGB', (64, 48)).save(folder / 'videos' / '000.png')
+    assert stfc3_tf.open_footage(str(folder / 'videos')).stated_count == 1
+    with pytest.raises(errors.UserError, match='holds no pictures'):
+        (folder / 'empty').mkdir()
+        stfc3_tf.open_footage(str(folder / 'empty'))
 
 
 def test_a_folder_that_may_not_be_listed(folder, monkeypatch):

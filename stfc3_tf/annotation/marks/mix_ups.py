@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-import posixpath
 
-from stfc3_tf import errors, wording
-from stfc3_tf.clips import opening
+from stfc3_tf import errors
+from stfc3_tf.annotation.marks import other_tools
 from stfc3_tf.clips import video as video_lib
 from stfc3_tf.storage import files, folders
 
@@ -21,18 +20,37 @@ def check(video: str, masks: Sequence[str], points: Sequence[str]) -> None:
       masks: paths of masks.
       points: paths of points.
     """
-    labels = [*masks, *points]
-    turned = [each for each in labels if _ends(each, opening.VIDEO_SUFFIXES)]
-    if turned and _ends(video, (*video_lib.PICTURE_SUFFIXES, *_TABLES)):
-        name = '--mask' if masks else '--points'
-        raise errors.UserError(
-            f'--video={video} and {name}={turned[0]} are the wrong way round: give the video as '
-            f'--video, and the labels as {name}.'
-        )
+    flag = '--mask' if masks else '--points'
+    for each in (*masks, *points):
+        if _are_reversed(video, each):
+            raise errors.UserError(
+                f'--video={video} and {flag}={each} are the wrong way round: give the video as '
+                f'--video, and the labels as {flag}.'
+            )
+        if _ends(each, video_lib.VIDEO_SUFFIXES):
+            raise errors.UserError(
+                f'{flag}={each} is a video, as --video={video} is: give labels as {flag}.'
+            )
     for each in points:
         if _ends(each, video_lib.PICTURE_SUFFIXES):
             raise errors.UserError(f'{each} is a picture, not points: give a mask as --mask.')
-    _check_folder(video)
+        if _holds_only_pictures(each):
+            raise errors.UserError(f'{each} holds pictures, not points: give masks as --mask.')
+
+
+def _are_reversed(video: str, label: str) -> bool:
+    """Return whether what is given as labels is a video, and the other is not, or is no folder."""
+    if _ends(video, video_lib.VIDEO_SUFFIXES):
+        return False
+    is_label = _ends(video, (*video_lib.PICTURE_SUFFIXES, *_TABLES))
+    return _ends(label, video_lib.VIDEO_SUFFIXES) or (is_label and folders.is_folder(label))
+
+
+def _holds_only_pictures(path: str) -> bool:
+    """Return whether a folder holds pictures, and no points beside them."""
+    names = files.names_in(path) if folders.is_folder(path) else []
+    has_points = any(_is_of(name, other_tools.ENDINGS) for name in names)
+    return any(map(video_lib.is_picture, names)) and not has_points
 
 
 def check_pictures(masks: Sequence[str]) -> None:
@@ -42,19 +60,6 @@ def check_pictures(masks: Sequence[str]) -> None:
             raise errors.UserError(
                 f'{each} holds no masks of a known tool: give a picture, or points as --points.'
             )
-
-
-def _check_folder(video: str) -> None:
-    """Raise UserError if a folder holds videos instead of the pictures of one."""
-    if not folders.is_folder(video):
-        return
-    names = files.names_in(video)
-    videos = [name for name in names if _is_of(name, opening.VIDEO_SUFFIXES)]
-    if videos and not any(map(video_lib.is_picture, names)):
-        raise errors.UserError(
-            f'{video} holds {wording.counted(len(videos), "video")} and no pictures: give one, '
-            f'such as {posixpath.join(video, sorted(videos)[0])}, or all with --videos={video}.'
-        )
 
 
 def _ends(path: str, endings: Sequence[str]) -> bool:

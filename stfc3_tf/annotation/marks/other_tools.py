@@ -20,6 +20,8 @@ from stfc3_tf.clips import video
 from stfc3_tf.formats import labels, reading
 from stfc3_tf.storage import files, folders, palette
 
+# Of files that stand in a folder of labels, a file for each picture.
+ENDINGS = ('.json', '.xml')
 _NUMBER = re.compile('(?:object )?([1-9][0-9]{0,2})')
 
 

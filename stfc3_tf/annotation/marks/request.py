@@ -16,8 +16,6 @@ from stfc3_tf.storage import files, folders, frame_names
 
 _NUMBERED = re.compile(r'(\d{1,9})([:=])(.+)', re.DOTALL)
 _MOST_NAMED = 8
-# Of files of other tools that stand in a folder of labels, a file for each picture.
-_ENDINGS = ('.json', '.xml')
 _OBJECTS = re.compile(r'(\d{1,9}):(\d+(?:,\d+)*)')
 
 
@@ -111,7 +109,7 @@ def _files_in(number: int | None, path: str) -> list[tuple[int | None, str]]:
     """Return a file, or those files in a folder that may be of other tools."""
     if number is not None or not folders.is_folder(path):
         return [(number, path)]
-    names = [name for name in files.names_in(path) if name.lower().endswith(_ENDINGS)]
+    names = [name for name in files.names_in(path) if name.lower().endswith(other_tools.ENDINGS)]
     return [(None, posixpath.join(path, name)) for name in names] or [(None, path)]
 
 

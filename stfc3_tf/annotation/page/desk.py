@@ -14,7 +14,7 @@ from typing import NamedTuple
 from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
 from stfc3_tf.annotation.page.opened import Opened
 from stfc3_tf.annotation.page.options import Missing, Options
-from stfc3_tf.clips import opening, video
+from stfc3_tf.clips import video
 from stfc3_tf.storage import folders, names
 
 _MOST_VIDEOS = 1000
@@ -129,8 +129,7 @@ def _listed(root: str, sessions: str) -> Videos:
             below.clear()
             continue
         below[:] = sorted(name for name in below if not folders.is_added(name))
-        found = [name for name in sorted(files) if name.lower().endswith(opening.VIDEO_SUFFIXES)]
-        found = [name for name in found if not folders.is_added(name)]
+        found = list(filter(video.is_video_file, sorted(files)))
         leading_out = {name for name in (*found, *below) if _leads_out(folder, name, top)}
         outside += len(leading_out)
         paths = [os.path.join(folder, name) for name in found if name not in leading_out]
