@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import glob
 import importlib
+import itertools
 import os
 from typing import Any
 
@@ -19,6 +21,7 @@ _FORMATS = {
     'model.tflite': ('tflite_model', True),
     'weights.npz': ('compact_weights', False),
 }
+_MOST_NAMED = 3
 _ENDINGS = {'.onnx': 'onnx_model', '.tflite': 'tflite_model'}
 
 
@@ -45,7 +48,17 @@ def load(path_or_name: str | os.PathLike[str]) -> LoadedEncoder:
                 return _loader(module)(os.path.join(path, file) if takes_file else path)
         if not os.path.exists(path):
             raise errors.UserError(f'{path}: there is no such file or folder.')
+        if inside := _folders_inside(path):
+            raise errors.UserError(f'{path} holds no encoder: did you mean {" or ".join(inside)}?')
     return _remote_or_none(path)
+
+
+def _folders_inside(path: str) -> list[str]:
+    """Return the first few folders in a local folder that hold an encoder."""
+    # A folder that may not be listed has none.
+    folders = sorted(glob.glob(os.path.join(glob.escape(path), '*')))
+    found = (each for each in folders if any(os.path.exists(f'{each}/{file}') for file in _FORMATS))
+    return list(itertools.islice(found, _MOST_NAMED))
 
 
 def _remote_or_none(path: str) -> LoadedEncoder:

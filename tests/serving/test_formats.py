@@ -215,10 +215,20 @@ def test_encoders_that_come_with_the_package(exported, tmp_path, monkeypatch):
         stfc3_tf.load('stfc3-smal')
     with pytest.raises(errors.UserError, match='models/mine: there is no such file or folder'):
         stfc3_tf.load('models/mine')
-    (tmp_path / 'run' / 'saved_model').mkdir(parents=True)
-    (tmp_path / 'run' / 'saved_model' / 'saved_model.pb').touch()
-    with pytest.raises(errors.UserError, match='did you mean run/saved_model'):
-        stfc3_tf.load('run')
+
+
+@pytest.mark.parametrize('file', ['saved_model.pb', 'model.onnx', 'model.tflite', 'weights.npz'])
+def test_an_encoder_in_a_folder_of_the_given_one_is_named(tmp_path, file):
+    run = tmp_path / 'run'
+    (run / 'saved_model').mkdir(parents=True)
+    (run / 'log').mkdir()
+    with pytest.raises(errors.UserError, match='run holds no SavedModel .* tools.export and'):
+        stfc3_tf.load(run)
+    (run / 'saved_model' / file).touch()
+    with pytest.raises(
+        errors.UserError, match=f'run holds no .*: did you mean {run}/saved_model.$'
+    ):
+        stfc3_tf.load(run)
 
 
 @pytest.mark.parametrize('name, package', [('onnx', 'onnx'), ('onnx', 'onnxruntime')])
