@@ -61,6 +61,7 @@ class MaskFiles:
         numbers: Sequence[int],
         names: Mapping[int, str] | None = None,
         options: Options | None = None,
+        colours: Mapping[int, str] | None = None,
     ):
         """Set what is written; no file exists yet.
 
@@ -69,6 +70,7 @@ class MaskFiles:
           numbers: of the objects.
           names: of the objects; by default `object 1` and so on.
           options: what else is written.
+          colours: of the objects in the overlay, see `overlay.MaskPictures`.
 
         Raises:
           errors.UserError: a PNG cannot hold a number.
@@ -82,7 +84,7 @@ class MaskFiles:
         self._numbers = numbers
         self._names = overlay.object_names(numbers, names or {})
         self._formats = (options or Options()).formats
-        self._pictures = overlay.MaskPictures(self._names)
+        self._pictures = overlay.MaskPictures(self._names, colours)
         self._rows = _Rows()
 
     def put(self, frame: Timed, label: MaskLabel) -> None:
@@ -123,19 +125,28 @@ class TrackFiles:
     """Writes tracks.json and tracks.csv: name, frame, time, x, y, confidence, visible.
 
     Times are in seconds, positions in pixels; `visible` is 1 or 0 in the CSV file.
-
-    Args:
-      folder: where the files go.
-      names: of the points.
-      options: what else is written.
     """
 
-    def __init__(self, folder: str, names: Sequence[str], options: Options | None = None):
+    def __init__(
+        self,
+        folder: str,
+        names: Sequence[str],
+        options: Options | None = None,
+        colours: Sequence[str] = (),
+    ):
+        """Set what is written; no file exists yet.
+
+        Args:
+          folder: where the files go.
+          names: of the points.
+          options: what else is written.
+          colours: of the points in the overlay, see `overlay.PointTrails`.
+        """
         self._folder = folder
         self._names = names
         self._options = options or Options()
         self._rows = _Rows()
-        self._trails = overlay.PointTrails(names)
+        self._trails = overlay.PointTrails(names, colours)
 
     def put(self, frame: Timed, label: PointLabel) -> None:
         """Store the label of a frame."""

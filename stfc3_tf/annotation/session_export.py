@@ -36,13 +36,15 @@ class MaskSource:
     def __init__(self, session: Session, results: Results):
         self._given, self._results = session.masks, results
         self.numbers = sorted({n for given in self._given.values() for n in given.objects})
-        self._names = {thing.number: thing.name for thing in session.things.objects}
+        self._things = session.things.objects
         propagated = [r.frame for r in results.records if results.has_mask(r.frame)]
         self.frames = {*self._given, *propagated}
 
     def files(self, folder: str, options: outputs.Options) -> outputs.MaskFiles:
         """Return the files that keep them."""
-        return outputs.MaskFiles(folder, self.numbers, self._names, options)
+        names = {thing.number: thing.name for thing in self._things}
+        colours = {thing.number: thing.colour for thing in self._things}
+        return outputs.MaskFiles(folder, self.numbers, names, options, colours)
 
     def label(self, frame: int) -> MaskLabel:
         """Return the mask of a frame; what was given in it, over what was propagated.
@@ -75,7 +77,9 @@ class PointSource:
 
     def files(self, folder: str, options: outputs.Options) -> outputs.TrackFiles:
         """Return the files that keep them."""
-        return outputs.TrackFiles(folder, [thing.name for thing in self._things], options)
+        names = [thing.name for thing in self._things]
+        colours = [thing.colour for thing in self._things]
+        return outputs.TrackFiles(folder, names, options, colours)
 
     def label(self, frame: int) -> PointLabel:
         """Return the points of a frame; what was given in it, over what was propagated.

@@ -551,7 +551,15 @@ def test_an_export_holds_what_was_given_and_propagated(client, tmp_path):
     assert [row['frame'] for row in rows] == [str(number) for number in range(FRAMES)]
     assert (rows[2]['name'], float(rows[2]['x']), float(rows[2]['confidence'])) == ('corner', 44, 1)
     with av.open(str(folder / 'overlay.mp4')) as container:
-        assert len(list(container.decode(video=0))) == FRAMES
+        drawn = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
+    assert len(drawn) == FRAMES
+    # The colours of the page, not those of the numbers.
+    frame, mask = list(moving_patches.scene(2))
+    off = drawn[2][: mask.shape[0], : mask.shape[1]] - 0.55 * frame
+    for thing in OBJECTS:
+        tint = 0.45 * np.array(list(bytes.fromhex(thing['colour'][1:])))
+        assert np.abs(np.median(off[mask == thing['number']], axis=0) - tint).max() < 20
+    assert drawn[2][28, 44].min() > 200
     record = json.loads((folder / 'result.json').read_text())
     assert record['labelled_frames'] == [2] and record['objects'] == OBJECTS
     status, contents = client.get(f'v/patches/exports/{name}.zip')

@@ -3,6 +3,6 @@
 What is where:
 
     overlay                       objects with a legend, points with trails
-    label_places                  where names fit
+    names, label_places           names: how large, and where they fit
     preview                       the labelled frames, before a run
 """

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
+import functools
 
 import cv2
 import numpy as np
 
 from stfc3_tf.annotation.drawing import label_places
+from stfc3_tf.annotation.drawing.names import Box, Names
 from stfc3_tf.figures import lettering, pictures
 from stfc3_tf.storage import palette
 
@@ -16,8 +18,6 @@ from stfc3_tf.storage import palette
 _TRAIL = 12
 # A point that moves by more than this share of the short side jumps, which ends its trail.
 _LEAP = 0.1
-# More names would hide the picture.
-_MOST_NAMES = 10
 _SUBPIXEL_BITS = 4
 # Pixels.
 _LEAST_LETTERS = 11
@@ -28,8 +28,10 @@ _OUTLINE_SHARE = 480
 # Letters of the legend are as high as the short side divided by this.
 _LEGEND_SHARE = 26
 _BEHIND_LEGEND = 0.45
-# A legend that covers a larger share of the picture is left out.
-_MOST_LEGEND = 0.12
+# Names cover at most this share of the picture.
+_MOST_COVERED = 0.12
+# Names are written in a colour that is at least as bright as this, of 255.
+_LEAST_BRIGHTNESS = 150
 
 
 def object_names(numbers: Iterable[int], known: Mapping[int, str]) -> dict[int, str]:
@@ -38,12 +40,19 @@ def object_names(numbers: Iterable[int], known: Mapping[int, str]) -> dict[int, 
 
 
 class MaskPictures:
-    """Draws frame after frame; object i has colour i of `palette.DISTINCT`."""
+    """Draws frame after frame, objects tinted, with a legend of their names."""
 
-    def __init__(self, names: Mapping[int, str]):
+    def __init__(self, names: Mapping[int, str], colours: Mapping[int, str] | None = None):
+        """Choose how names are written.
+
+        Args:
+          names: of the objects by number.
+          colours: '#rrggbb' by number; that of object i is by default colour i of
+            `palette.DISTINCT`.
+        """
         self._numbers = list(names)
-        few = len(names) <= _MOST_NAMES
-        self._letterings = lettering.letterings(list(names.values())) if few else []
+        self._names = Names('object', list(names.values()), self._numbers)
+        self._colours = _with(colours or {})
         self._corner: tuple[bool, bool] | None = None
 
     def draw(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -56,7 +65,7 @@ class MaskPictures:
         Returns:
           uint8 [height, width, 3].
         """
-        tinted = cv2.addWeighted(image, 1 - _OPACITY, palette.DISTINCT[mask], _OPACITY, 0)
+        tinted = cv2.addWeighted(image, 1 - _OPACITY, self._colours[mask], _OPACITY, 0)
         canvas = np.where((mask > 0)[..., np.newaxis], tinted, image)
         edge = pictures.outline(mask, max(1, round(min(mask.shape) / _OUTLINE_SHARE)))
         canvas[edge & (mask == 0)] = _DARK
@@ -66,38 +75,59 @@ class MaskPictures:
 
     def _draw_legend(self, canvas: np.ndarray, mask: np.ndarray) -> None:
         """Write the names in the corner that is freest in the first frame."""
-        if not self._letterings:
+        size = mask.shape[0], mask.shape[1]
+        letters = max(_LEAST_LETTERS, round(min(size) / _LEGEND_SHARE))
+        names, height = self._names.written(size, letters, functools.partial(_legend_fits, size))
+        if not names:
             return
-        height = max(_LEAST_LETTERS, round(min(mask.shape) / _LEGEND_SHARE))
-        line = round(1.5 * height)
-        boxes = [lettering.extent(each, height) for each in self._letterings]
-        width = min(mask.shape[1], max(box[2] for box in boxes) + 3 * height)
-        total = min(mask.shape[0], line * len(boxes) + height // 2)
-        if total * width > _MOST_LEGEND * mask.size:
-            return
+        total, width = _legend_size([lettering.extent(each, height) for each in names], height)
         if self._corner is None:
             self._corner = label_places.freest_corner(mask > 0, (total, width))
         top, left = (
-            (side - part) * last
-            for side, part, last in zip(mask.shape, (total, width), self._corner)
+            (side - part) * last for side, part, last in zip(size, (total, width), self._corner)
         )
         area = canvas[top : top + total, left : left + width]
         area[:] = (area * _BEHIND_LEGEND).astype(np.uint8)
-        for place, (number, name) in enumerate(zip(self._numbers, self._letterings)):
-            base = top + line * (place + 1) - height // 4
+        for place, (number, name) in enumerate(zip(self._numbers, names), 1):
+            base = top + _line(height) * place - height // 4
             swatch = (
                 (left + height // 2, base - height + height // 5),
                 (left + 3 * height // 2, base),
             )
-            cv2.rectangle(canvas, *swatch, palette.DISTINCT[number % 256].tolist(), cv2.FILLED)
+            cv2.rectangle(canvas, *swatch, self._colours[number % 256].tolist(), cv2.FILLED)
             lettering.write(canvas, name, (left + 2 * height, base), height)
 
 
-class PointTrails:
-    """Draws frame after frame; point i has colour i + 1 of `palette.DISTINCT`."""
+def _line(height: int) -> int:
+    return round(1.5 * height)
 
-    def __init__(self, names: Sequence[str]):
-        self._letterings = lettering.letterings(names) if len(names) <= _MOST_NAMES else []
+
+def _legend_size(boxes: Sequence[Box], height: int) -> tuple[int, int]:
+    """Return (height, width) of a legend; `height` is that of its letters."""
+    return _line(height) * len(boxes) + height // 2, max(box[2] for box in boxes) + 3 * height
+
+
+def _legend_fits(size: tuple[int, int], boxes: Sequence[Box], height: int) -> bool:
+    if not boxes:
+        return False
+    total, width = _legend_size(boxes, height)
+    is_small = total * width <= _MOST_COVERED * size[0] * size[1]
+    return is_small and total <= size[0] and width <= size[1]
+
+
+class PointTrails:
+    """Draws frame after frame, points with trails and names."""
+
+    def __init__(self, names: Sequence[str], colours: Sequence[str] = ()):
+        """Choose how names are written.
+
+        Args:
+          names: of the points.
+          colours: '#rrggbb' of each; that of point i is by default colour i + 1 of
+            `palette.DISTINCT`.
+        """
+        self._names = Names('point', names, range(1, len(names) + 1))
+        self._colours = _with(dict(enumerate(colours, 1)))
         self._past: collections.deque[np.ndarray] = collections.deque(maxlen=_TRAIL)
         self._sides = [0] * len(names)
 
@@ -116,7 +146,7 @@ class PointTrails:
         canvas = np.ascontiguousarray(image).copy()
         self._past.append(np.asarray(points))
         self._draw_trails(canvas, max(1, round(radius / 2)))
-        canvas = pictures.overlay_points(canvas, points, visible, radius, palette.DISTINCT)
+        canvas = pictures.overlay_points(canvas, points, visible, radius, self._colours)
         self._draw_names(canvas, points, radius)
         return canvas
 
@@ -129,23 +159,48 @@ class PointTrails:
             trail = past[np.flatnonzero(broken[:, point]).max(initial=-1) + 1 :, point]
             if len(trail) > 1:
                 trail = np.rint(trail * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-                curve = [trail], False, _colour(point), thickness, cv2.LINE_AA, _SUBPIXEL_BITS
-                cv2.polylines(canvas, *curve)
+                line = self._colour(point), thickness, cv2.LINE_AA, _SUBPIXEL_BITS
+                cv2.polylines(canvas, [trail], False, *line)
 
     def _draw_names(self, canvas: np.ndarray, points: np.ndarray, radius: float) -> None:
         """Write the names beside the points, none over another or beyond the picture."""
-        height = max(_LEAST_LETTERS, round(2.5 * radius))
+        size = canvas.shape[0], canvas.shape[1]
+        letters = max(_LEAST_LETTERS, round(2.5 * radius))
+        names, height = self._names.written(size, letters, functools.partial(_labels_fit, size))
         there = np.isfinite(points).all(axis=-1)
         taken = [label_places.around(point, radius + 1) for point in points[there]]
-        for number, (name, point) in enumerate(zip(self._letterings, points)):
+        for number, (name, point) in enumerate(zip(names, points)):
             if there[number]:
                 box = lettering.extent(name, height)
                 self._sides[number], place = label_places.beside(
-                    point, box, radius + 2, taken, canvas.shape[:2], self._sides[number]
+                    point, box, radius + 2, taken, size, self._sides[number]
                 )
                 taken.append(np.array(box) + [*place, *place])
-                lettering.write(canvas, name, place, height, tuple(_colour(number)))
+                lettering.write(canvas, name, place, height, _bright(self._colour(number)))
+
+    def _colour(self, point: int) -> list[int]:
+        return self._colours[1 + point % 255].tolist()
 
 
-def _colour(number: int) -> list[int]:
-    return palette.DISTINCT[1 + number % 255].tolist()
+def _labels_fit(size: tuple[int, int], boxes: Sequence[Box], height: int) -> bool:
+    sides = np.array(boxes).reshape(-1, 2, 2)[:, 1] - np.array(boxes).reshape(-1, 2, 2)[:, 0]
+    is_inside = np.all(sides <= size[::-1])
+    return bool(is_inside and sides.prod(axis=1).sum() <= _MOST_COVERED * size[0] * size[1])
+
+
+def _with(colours: Mapping[int, str]) -> np.ndarray:
+    """Return `palette.DISTINCT` with other colours for some numbers, uint8 [256, 3]."""
+    table = palette.DISTINCT.copy()
+    for number, code in colours.items():
+        table[number % len(table)] = list(bytes.fromhex(code[1:]))
+    return table
+
+
+def _bright(colour: Sequence[int]) -> tuple[int, ...]:
+    """Return a colour, RGB, mixed with white until dark letters are legible on a dark edge."""
+    red, green, blue = colour
+    brightness = 0.299 * red + 0.587 * green + 0.114 * blue
+    white = (
+        max(0.0, (_LEAST_BRIGHTNESS - brightness) / (255 - brightness)) if brightness < 255 else 0
+    )
+    return tuple(round(channel + white * (255 - channel)) for channel in colour)
