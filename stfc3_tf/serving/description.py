@@ -7,6 +7,7 @@ import hashlib
 import json
 from typing import Any
 
+from absl import logging
 import tensorflow as tf
 
 from stfc3_tf import errors
@@ -108,20 +109,27 @@ def write(
         writing.write_text(tf.io.gfile.join(folder, model_card.FILE), card)
 
     try:
-        if not overwrite:
+        older = _is_taken(output_dir)
+        if older and not overwrite:
             _check_replaceable(output_dir)
         writing.write_whole(output_dir, fill, decisive=decisive)
     except (tf.errors.OpError, OSError) as error:
         raise errors.UserError(f'Cannot write an export to {output_dir}: {error}') from error
+    if older:
+        logging.info('The older contents of %s were replaced.', output_dir)
+
+
+def _is_taken(output_dir: str) -> bool:
+    """Return whether there is a file, or a folder that is not empty."""
+    if not tf.io.gfile.exists(output_dir):
+        return False
+    return not tf.io.gfile.isdir(output_dir) or bool(tf.io.gfile.listdir(output_dir))
 
 
 def _check_replaceable(output_dir: str) -> None:
-    """Raise UserError if the path is neither free, nor an empty folder, nor an export."""
-    if not tf.io.gfile.exists(output_dir):
-        return
+    """Raise UserError if the path holds something else than an export."""
     if tf.io.gfile.isdir(output_dir) and (
-        not tf.io.gfile.listdir(output_dir)
-        or any(tf.io.gfile.exists(tf.io.gfile.join(output_dir, file)) for file in _METADATA_FILES)
+        any(tf.io.gfile.exists(tf.io.gfile.join(output_dir, file)) for file in _METADATA_FILES)
         or writing.is_unfinished(output_dir)
     ):
         return
