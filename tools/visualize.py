@@ -137,8 +137,10 @@ def load_models() -> dict[str, LoadedEncoder]:
 
 def draw_features() -> None:
     """Draw frames from the whole video and their features."""
-    times, frames = _part().spread(_FRAMES.value)
-    figures.features(load_models(), frames, _OUTPUT.value, times.tolist())
+    part = _part()
+    times, frames = part.spread(_FRAMES.value)
+    aspect = float(part.pixel_aspect)
+    figures.features(load_models(), frames, _OUTPUT.value, times.tolist(), aspect)
 
 
 def draw_feature_video() -> None:
@@ -153,7 +155,9 @@ def draw_feature_video() -> None:
             display.show(number)
         display.finish()
 
-    figures.feature_video(load_models(), sample, frames(), part.frame_rate, _OUTPUT.value)
+    figures.feature_video(
+        load_models(), sample, frames(), part.frame_rate, _OUTPUT.value, part.pixel_aspect
+    )
 
 
 def _part() -> stretch.Stretch:
@@ -179,7 +183,8 @@ def draw_affinities() -> None:
 def draw_labels() -> None:
     """Draw frames that have a predicted label in every row, and a true one if there are some."""
     video = _given(_VIDEO)
-    size, names = footage.open_footage(video).size, stretch.frame_names(video)
+    opened = footage.open_footage(video)
+    size, names = opened.size, stretch.frame_names(video)
     truth = (
         benchmark_labels.read_labels(_TRUTH.value, names, size)
         if _TRUTH.value is not None
@@ -197,7 +202,8 @@ def draw_labels() -> None:
             f'all --predictions and --truth, but --frames={_FRAMES.value}.'
         )
     chosen = [labelled[number] for number in stretch.evenly(len(labelled), _FRAMES.value)]
-    figures.labels(stretch.read_named(video, chosen), truth, predictions, _OUTPUT.value)
+    frames = stretch.read_named(video, chosen)
+    figures.labels(frames, truth, predictions, _OUTPUT.value, float(opened.pixel_aspect))
 
 
 def draw_scores() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+import fractions
 import math
 
 from matplotlib import axes as mpl_axes
@@ -42,6 +43,7 @@ def features(
     frames: np.ndarray,
     output: str,
     times: Sequence[float] | None = None,
+    pixel_aspect: float = 1,
 ) -> None:
     """Draw frames, and below them the first three principal components of features per model.
 
@@ -53,6 +55,7 @@ def features(
       frames: uint8 [time, height, width, 3].
       output: path, its ending one of `page.ENDINGS`.
       times: of the frames in seconds, for titles; None for no titles.
+      pixel_aspect: width / height of a pixel as players show it.
 
     Raises:
       errors.UserError: `output` has another ending or cannot be written.
@@ -65,11 +68,11 @@ def features(
         size = size_of(frames[0])
         rows.append([feature_colours(m, basis, model.cell_grid, size) for m in maps])
     titles = [''] * len(frames) if times is None else [f'{time:.2f} s' for time in times]
-    height = page.WIDTH / len(frames) * frames.shape[1] / frames.shape[2]
+    height = page.WIDTH / len(frames) * frames.shape[1] / (frames.shape[2] * pixel_aspect)
     with page.page(output, len(rows) * height + 0.25) as figure:
         grid = figure.subplots(len(rows), len(frames), squeeze=False)
         for axes, image in zip(grid.flat, (image for row in rows for image in row)):
-            page.show(axes, image)
+            page.show(axes, image, pixel_aspect=pixel_aspect)
         for axes, title in zip(grid[0], titles):
             axes.set_title(title)
         page.name_rows(grid, ['frames', *models], height)
@@ -103,6 +106,7 @@ def feature_video(
     frames: Iterable[tuple[float, np.ndarray]],
     frame_rate: float,
     output: str,
+    pixel_aspect: fractions.Fraction = fractions.Fraction(1),
 ) -> int:
     """Write a video of frames beside the principal components of their features.
 
@@ -114,6 +118,7 @@ def feature_video(
       frames: of the whole video: time in seconds and uint8 [height, width, 3].
       frame_rate: mean frames per second.
       output: path, ending in .mp4.
+      pixel_aspect: width / height of a pixel as players show it.
 
     Returns:
       The number of frames written.
@@ -124,7 +129,7 @@ def feature_video(
     page.check_ending(output, ('.mp4',))
     bases = {name: pictures.pca_basis(encode(model, sample)) for name, model in models.items()}
     drawn = _beside_features(models, bases, frames)
-    return video_writer.write_timed_video(output, drawn, frame_rate)
+    return video_writer.write_timed_video(output, drawn, frame_rate, pixel_aspect)
 
 
 def _beside_features(

@@ -36,6 +36,7 @@ def labels(
     truth: Mapping[str, np.ndarray] | None,
     predictions: Mapping[str, Mapping[str, np.ndarray]],
     output: str,
+    pixel_aspect: float = 1,
 ) -> None:
     """Draw frames with true labels, and below them one row per prediction.
 
@@ -52,6 +53,7 @@ def labels(
         no true labels.
       predictions: labels of the same frames and kind, by the name of the row.
       output: path, its ending one of `page.ENDINGS`.
+      pixel_aspect: width / height of a pixel as players show it.
 
     Raises:
       errors.UserError: predicted and true labels are of different kinds or shapes.
@@ -62,7 +64,7 @@ def labels(
             for frame in frames:
                 _check_pair(f'{name}, frame {frame}', truth[frame], found[frame])
     rows, shape = 1 + len(predictions), next(iter(frames.values())).shape
-    height = page.WIDTH / len(frames) * shape[0] / shape[1]
+    height = page.WIDTH / len(frames) * shape[0] / (shape[1] * pixel_aspect)
     with page.page(output, rows * (height + 0.15) + 0.1) as figure:
         grid = figure.subplots(rows, len(frames), squeeze=False)
         for column, (frame, image) in zip(grid.T, frames.items()):
@@ -76,6 +78,8 @@ def labels(
                     _draw_label(axes, image, found[frame])
                 else:
                     _draw_predicted(axes, image, truth[frame], found[frame])
+        for axes in grid.flat:
+            axes.set_aspect(1 / float(pixel_aspect))
         first = 'frames' if truth is None else 'truth'
         page.name_rows(grid, [first, *predictions], height)
 

@@ -114,15 +114,16 @@ def _use_fonts(figure: mpl_figure.Figure) -> None:
         text.set_fontfamily(families)
 
 
-def show(axes: mpl_axes.Axes, image: np.ndarray, title: str = '') -> None:
+def show(axes: mpl_axes.Axes, image: np.ndarray, title: str = '', pixel_aspect: float = 1) -> None:
     """Fill axes with exactly an image, without ticks.
 
     Args:
       axes: to draw in.
       image: uint8 [height, width, 3].
       title: above the image.
+      pixel_aspect: width / height of a pixel as players show it.
     """
-    axes.imshow(image)
+    axes.imshow(image, aspect=1 / float(pixel_aspect))
     axes.autoscale(False)
     bare(axes)
     axes.set_title(title)

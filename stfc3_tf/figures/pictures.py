@@ -267,6 +267,19 @@ def view_pair(
     )
 
 
+def square_pixels(image: np.ndarray, pixel_aspect: float) -> np.ndarray:
+    """Stretch an image, uint8 [height, width, 3], so that its pixels become square.
+
+    Args:
+      image: the image.
+      pixel_aspect: width / height of its pixels as players show them; above 1 the image becomes
+        wider, below 1 higher.
+    """
+    height, width = image.shape[:2]
+    size = round(width * max(1, pixel_aspect)), round(height / min(1, pixel_aspect))
+    return cv2.resize(image, size) if pixel_aspect != 1 else image
+
+
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     """Repeat every pixel `factor` times in both directions: [height, width, 3] -> larger."""
     return image.repeat(factor, axis=0).repeat(factor, axis=1)

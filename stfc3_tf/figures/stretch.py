@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 import dataclasses
+import fractions
 import functools
 
 import numpy as np
@@ -59,6 +60,11 @@ class Stretch:
     def frame_rate(self) -> float:
         """Mean frames per second; 1 for a single frame."""
         return (len(self.times) - 1) / np.ptp(self.times) if len(self.times) > 1 else 1.0
+
+    @property
+    def pixel_aspect(self) -> fractions.Fraction:
+        """Width / height of a pixel as players show it."""
+        return footage.open_footage(self.path).pixel_aspect
 
     def spread(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Read frames at equal distances, the first and the last included.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fractions
 import json
 import os
 import pathlib
@@ -20,6 +21,8 @@ from stfc3_tf.serving import saved_model
 from stfc3_tf.storage import images
 
 ROOT = pathlib.Path(__file__).parents[2]
+# Width / height of the pixels of a video.
+WIDE = fractions.Fraction(16, 9)
 
 # The command again and again in one process: its flags would meet those of other commands' tests,
 # and TensorFlow takes seconds to start.
@@ -79,6 +82,8 @@ def given(tmp_path_factory):
     frames = frames.repeat(8, axis=1).repeat(8, axis=2)
     video_writer.write_video(str(folder / 'one.mp4'), frames, 24.0)
     video_writer.write_video(str(folder / 'other.mp4'), frames[::-1], 24.0)
+    timed = [(number / 24, frame) for number, frame in enumerate(frames)]
+    video_writer.write_timed_video(str(folder / 'wide.mp4'), timed, 24.0, WIDE)
     for number in range(9):
         for kind in ('truth', 'found'):
             mask = np.zeros((48, 64), np.uint8)
@@ -144,6 +149,27 @@ def test_features_become_a_video(visualize, given, tmp_path):
     with av.open(str(output)) as container:
         times = [frame.time for frame in container.decode(video=0)]
     np.testing.assert_allclose(times, np.arange(6) / 24, atol=1e-3)
+
+
+@pytest.mark.parametrize('kind', ['features', 'labels'])
+def test_pixels_that_are_not_square_keep_their_shape(kind, visualize, given, tmp_path):
+    sizes = []
+    for name in ('one', 'wide'):
+        output = tmp_path / f'{name}.png'
+        more = [f'--video={given}/{name}.mp4', f'--output={output}']
+        assert visualize(*arguments(kind, given), *more) == ''
+        sizes.append(np.array(Image.open(output).size))
+    # Both are as wide as the page, so wider pictures are lower.
+    assert sizes[1][0] == pytest.approx(sizes[0][0], rel=0.02)
+    assert sizes[1][1] < 0.75 * sizes[0][1]
+
+
+def test_a_video_of_features_keeps_the_shape_of_pixels(visualize, given, tmp_path):
+    output = tmp_path / 'features.mp4'
+    more = [f'--video={given}/wide.mp4', f'--output={output}', '--duration=0.1']
+    assert visualize('--figure=features', f'--saved_model=ours={given}/model', *more) == ''
+    with av.open(str(output)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == WIDE
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ def write(path: str, video: Footage, annotation: Annotation) -> None:
     drawn, last = {}, chosen[-1]
     for frame in video.frames(chosen[0]):
         if frame.number in chosen:
-            drawn[frame.number] = annotation.drawn(frame.number, frame.image)
+            labelled = annotation.drawn(frame.number, frame.image)
+            drawn[frame.number] = pictures.square_pixels(labelled, float(video.pixel_aspect))
         if frame.number >= last:
             break
     picture = pictures.montage(
