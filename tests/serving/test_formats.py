@@ -203,6 +203,16 @@ def test_a_saved_model_is_built_again(tmp_path, layer):
     assert second.metadata['weights_sha256'] == first.metadata['weights_sha256']
 
 
+def test_an_export_says_what_it_replaces(tmp_path, caplog):
+    caplog.set_level('INFO', logger='absl')
+    encoder, path = make_encoder(), tmp_path / 'compact'
+    path.mkdir()
+    export.export(encoder, str(path), 'compact')
+    assert not caplog.messages
+    export.export(encoder, str(path), 'compact')
+    assert caplog.messages == [f'The older contents of {path} were replaced.']
+
+
 def test_encoders_that_come_with_the_package(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(shipped, 'FOLDER', tmp_path / 'encoders')
     monkeypatch.chdir(tmp_path)
