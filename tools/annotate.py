@@ -26,7 +26,7 @@ from stfc3_tf.annotation.marks import request
 from stfc3_tf.annotation.page.desk import Desk
 from stfc3_tf.annotation.page.options import Options
 from stfc3_tf.clips import footage
-from stfc3_tf.commands import command, configuration
+from stfc3_tf.commands import command, configuration, idle_flags, label_flags
 from stfc3_tf.formats import writing as formats
 from stfc3_tf.propagation import propagator
 from stfc3_tf.serving import loading, shipped
@@ -39,15 +39,8 @@ _ROOT = flags.DEFINE_string(
     'Instead of --video, a folder whose videos can be opened on the page; by default the current '
     'one.',
 )
-_MASK = flags.DEFINE_multi_string(
-    'mask',
-    [],
-    'With --video, masks to begin with, as for tools.propagate: a file, FRAME:PATH or a folder. '
-    'They are taken if nothing is marked in the video yet.',
-)
-_POINTS = flags.DEFINE_multi_string(
-    'points', [], 'With --video, points to begin with, as for tools.propagate; see --mask.'
-)
+_START_WITH = 'To begin with, if nothing is marked in --video yet. '
+_LABEL_FILES = label_flags.define(masks=_START_WITH, points=_START_WITH)
 _OUTPUT_DIR = flags.DEFINE_string(
     'output_dir',
     'annotations',
@@ -123,10 +116,17 @@ def options() -> Options:
 
 def _labels() -> session_import.Import:
     """Return the labels to begin with, after saying what they are."""
-    asked = request.Request(_VIDEO.value or '', frame_rate=_FRAME_RATE.value)
+    given = _LABEL_FILES
+    if not given.mask.value:
+        idle_flags.refuse('A run without --mask', [given.objects])
+    if not given.mask.value and not given.points.value:
+        idle_flags.refuse('A run without --mask and --points', [given.frame])
+    asked = request.Request(
+        _VIDEO.value or '', frame=given.frame.value, frame_rate=_FRAME_RATE.value
+    )
     labels = session_import.Import(
-        _read(dataclasses.replace(asked, masks=_MASK.value)),
-        _read(dataclasses.replace(asked, points=_POINTS.value)),
+        _read(dataclasses.replace(asked, masks=given.mask.value, objects=given.objects.value)),
+        _read(dataclasses.replace(asked, points=given.points.value)),
     )
     labels.things()  # Too many are refused here.
     return labels

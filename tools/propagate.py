@@ -26,7 +26,7 @@ from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation.drawing import preview
 from stfc3_tf.annotation.marks import request, video_list
 from stfc3_tf.clips import footage
-from stfc3_tf.commands import command, configuration, idle_flags
+from stfc3_tf.commands import command, configuration, idle_flags, label_flags
 from stfc3_tf.formats import writing as formats
 from stfc3_tf.propagation import propagator
 from stfc3_tf.serving import client, loading, shipped
@@ -65,34 +65,7 @@ _LABELS = flags.DEFINE_string(
     'With --videos, the folder of their labels: for clip.mp4 a mask clip.png, a folder clip of '
     'masks, or points clip.json or clip.csv. By default they are beside the videos.',
 )
-_MASK = flags.DEFINE_multi_string(
-    'mask',
-    [],
-    'Mask of the frame --frame, of its size: one colour per object on black or on a transparent '
-    'ground, black and white, or a palette or grey PNG of object numbers (255: void). For several '
-    'frames --mask=0:first.png --mask=40:later.png, or a folder of masks with the numbers of their '
-    'frames in their names',
-)
-_OBJECTS = flags.DEFINE_multi_string(
-    'objects',
-    [],
-    '--objects=40:2,3 says that the mask of frame 40 is about objects 2 and 3 alone: the others '
-    'continue. Without it, an object that a mask does not show is not there from that frame on',
-)
-_POINTS = flags.DEFINE_multi_string(
-    'points',
-    [],
-    'Instead of --mask, points of the frame --frame: JSON {"points": [{"name": "nose", '
-    '"x": 310.5, "y": 120}, ...]} or {"nose": [310.5, 120], ...}, or CSV with the columns '
-    'name,x,y. Pixels; the centre of the first pixel is (0, 0). A field or column "frame" says '
-    'which frame a point belongs to; points that a later frame does not name continue',
-)
-_FRAME = flags.DEFINE_integer(
-    'frame',
-    None,
-    'Number of the labelled frame, where the labels do not say it; by default the first. Frames of '
-    'a video are numbered from 0, pictures as in their names.',
-)
+_LABEL_FILES = label_flags.define(points='Instead of --mask. ')
 _START = flags.DEFINE_integer('start', None, 'Number of the first frame that gets labels.')
 _END = flags.DEFINE_integer('end', None, 'Number of the last frame that gets labels.')
 _EVERY = flags.DEFINE_integer('every', 1, '2 for every second frame, and so on.')
@@ -157,10 +130,10 @@ def propagate() -> int:
         raise errors.UserError('Give either --video or --videos.')
     asked = request.Request(
         _VIDEO.value or '',
-        _MASK.value,
-        _POINTS.value,
-        _OBJECTS.value,
-        _FRAME.value,
+        _LABEL_FILES.mask.value,
+        _LABEL_FILES.points.value,
+        _LABEL_FILES.objects.value,
+        _LABEL_FILES.frame.value,
         _START.value,
         _END.value,
         _EVERY.value,

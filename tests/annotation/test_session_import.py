@@ -92,8 +92,10 @@ def test_the_command_begins_with_files_and_keeps_what_was_corrected(tmp_path):
     flags = [
         f'--video={tmp_path / "clip"}',
         f'--output_dir={tmp_path / "kept"}',
-        f'--mask=2:{tmp_path / "first.png"}',
+        f'--mask={tmp_path / "first.png"}',
         f'--points={tmp_path / "points.json"}',
+        '--frame=2',
+        '--objects=2:5',
     ]
 
     def opened():
@@ -108,17 +110,23 @@ def test_the_command_begins_with_files_and_keeps_what_was_corrected(tmp_path):
 
     program, text, client, state = opened()
     with program:
-        assert f'object 2: {(truth(0) == 2).sum():,} pixels' in text
+        assert f'object 5: {(truth(0) == 5).sum():,} pixels' in text
         assert 'point nose: (30, 28)' in text
-        assert state['masks'] == {'2': [2, 5]} and state['points'] == {'0': {'1': [30, 28]}}
-        client.done('PUT', 'v/clip/points/0', {'1': [31, 28]})
+        assert state['masks'] == {'2': [5]} and state['points'] == {'2': {'1': [30, 28]}}
+        client.done('PUT', 'v/clip/points/2', {'1': [31, 28]})
         client.done('DELETE', 'v/clip/masks/2')
     program, _, _, state = opened()
     with program:
-        assert state['masks'] == {} and state['points'] == {'0': {'1': [31, 28]}}
+        assert state['masks'] == {} and state['points'] == {'2': {'1': [31, 28]}}
     # A frame that is not there is refused before anything is served.
-    flags[2] = f'--mask={FRAMES}:{tmp_path / "first.png"}'
+    flags[2:] = [f'--mask={FRAMES}:{tmp_path / "first.png"}']
     with forked_programs.command('tools.annotate', *flags) as program:
         assert 'no frame' in program.output.read()
     with forked_programs.command('tools.annotate', f'--root={tmp_path}', *flags[1:]) as program:
         assert 'give --video' in program.output.read()
+    # So is what says something about labels that are not there.
+    for idle, flag in ((f'--points={tmp_path}/points.json', 'objects=2:5'), (flags[0], 'frame=2')):
+        given = [flags[0], flags[1], idle, f'--{flag}']
+        with forked_programs.command('tools.annotate', *given) as program:
+            message = f'does not use --{flag.partition("=")[0]}: leave it out'
+            assert message in program.output.read()
