@@ -1,13 +1,11 @@
 """A run over a video: its files, its overlay, and what is left when something goes wrong."""
 
-import contextlib
 import csv
 import fractions
 import io
 import json
 import os
 import pathlib
-import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +13,7 @@ import tempfile
 import time
 
 import av
+import full_disk
 from moving_patches import (
     FRAMES,
     HEIGHT,
@@ -200,22 +199,14 @@ def test_nothing_is_left_of_a_broken_run(encoder, tmp_path, error, raised, messa
     assert sorted(os.listdir(tmp_path)) == ['frames', 'm.png']
 
 
-@contextlib.contextmanager
-def files_of_at_most(size):
-    """No file may have more bytes, as if the disk was full."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 def test_no_room_for_the_results(encoder, tmp_path, monkeypatch):
     video = write_folder(tmp_path / 'frames')
     annotation = masks_at(tmp_path, 0)
     monkeypatch.setattr(tempfile, 'TemporaryFile', io.BytesIO)  # There is room elsewhere.
-    with files_of_at_most(2000), pytest.raises(errors.UserError, match='out.* cannot be written'):
+    with (
+        full_disk.files_of_at_most(2000),
+        pytest.raises(errors.UserError, match='out.* cannot be written'),
+    ):
         run(encoder, video, annotation, tmp_path / 'out')
     assert sorted(os.listdir(tmp_path)) == ['frames', 'm.png']
 
@@ -224,12 +215,12 @@ def test_no_room_for_temporary_files(encoder, tmp_path):
     video = write_folder(tmp_path / 'frames')
     annotation = masks_at(tmp_path, 0)
     message = f'{tempfile.gettempdir()}, the folder for temporary files, .* set TMPDIR'
-    with files_of_at_most(2000), pytest.raises(errors.UserError, match=message) as raised:
+    with full_disk.files_of_at_most(2000), pytest.raises(errors.UserError, match=message) as raised:
         run(encoder, video, annotation, tmp_path / 'out')
     assert str(tmp_path) not in str(raised.value)
     assert sorted(os.listdir(tmp_path)) == ['frames', 'm.png']
     spool = Spool()
-    with files_of_at_most(2000):
+    with full_disk.files_of_at_most(2000):
         spool.put(0, np.ones(400))
         # Even what a buffer of the file could still take.
         with pytest.raises(errors.UserError, match=message):

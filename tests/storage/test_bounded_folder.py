@@ -1,7 +1,6 @@
 """What does not fit is not kept, and takes nothing else with it."""
 
-import resource
-
+import full_disk
 import numpy as np
 
 from stfc3_tf.storage import bounded_folder
@@ -33,12 +32,8 @@ def test_an_array_larger_than_the_bound_leaves_the_others(tmp_path):
 def test_a_disk_that_is_full_ends_the_keeping_and_leaves_what_is_there(tmp_path, caplog):
     folder = bounded_folder.BoundedFolder(str(tmp_path), 3 * SIZE)
     folder.put('a', np.zeros(100, np.uint8))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE // 2, limits[1]))
-    try:
+    with full_disk.files_of_at_most(SIZE // 2):
         folder.put('b', np.zeros(100, np.uint8))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert 'Nothing more is kept' in caplog.text
     for name in 'cd':
         folder.put(name, np.zeros(100, np.uint8))

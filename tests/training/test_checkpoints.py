@@ -2,9 +2,9 @@
 
 import os
 import pathlib
-import resource
 import types
 
+import full_disk
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -195,13 +195,12 @@ def test_a_full_disk_is_one_line_and_older_checkpoints_stay(learner, tmp_path):
     last = save_steps(learner, tmp_path, 9)
     before = {path.name: path.read_bytes() for path in last.iterdir()}
     learner.counters['step'].assign(10)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        with pytest.raises(errors.UserError, match='Cannot write .*checkpoints/last') as raised:
-            keeper_of(learner, tmp_path).save()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = 'Cannot write .*checkpoints/last'
+    with (
+        full_disk.files_of_at_most(1000),
+        pytest.raises(errors.UserError, match=message) as raised,
+    ):
+        keeper_of(learner, tmp_path).save()
     assert '\n' not in str(raised.value)
     assert before.items() <= {p.name: p.read_bytes() for p in last.iterdir() if p.is_file()}.items()
     assert checkpoint_files.find(str(last)) == [str(last / 'step-9')]
