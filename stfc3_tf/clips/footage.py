@@ -16,6 +16,7 @@ import contextlib
 import fractions
 import itertools
 import posixpath
+import re
 from typing import NamedTuple, Protocol
 import zlib
 
@@ -82,7 +83,7 @@ class FolderOfVideos(errors.UserError):
     """
 
     def __init__(self, folder: str, names: list[str]):
-        found = f'{folder} holds {wording.counted(len(names), "video")} and no pictures'
+        found = f'{folder} holds {wording.counted(len(names), "video")}, not the frames of one'
         self._start = f'{found}: give one, such as {posixpath.join(folder, min(names))}'
         self._folder = folder
         super().__init__(f'{self._start}.')
@@ -122,11 +123,19 @@ def open_footage(path: str, assumed_rate: float = decoder.ASSUMED_RATE) -> Foota
 
 
 def _check_folder(path: str) -> None:
-    """Raise FolderOfVideos if a folder holds videos instead of the pictures of one."""
+    """Raise FolderOfVideos if a folder holds videos instead of the frames of one."""
     names = files.names_in(path)
     videos = [name for name in names if video.is_video_file(name)]
-    if videos and not any(map(video.is_picture, names)):
+    # Their masks may be beside them.
+    stems = {posixpath.splitext(name)[0] for name in videos}
+    frames = (name for name in names if video.is_picture(name) and _video_of(name) not in stems)
+    if videos and not any(frames):
         raise FolderOfVideos(path, videos)
+
+
+def _video_of(mask: str) -> str:
+    """Return the stem of the video that a mask belongs to by its name, see `video_list`."""
+    return re.sub('_masks?$', '', posixpath.splitext(mask)[0])
 
 
 class _Folder:

@@ -75,16 +75,22 @@ def test_a_folder_of_videos_as_one_video(starter, folder, command, way_out):
     tool, *arguments = command.format(folder).split()
     videos, log = folder / 'videos', folder / 'log'
     status = starter.run(f'tools.{tool}', [*arguments, f'--video={videos}'], log)
-    message = f'{videos} holds 2 videos and no pictures: give one, such as {videos}/one.mp4'
+    message = f'{videos} holds 2 videos, not the frames of one: give one, such as {videos}/one.mp4'
     assert status == 1
     assert log.read_text().splitlines()[-1] == f'error: {message}{way_out.format(folder)}'
 
 
-def test_pictures_beside_videos_are_the_video(folder):
-    Image.new('RGB', (64, 48)).save(folder / 'videos' / '000.png')
-    assert stfc3_tf.open_footage(str(folder / 'videos')).stated_count == 1
+def test_pictures_beside_videos_are_the_frames_unless_they_are_masks(folder):
+    videos = folder / 'videos'
+    for name in ('one.png', 'two_mask.png', 'ONE.txt'):
+        Image.new('RGB', (64, 48)).save(videos / name, 'PNG')
+    with pytest.raises(errors.UserError, match='holds 2 videos, not .* such as .*/one.mp4.$'):
+        stfc3_tf.open_footage(str(videos))
+    for number in range(4):
+        Image.new('RGB', (64, 48)).save(videos / f'{number}.png')
+    assert stfc3_tf.open_footage(str(videos)).stated_count == 4
+    (folder / 'empty').mkdir()
     with pytest.raises(errors.UserError, match='holds no pictures'):
-        (folder / 'empty').mkdir()
         stfc3_tf.open_footage(str(folder / 'empty'))
 
 
