@@ -19,8 +19,8 @@ from stfc3_tf.propagation import whole_search
 # features or labels [..., channels].
 Reader = Callable[[tf.Tensor], tf.Tensor]
 
-# Candidates that rounded features find beyond those that are kept: some of the best may not be
-# first among them.
+# Candidates that rounded features find beyond the k that are kept: rounding may rank some of the
+# best below the k-th.
 _SPARE = 4
 
 
@@ -43,7 +43,7 @@ class Compared(NamedTuple):
 
     def count(self, top_k: int) -> int:
         """Return how many candidates to find, so that `top_k` can be kept."""
-        return top_k + _SPARE if self.ranked_by else top_k
+        return top_k if self.ranked_by is None else top_k + _SPARE
 
     def ranked(
         self, found: tuple[tf.Tensor, tf.Tensor], columns: slice, top_k: int
@@ -60,7 +60,7 @@ class Compared(NamedTuple):
           Cosine similarities, float32 [queries, <= top_k], descending, and their cells. What was
           found by features in float32 is returned as it is.
         """
-        if not self.ranked_by:
+        if self.ranked_by is None:
             return found
         similarity, cell = found
         keys, queries = self.ranked_by.read(cell), self.ranked_by.of_columns(columns)

@@ -1,7 +1,9 @@
 """The propagator in two parts: what is similar, which can be kept, and the labels that it carries.
 
-It gives the labels of `propagator.Propagator` to float accuracy. Similar cells do not depend on
-labels, so a search that keeps them makes the second pass over the same frames much faster.
+It gives the labels of `propagator.Propagator` to float accuracy; with `precision` 'fast' only
+nearly, as rounded features may miss others where known frames are searched one by one. Similar
+cells do not depend on labels, so a search that keeps them makes the second pass over the same
+frames much faster.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ class MatchedPropagator:
     ) -> None:
         """See `propagator.Propagator.start`."""
         shapes.check_grids(np.shape(features), np.shape(labels))
+        shapes.check_pinned(np.shape(features), np.shape(labels), pinned)
         given = [(features, labels), *pinned]
         self._known = [_frame(each) for each, _ in given]
         self._ring, self._place = {0: self._known[0]}, 0

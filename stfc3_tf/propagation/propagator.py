@@ -83,6 +83,7 @@ class _Context:
 
 
 def _no_channels(features: tf.Tensor) -> tf.Tensor:
+    """Return nothing for each cell: one graph takes the rings of both precisions."""
     return features[..., :0]
 
 
@@ -112,10 +113,11 @@ class Propagator:
             are always in the context, and the window applies to them as to the first frame.
 
         Raises:
-          errors.UserError: the two grids differ.
+          errors.UserError: the two grids differ, or `pinned` has other shapes.
         """
         features, labels = tf.cast(features, tf.float32), tf.cast(labels, tf.float32)
         shapes.check_grids(features.shape, labels.shape)
+        shapes.check_pinned(features.shape, labels.shape, pinned)
         slots = 1 + self._settings.context
         self._context = _Context(features, labels, slots + len(pinned), self._settings.precision)
         self._frame, self._pinned = 0, len(pinned)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from stfc3_tf import errors
 
@@ -24,6 +25,26 @@ def check_grids(features: Sequence[int], labels: Sequence[int]) -> None:
             f'Features have {features[0]}x{features[1]} cells, labels {labels[0]}x{labels[1]}: '
             "bring the labels to the features' grid."
         )
+
+
+def check_pinned(
+    features: Sequence[int], labels: Sequence[int], pinned: Iterable[tuple[Any, Any]]
+) -> None:
+    """Raise UserError unless other labelled frames have the shapes of the first one.
+
+    Args:
+      features: the shape of the first frame's.
+      labels: the shape of the first frame's.
+      pinned: features and labels of other frames, arrays or tensors.
+    """
+    expected = tuple(features), tuple(labels)
+    for number, maps in enumerate(pinned):
+        found = tuple(tuple(each.shape) for each in maps)
+        if found != expected:
+            raise errors.UserError(
+                f'pinned[{number}] has features and labels of shapes {found[0]} and {found[1]}, '
+                f'the first frame {expected[0]} and {expected[1]}: they must be the same.'
+            )
 
 
 def check_shape(shape: Sequence[int], first: Sequence[int], frame: int) -> None:

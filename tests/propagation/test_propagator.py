@@ -12,6 +12,7 @@ from small_protocols import CRW, DINO, each_grid, each_protocol
 import tensorflow as tf
 
 from stfc3_tf import errors
+from stfc3_tf.propagation import compiled_propagator, matched_propagator, numpy_propagator
 from stfc3_tf.propagation import propagator as propagation
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
@@ -269,6 +270,7 @@ def test_the_context_stays_as_it_was_when_a_frame_is_refused():
 
 FLAT = """
 import numpy as np
+from stfc3_tf.propagation import compiled_propagator, matched_propagator, numpy_propagator
 from stfc3_tf.propagation import propagator as propagation
 
 def resident_mib():
@@ -323,3 +325,27 @@ def test_memory_does_not_grow_with_the_video():
 def test_refuses_settings_that_mean_nothing(changes):
     with pytest.raises(errors.UserError, match=list(changes)[0]):
         propagation.PropagationSettings(**changes)
+
+
+def of_frames(settings):
+    """Return every kind of propagator."""
+    search = None  # Nothing is compared before the first step.
+    return [
+        propagation.Propagator(settings),
+        numpy_propagator.NumpyPropagator(settings),
+        compiled_propagator.CompiledPropagator(settings),
+        matched_propagator.MatchedPropagator(settings, search),
+    ]
+
+
+@pytest.mark.parametrize('features', [(12, 20, 5), (20, 12, 6), (12, 20, 7)])
+@pytest.mark.parametrize('labels', [(12, 20, 3), (12, 20, 2)])
+def test_other_labelled_frames_must_have_the_shapes_of_the_first(features, labels):
+    first = [np.ones((12, 20, size), np.float32) for size in (6, 3)]
+    pinned = [tuple(first), (np.ones(features, np.float32), np.ones(labels, np.float32))]
+    for propagator in of_frames(CRW):
+        propagator.start(*first, pinned[:1])
+        with pytest.raises(
+            errors.UserError, match=r'pinned\[1\] has features and labels of shapes'
+        ):
+            propagator.start(*first, pinned)
