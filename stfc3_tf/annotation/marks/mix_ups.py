@@ -39,7 +39,7 @@ def check(video: str, masks: Sequence[str], points: Sequence[str]) -> None:
 
 
 def _are_reversed(video: str, label: str) -> bool:
-    """Return whether what is given as labels is a video, and the other is not, or is no folder."""
+    """Return whether the labels are a video, or are a folder beside a picture or a table."""
     if _ends(video, video_lib.VIDEO_SUFFIXES):
         return False
     is_label = _ends(video, (*video_lib.PICTURE_SUFFIXES, *_TABLES))
