@@ -16,7 +16,6 @@ import contextlib
 import fractions
 import itertools
 import posixpath
-import re
 from typing import NamedTuple, Protocol
 import zlib
 
@@ -127,15 +126,10 @@ def _check_folder(path: str) -> None:
     names = files.names_in(path)
     videos = [name for name in names if video.is_video_file(name)]
     # Their masks may be beside them.
-    stems = {posixpath.splitext(name)[0] for name in videos}
-    frames = (name for name in names if video.is_picture(name) and _video_of(name) not in stems)
+    masks = {files.stem(name) + addition for name in videos for addition in video.MASK_ADDITIONS}
+    frames = (name for name in names if video.is_picture(name) and files.stem(name) not in masks)
     if videos and not any(frames):
         raise FolderOfVideos(path, videos)
-
-
-def _video_of(mask: str) -> str:
-    """Return the stem of the video that a mask belongs to by its name, see `video_list`."""
-    return re.sub('_masks?$', '', posixpath.splitext(mask)[0])
 
 
 class _Folder:

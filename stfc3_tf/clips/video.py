@@ -18,6 +18,8 @@ VIDEO_SUFFIXES = (
     *('.asf', '.divx', '.vob', '.m2v', '.m1v', '.mpe', '.mxf', '.dv', '.3g2', '.f4v', '.rm'),
     *('.y4m', '.ivf', '.obu', '.mjpeg', '.mjpg', '.nut'),
 )
+# The mask of clip.mp4 may be called clip.png, clip_mask.png, or clip_masks, a folder.
+MASK_ADDITIONS = ('', '_mask', '_masks')
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 # Frames on which no other frame depends are skipped until this many seconds before a clip.
 _FULL_DECODING_LEAD = 0.5

@@ -72,7 +72,8 @@ def features(
     with page.page(output, len(rows) * height + 0.25) as figure:
         grid = figure.subplots(len(rows), len(frames), squeeze=False)
         for axes, image in zip(grid.flat, (image for row in rows for image in row)):
-            page.show(axes, image, pixel_aspect=pixel_aspect)
+            page.show(axes, image)
+        page.stretch(grid, pixel_aspect)
         for axes, title in zip(grid[0], titles):
             axes.set_title(title)
         page.name_rows(grid, ['frames', *models], height)

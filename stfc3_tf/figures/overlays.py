@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib import artist, patheffects
 from matplotlib import axes as mpl_axes
@@ -68,20 +68,30 @@ def labels(
     with page.page(output, rows * (height + 0.15) + 0.1) as figure:
         grid = figure.subplots(rows, len(frames), squeeze=False)
         for column, (frame, image) in zip(grid.T, frames.items()):
-            if truth is None:
-                page.show(column[0], image)
-            else:
-                _draw_label(column[0], image, truth[frame])
+            true = None if truth is None else truth[frame]
+            _draw_column(column, image, true, [found[frame] for found in predictions.values()])
             column[0].set_title(frame)
-            for axes, found in zip(column[1:], predictions.values()):
-                if truth is None:
-                    _draw_label(axes, image, found[frame])
-                else:
-                    _draw_predicted(axes, image, truth[frame], found[frame])
-        for axes in grid.flat:
-            axes.set_aspect(1 / float(pixel_aspect))
+        page.stretch(grid, pixel_aspect)
         first = 'frames' if truth is None else 'truth'
         page.name_rows(grid, [first, *predictions], height)
+
+
+def _draw_column(
+    column: Sequence[mpl_axes.Axes],
+    image: np.ndarray,
+    truth: np.ndarray | None,
+    predictions: Sequence[np.ndarray],
+) -> None:
+    """Draw a frame, with its true label if there is one, and below it one prediction each."""
+    if truth is None:
+        page.show(column[0], image)
+    else:
+        _draw_label(column[0], image, truth)
+    for axes, predicted in zip(column[1:], predictions):
+        if truth is None:
+            _draw_label(axes, image, predicted)
+        else:
+            _draw_predicted(axes, image, truth, predicted)
 
 
 def is_mask(label: np.ndarray) -> bool:

@@ -114,16 +114,26 @@ def _use_fonts(figure: mpl_figure.Figure) -> None:
         text.set_fontfamily(families)
 
 
-def show(axes: mpl_axes.Axes, image: np.ndarray, title: str = '', pixel_aspect: float = 1) -> None:
+def stretch(grid: np.ndarray, pixel_aspect: float) -> None:
+    """Show images as players do.
+
+    Args:
+      grid: axes with images.
+      pixel_aspect: width / height of a pixel of the images as players show it.
+    """
+    for axes in grid.flat:
+        axes.set_aspect(1 / pixel_aspect)
+
+
+def show(axes: mpl_axes.Axes, image: np.ndarray, title: str = '') -> None:
     """Fill axes with exactly an image, without ticks.
 
     Args:
       axes: to draw in.
       image: uint8 [height, width, 3].
       title: above the image.
-      pixel_aspect: width / height of a pixel as players show it.
     """
-    axes.imshow(image, aspect=1 / float(pixel_aspect))
+    axes.imshow(image)
     axes.autoscale(False)
     bare(axes)
     axes.set_title(title)

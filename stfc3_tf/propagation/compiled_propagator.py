@@ -222,8 +222,7 @@ class CompiledPropagator:
         pinned: Sequence[tuple[tf.Tensor, tf.Tensor]] = (),
     ) -> None:
         """See `propagator.Propagator.start`."""
-        shapes.check_grids(np.shape(features), np.shape(labels))
-        shapes.check_pinned(np.shape(features), np.shape(labels), pinned)
+        shapes.check_labelled(np.shape(features), np.shape(labels), pinned)
         one_video = lambda maps: tf.cast(maps, tf.float32)[tf.newaxis]
         first, *others = (tuple(map(one_video, pair)) for pair in ((features, labels), *pinned))
         self._context = _started(first, self._settings.context - 1, others)

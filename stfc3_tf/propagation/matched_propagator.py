@@ -63,8 +63,7 @@ class MatchedPropagator:
         pinned: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ) -> None:
         """See `propagator.Propagator.start`."""
-        shapes.check_grids(np.shape(features), np.shape(labels))
-        shapes.check_pinned(np.shape(features), np.shape(labels), pinned)
+        shapes.check_labelled(np.shape(features), np.shape(labels), pinned)
         given = [(features, labels), *pinned]
         self._known = [_frame(each) for each, _ in given]
         self._ring, self._place = {0: self._known[0]}, 0

@@ -54,8 +54,7 @@ class NumpyPropagator:
         pinned: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ) -> None:
         """See `propagator.Propagator.start`."""
-        shapes.check_grids(np.shape(features), np.shape(labels))
-        shapes.check_pinned(np.shape(features), np.shape(labels), pinned)
+        shapes.check_labelled(np.shape(features), np.shape(labels), pinned)
         slots = 1 + self._settings.context
         self._features = np.zeros([slots + len(pinned), *np.shape(features)], np.float32)
         self._labels = np.zeros([slots + len(pinned), *np.shape(labels)], np.float32)

@@ -116,8 +116,7 @@ class Propagator:
           errors.UserError: the two grids differ, or `pinned` has other shapes.
         """
         features, labels = tf.cast(features, tf.float32), tf.cast(labels, tf.float32)
-        shapes.check_grids(features.shape, labels.shape)
-        shapes.check_pinned(features.shape, labels.shape, pinned)
+        shapes.check_labelled(features.shape, labels.shape, pinned)
         slots = 1 + self._settings.context
         self._context = _Context(features, labels, slots + len(pinned), self._settings.precision)
         self._frame, self._pinned = 0, len(pinned)

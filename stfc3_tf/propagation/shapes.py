@@ -27,16 +27,17 @@ def check_grids(features: Sequence[int], labels: Sequence[int]) -> None:
         )
 
 
-def check_pinned(
+def check_labelled(
     features: Sequence[int], labels: Sequence[int], pinned: Iterable[tuple[Any, Any]]
 ) -> None:
-    """Raise UserError unless other labelled frames have the shapes of the first one.
+    """Raise UserError unless the labelled frames have features and labels that fit.
 
     Args:
-      features: the shape of the first frame's.
-      labels: the shape of the first frame's.
-      pinned: features and labels of other frames, arrays or tensors.
+      features: the shape of the first frame's, (rows, columns, channels).
+      labels: the shape of the first frame's, (rows, columns, labels).
+      pinned: features and labels of other frames, arrays or tensors; they have the same shapes.
     """
+    check_grids(features, labels)
     expected = tuple(features), tuple(labels)
     for number, maps in enumerate(pinned):
         found = tuple(tuple(each.shape) for each in maps)

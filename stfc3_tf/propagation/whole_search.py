@@ -87,9 +87,7 @@ def _most_similar(queries: tf.Tensor, keys: Keys, count: tf.Tensor) -> tuple[tf.
     outer, members, inner = tf.unstack(tf.shape(keys.cell))
     number, channels = tf.unstack(tf.shape(queries))
     similarity = tf.matmul(tf.reshape(keys.features, [-1, channels]), queries, transpose_b=True)
-    by_member = tf.reshape(similarity, [outer, members, inner * number])
-    # Maxima of bfloat16 take three times as long as those of float32.
-    largest = tf.reduce_max(tf.cast(by_member, tf.float32), 1)
+    largest = largest_members(tf.reshape(similarity, [outer, members, inner * number]))
     largest = tf.transpose(tf.reshape(largest, [outer * inner, number]))
     _, group = tf.math.top_k(largest, tf.minimum(count, outer * inner))
     key = (group // inner * members * inner + group % inner)[:, :, None] + inner * tf.range(members)
@@ -97,21 +95,34 @@ def _most_similar(queries: tf.Tensor, keys: Keys, count: tf.Tensor) -> tuple[tf.
         tf.reshape(similarity, [-1]), key * number + tf.range(number)[:, None, None]
     )
     shape = [number, tf.shape(group)[1] * members]
-    candidates = tf.cast(candidates, tf.float32)
     similarity, key = top(tf.reshape(candidates, shape), tf.reshape(key, shape), count)
     return similarity, tf.gather(tf.reshape(keys.cell, [-1]), key)
+
+
+def largest_members(similarity: tf.Tensor) -> tf.Tensor:
+    """Return the maxima of groups.
+
+    Args:
+      similarity: float32 or bfloat16 [outer, members, inner].
+
+    Returns:
+      float32 [outer, inner].
+    """
+    # Maxima of bfloat16 take three times as long as those of float32.
+    return tf.reduce_max(tf.cast(similarity, tf.float32), 1)
 
 
 def top(values: tf.Tensor, companions: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the `count` largest values of each row, or all, with their companions.
 
     Args:
-      values: float32 [rows, columns].
+      values: float32 or bfloat16 [rows, columns].
       companions: int32 [rows, columns].
       count: int32 scalar.
 
     Returns:
-      Both as [rows, <= count], the values descending.
+      Both as [rows, <= count], the values descending, in float32.
     """
+    values = tf.cast(values, tf.float32)
     values, position = tf.math.top_k(values, tf.minimum(count, tf.shape(values)[1]))
     return values, tf.gather(companions, position, batch_dims=1)

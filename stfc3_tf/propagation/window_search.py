@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from stfc3_tf.propagation import grids
-from stfc3_tf.propagation.whole_search import top
+from stfc3_tf.propagation.whole_search import largest_members, top
 
 # Queries of a strip that one context row is compared with. Fewer make slower matrix products, more
 # compare more cells beyond the windows.
@@ -214,9 +214,7 @@ class _Strip:
         # [rows, frames around, height width], the context's rows.
         self._similarity = tf.matmul(keys, queries, transpose_b=True)
         by_frame = [rows, self._frames, sizes.around * sizes.height * sizes.width]
-        # Maxima of bfloat16 take three times as long as those of float32.
-        similarity = tf.cast(tf.reshape(self._similarity, by_frame), tf.float32)
-        largest = tf.reduce_max(similarity, 1)
+        largest = largest_members(tf.reshape(self._similarity, by_frame))
         largest = tf.gather(tf.reshape(largest, [-1]), places.group)
         largest = tf.where(allowed, largest, -np.inf)
         self._largest = tf.reshape(largest, [rows * sizes.width, sizes.height * sizes.around])
@@ -233,7 +231,6 @@ class _Strip:
         candidates = tf.gather(
             tf.reshape(self._similarity, [-1]), key * sizes.height * sizes.width + column
         )
-        candidates = tf.cast(candidates, tf.float32)
         candidates = tf.where(largest[:, :, None] > -np.inf, candidates, -np.inf)
         shape = [sizes.rows * sizes.width, tf.shape(group)[1] * self._frames]
         similarity, key = top(tf.reshape(candidates, shape), tf.reshape(key, shape), count)

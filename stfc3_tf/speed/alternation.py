@@ -50,16 +50,30 @@ def compare(
       the least and the largest; the same of processor seconds.
     """
     spent = alternate({'here': here, **others}, rounds, calls)
+    memory = {f'{name} GiB': each.gib for name, each in spent.items()}
+    return {**summary({name: each.seconds for name, each in spent.items()}, 'here'), **memory}
+
+
+def summary(seconds: Mapping[str, np.ndarray], reference: str) -> Figures:
+    """Return the median times of calls, and the ratios of their rounds.
+
+    Args:
+      seconds: by name, float64 [rounds, 2], on the clock and of the processors.
+      reference: one of the names.
+
+    Returns:
+      Per name the medians. Per other name X also 'X / reference', the median of the ratios of the
+      rounds, and the least and the largest; the same of processor seconds.
+    """
     figures: Figures = {}
-    for name, (seconds, gib) in spent.items():
-        wall, processor = np.median(seconds, axis=0).tolist()
+    for name, each in seconds.items():
+        wall, processor = np.median(each, axis=0).tolist()
         figures |= {f'{name} seconds': wall, f'{name} processor seconds': processor}
-        figures[f'{name} GiB'] = gib
-    for name in others:
-        ratios = spent[name].seconds / spent['here'].seconds
+    for name in (name for name in seconds if name != reference):
+        ratios = seconds[name] / seconds[reference]
         for kind, of_rounds in zip(('', ', processor seconds'), ratios.T):
-            figures[f'{name} / here{kind}'] = float(np.median(of_rounds))
-            figures[f'{name} / here{kind}, range'] = [
+            figures[f'{name} / {reference}{kind}'] = float(np.median(of_rounds))
+            figures[f'{name} / {reference}{kind}, range'] = [
                 float(of_rounds.min()),
                 float(of_rounds.max()),
             ]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from stfc3_tf.speed import alternation
 from stfc3_tf.speed.overlap import smallest_overlap
 from stfc3_tf.speed.timing import Figures
 
@@ -100,8 +101,7 @@ def fast_against_exact(
       rounds: how often both run.
 
     Returns:
-      Medians of the seconds and processor seconds per frame of both and of their ratios, the ranges
-      of those, and how well the masks agree.
+      The times per frame of both, see `alternation.summary`, and how well the masks agree.
     """
     from stfc3_tf.serving import loading
 
@@ -116,19 +116,12 @@ def fast_against_exact(
 
     loop('exact')
     runs = [(loop('exact'), loop('fast')) for _ in range(rounds)]
-    seconds = np.array([[spent for spent, _ in pair] for pair in runs])  # [rounds, 2, 2]
     overlaps = [min(map(smallest_overlap, exact[1], fast[1])) for exact, fast in runs]
-    figures: Figures = {}
-    # [seconds or processor seconds, exact or fast, rounds]
-    for name, (exact, fast) in zip(('seconds', 'processor_seconds'), seconds.T):
-        ratios = exact / fast
-        figures |= {
-            f'exact_{name}_per_frame': float(np.median(exact)),
-            f'fast_{name}_per_frame': float(np.median(fast)),
-            f'{name}_ratio': float(np.median(ratios)),
-            f'{name}_ratio_range': [float(ratios.min()), float(ratios.max())],
-        }
-    return {**figures, 'smallest_iou': min(overlaps)}
+    spent = {
+        name: np.array([seconds for seconds, _ in each])
+        for name, each in zip(('exact', 'fast'), zip(*runs))
+    }
+    return {**alternation.summary(spent, 'fast'), 'smallest_iou': min(overlaps)}
 
 
 def _context(

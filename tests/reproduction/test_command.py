@@ -7,13 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from small_reproduction import (
-    ROOT,
-    wait_for,
-    write_plan,
-)
+from small_reproduction import ROOT, write_plan
 import tensorflow as tf
 import training_runs
+from waiting import until
 
 from stfc3_tf.training import reload
 from stfc3_tf.training.run_folder import RunFolder
@@ -47,7 +44,7 @@ def killed_and_run_again(tmp_path_factory):
         stderr=subprocess.DEVNULL,
     ) as first:
         evaluated = rows / 'tiny/seed-0/scenes.log'
-        wait_for(lambda: evaluated.exists() or first.poll() is not None)
+        until(lambda: evaluated.exists() or first.poll() is not None, 300)
         assert evaluated.exists()
         first.kill()
     kept = {path: path.stat() for path in finished_parts(rows)}

@@ -8,8 +8,9 @@ import sys
 import threading
 
 import pytest
-from small_reproduction import ROOT, making, python_part, run_parts, wait_for
+from small_reproduction import ROOT, making, python_part, run_parts
 from training_runs import environment
+from waiting import until
 
 from stfc3_tf.reproduction import running
 
@@ -55,7 +56,7 @@ def test_sigterm_reaches_the_command_and_ends_the_program(tmp_path):
     later = python_part(tmp_path, 'later', 'assert False')
 
     def stop():
-        wait_for(ready.exists, 60)
+        until(ready.exists, 60)
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=stop)
@@ -86,7 +87,7 @@ def test_the_folder_stays_locked_while_a_command_outlives_its_program(tmp_path):
         cwd=ROOT,
         env={**environment(), 'PYTHONPATH': str(ROOT)},
     )
-    wait_for(ready.exists, 120)
+    until(ready.exists, 120)
     program.kill()
     program.wait()
     with open(tmp_path / 'lock', 'w') as lock:

@@ -1,7 +1,6 @@
 """A plan that runs in seconds, and parts whose commands are a line of Python."""
 
 import pathlib
-import time
 
 from stfc3_tf.reproduction import parts, running
 
@@ -45,13 +44,6 @@ def write_plan(folder, text=PLAN):
     (folder / 'broken.gin').write_text("include 'tiny.gin'\nLearner.accumulation_steps = 3\n")
     (folder / 'plan.gin').write_text(text)
     return str(folder / 'plan.gin')
-
-
-def wait_for(condition, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, 'it did not come'
-        time.sleep(0.02)
 
 
 def python_part(folder, name, code, **changes):

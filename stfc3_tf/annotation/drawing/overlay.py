@@ -183,7 +183,8 @@ class PointTrails:
 
 
 def _labels_fit(size: tuple[int, int], boxes: Sequence[Box], height: int) -> bool:
-    sides = np.array(boxes).reshape(-1, 2, 2)[:, 1] - np.array(boxes).reshape(-1, 2, 2)[:, 0]
+    corners = np.array(boxes).reshape(-1, 2, 2)
+    sides = corners[:, 1] - corners[:, 0]
     is_inside = np.all(sides <= size[::-1])
     return bool(is_inside and sides.prod(axis=1).sum() <= _MOST_COVERED * size[0] * size[1])
 
@@ -197,10 +198,8 @@ def _with(colours: Mapping[int, str]) -> np.ndarray:
 
 
 def _bright(colour: Sequence[int]) -> tuple[int, ...]:
-    """Return a colour, RGB, mixed with white until dark letters are legible on a dark edge."""
+    """Return a colour, RGB, mixed with white until its letters are legible on a dark edge."""
     red, green, blue = colour
-    brightness = 0.299 * red + 0.587 * green + 0.114 * blue
-    white = (
-        max(0.0, (_LEAST_BRIGHTNESS - brightness) / (255 - brightness)) if brightness < 255 else 0
-    )
+    brightness = min(0.299 * red + 0.587 * green + 0.114 * blue, _LEAST_BRIGHTNESS)
+    white = (_LEAST_BRIGHTNESS - brightness) / (255 - brightness)
     return tuple(round(channel + white * (255 - channel)) for channel in colour)

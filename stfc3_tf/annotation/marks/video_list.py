@@ -18,7 +18,7 @@ from stfc3_tf.storage import files, folders, text
 
 _TABLES = ('.csv', '.tsv')
 _POINTS = ('.json', '.csv', '.tsv', '.txt', '.xml', '.h5', '.slp')
-_ADDITIONS = ('', '_mask', '_masks', '_points')
+_ADDITIONS = (*video.MASK_ADDITIONS, '_points')
 
 
 def requests(videos: str, labels: str | None, plain: Request) -> dict[str, Request]:
