@@ -1,5 +1,9 @@
 """Videos written are what was given, in the form that browsers play."""
 
+import os
+import subprocess
+import sys
+
 import av
 import numpy as np
 import pytest
@@ -80,3 +84,25 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(errors.UserError, match='video.mp4 cannot be written'):
         video_writer.write_video(str(tmp_path / 'file' / 'video.mp4'), blocks(), 10)
+
+
+@pytest.mark.slow
+def test_a_file_does_not_depend_on_what_was_in_memory(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8)
+    blocks = colours.repeat(8, 0).repeat(8, 1)[:101, :133]
+    np.save(tmp_path / 'frames.npy', [np.roll(blocks, 2 * number, 1) for number in range(21)])
+    code = (
+        'import sys, numpy as np\n'
+        'from stfc3_tf.clips import video_writer\n'
+        'video_writer.write_video(sys.argv[2], np.load(sys.argv[1]), 25.0)\n'
+    )
+    files = []
+    for fill in ('1', '170'):  # glibc puts it into all memory that a program asks for.
+        path = tmp_path / f'{fill}.mp4'
+        subprocess.run(
+            [sys.executable, '-c', code, str(tmp_path / 'frames.npy'), str(path)],
+            env={**os.environ, 'MALLOC_PERTURB_': fill},
+            check=True,
+        )
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
