@@ -133,9 +133,13 @@ def batches(planned: Sequence[Planned]) -> list[list[Planned]]:
     """Return stretches of the same frames and labelled frames together, in the order given."""
     found: dict[Any, list[Planned]] = {}
     for each in planned:
-        place = each.stretch.first, each.stretch.last, each.labelled, each.beside
-        found.setdefault(place, []).append(each)
+        found.setdefault(place_of(each), []).append(each)
     return [*found.values()]
+
+
+def place_of(planned: Planned) -> tuple[Any, ...]:
+    """Return the frames of a stretch and its labelled frames: what is compared depends on them."""
+    return planned.stretch.first, planned.stretch.last, planned.labelled, planned.beside
 
 
 def joined(batch: Sequence[Planned]) -> Planned:

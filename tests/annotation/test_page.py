@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -446,8 +447,11 @@ def test_frames_beyond_a_range_are_not_looked_at(videos, tmp_path):
         seen.append(frames.tobytes())
         return page_server.colours(frames)
 
-    load = lambda: page_server.encoder(colours_seen)
-    with page_server.serving(page_server.options(videos, tmp_path / 'kept', load)) as client:
+    options = page_server.options(
+        videos, tmp_path / 'kept', lambda: page_server.encoder(colours_seen)
+    )
+    # Where nothing is kept, nothing is searched while a person marks.
+    with page_server.serving(dataclasses.replace(options, features_bytes=0)) as client:
         until(lambda: opened(client)['frames'])
         client.done('PUT', 'v/patches/masks/3', body=page_server.png(truth(3)))
         changes = propagated(client, 3, first=2, last=4)['changes']

@@ -5,6 +5,7 @@ What is where:
     server, handlers, guard       HTTP: listening, what is asked for, and who may ask
     desk, opened                  the videos that may be opened, and one that is open
     tasks                         what is done with its marks: propagated, exported
+    search_ahead                  what is similar, searched while a person marks
     options                       how the page works
     frame_store, sent_mask        frames as JPEGs, masks that come as PNGs
     job, loading_encoder          work in threads

@@ -1,4 +1,4 @@
-"""Work that a page asks for, in a thread: propagation, or an export. One at a time."""
+"""Work for a page, in a thread: propagation, an export, or a search. One at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Job:
         """Start.
 
         Args:
-          task: 'propagate' or 'export'.
+          task: 'propagate', 'export' or 'search'.
           work: does it, and calls what it is given after each step.
           before: a stopped job; this one begins when that has ended.
         """
@@ -50,6 +50,11 @@ class Job:
     def is_running(self) -> bool:
         """Whether it neither ended nor was stopped."""
         return self._state == 'running'
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether an error ended it."""
+        return self._state == 'failed'
 
     @property
     def has_ended(self) -> bool:

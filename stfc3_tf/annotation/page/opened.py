@@ -21,6 +21,7 @@ from stfc3_tf.annotation.page.frame_store import FrameStore
 from stfc3_tf.annotation.page.job import Advance, Job
 from stfc3_tf.annotation.page.loading_encoder import LoadingEncoder
 from stfc3_tf.annotation.page.options import Missing, Options
+from stfc3_tf.annotation.page.search_ahead import SearchAhead
 from stfc3_tf.annotation.page.tasks import Tasks
 from stfc3_tf.annotation.replaced_frames import ReplacedFrames
 from stfc3_tf.annotation.session import Session
@@ -66,12 +67,13 @@ class Opened:
             self.session, self.results, self.frames, encoder, options, self._numbers
         )
         self.job: Job | None = None
+        self.search = SearchAhead(self._tasks)
         threading.Thread(target=self._tasks.warm_up, daemon=True).start()
 
     @property
     def is_idle(self) -> bool:
         """Whether no work is done, not even the last step of what was stopped."""
-        return self.job is None or self.job.has_ended
+        return all(job is None or job.has_ended for job in (self.job, self.search.job))
 
     def close(self, seconds: float | None = None) -> None:
         """Stop the work and the reading; then another process may open the session.
@@ -81,8 +83,9 @@ class Opened:
             session stays open.
         """
         self.stop()
-        if self.job is not None:
-            self.job.wait(seconds)
+        for job in (self.job, self.search.job):
+            if job is not None:
+                job.wait(seconds)
         if self.is_idle:
             self._parts.close()
 
@@ -178,6 +181,16 @@ class Opened:
             change(*given)
             return {'version': self.session.version}
 
+    def _mark(
+        self, known: str | None, put: Callable[..., None], frame: int, *given: Any
+    ) -> _Version:
+        """Change the marks of a frame, see `_change`; then search what they need."""
+        with self._lock:
+            version = self._change(known, put, frame, *given)
+            if self._options.features_bytes and not (self.job and self.job.is_running):
+                self.search.begin(frame, self.job)
+            return version
+
     def set_things(self, things: session_lib.Things, known: str | None = None) -> _Version:
         """Replace objects and points; what is gone loses its labels and results.
 
@@ -224,13 +237,13 @@ class Opened:
         self._check_frame(frame)
         size = self.session.video.height, self.session.video.width
         mask = sent_mask.decoded(png, size)
-        return self._change(known, self.session.put_mask, frame, mask, objects)
+        return self._mark(known, self.session.put_mask, frame, mask, objects)
 
     def remove_mask(self, frame: int, known: str | None = None) -> _Version:
         """Remove the mask given in a frame."""
         size = self.session.video.height, self.session.video.width
         nothing = np.zeros(size, np.uint8)
-        return self._change(known, self.session.put_mask, frame, nothing, [])
+        return self._mark(known, self.session.put_mask, frame, nothing, [])
 
     def put_points(
         self, frame: int, points: Mapping[int, session_lib.Position], known: str | None = None
@@ -244,7 +257,7 @@ class Opened:
         """
         if points:  # Marks after the end can be removed.
             self._check_frame(frame)
-        return self._change(known, self.session.put_points, frame, points)
+        return self._mark(known, self.session.put_points, frame, points)
 
     def mask(self, frame: int) -> np.ndarray:
         """Return the mask of a frame: what was given in it, over what was propagated.
@@ -310,6 +323,7 @@ class Opened:
 
     def stop(self) -> None:
         """Stop what is running, if anything is."""
+        self.search.stop()
         if self.job is not None:
             self.job.stop()
 
@@ -327,7 +341,8 @@ class Opened:
         with self._lock:
             if self.job is not None and self.job.is_running:
                 raise errors.UserError(f'The work on "{self.job.task}" is not done: stop it first.')
-            self.job = Job(task, work, self.job)
+            self.search.stop()
+            self.job = Job(task, work, self.search.job or self.job)
 
     def _check_frame(self, frame: int) -> None:
         count = self.frames.count

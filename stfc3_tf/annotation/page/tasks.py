@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import os
@@ -23,6 +23,26 @@ from stfc3_tf.annotation.page.options import Missing, Options
 from stfc3_tf.annotation.replaced_frames import ReplacedFrames
 from stfc3_tf.annotation.session import Session
 from stfc3_tf.annotation.session_results import Record, Results
+
+
+@dataclasses.dataclass(frozen=True)
+class Due:
+    """Stretches to compute.
+
+    Attributes:
+      batches: kind and stretches, see `stretches.batches`.
+      masks: frame -> mask given in it.
+      points: frame -> point -> where it is given.
+    """
+
+    batches: Sequence[tuple[str, list[stretches.Planned]]]
+    masks: stretches.Masks
+    points: stretches.Points
+
+    @property
+    def places(self) -> frozenset[Any]:
+        """What tells apart the searches that are needed: frames, but not their labels."""
+        return frozenset((kind, stretches.place_of(batch[0])) for kind, batch in self.batches)
 
 
 class Tasks:
@@ -85,33 +105,53 @@ class Tasks:
           allowed: which frames it begins with, and which ones may change.
           advance: called after each step, and with each change.
         """
-        options = self._options
-        features, matches = (os.path.join(self._session.folder, n) for n in ('features', 'matches'))
-        encoder = KeptFeatures(self._encoder.get(), features, options.features_bytes)
+        self._encoder.get()  # Stretches are told apart by its identity, too.
+        due = self.due(allowed)
         kept_model.write(self._session.folder, self._encoder.identity)
-        kept = KeptMatches(matches, options.features_bytes)
-        masks, points = self._session.masks, self._session.points
-        work = [
+        count = self._count(advance, [batch[0] for _, batch in due.batches], allowed)
+        for kind, batch, carried in self._carried(due, lambda: count(None), allowed.are_all):
+            planned = stretches.joined(batch)
+            self._results[kind].begin(planned.stretch)
+            if self._keep(kind, planned, allowed, carried, count):
+                for each in batch:
+                    self._results[kind].finish(each.stretch)
+
+    def search(self, due: Due, step: Callable[[], None]) -> None:
+        """Carry labels and drop them: what is similar is kept, and does not depend on the labels.
+
+        Args:
+          due: the stretches that the next propagation will compute.
+          step: called for every frame that is looked at.
+        """
+        for _, _, carried in self._carried(due, step, True):
+            collections.deque(carried, maxlen=0)
+
+    def due(self, allowed: ReplacedFrames) -> Due:
+        """Return the stretches to compute; see `propagate`."""
+        batches = [
             (kind, batch)
             for kind, plan in self._plans().items()
             for batch in self._due(kind, plan, allowed)
         ]
-        count = self._count(advance, [batch[0] for _, batch in work], allowed)
-        step = lambda: count(None)
+        return Due(batches, self._session.masks, self._session.points)
+
+    def _carried(
+        self, due: Due, step: Callable[[], None], reads_ahead: bool
+    ) -> Iterator[tuple[str, list[stretches.Planned], Iterator[stretches.Carried]]]:
+        """Yield kind and batch of stretches with their labels, of which some may be left."""
+        options = self._options
+        features, matches = (os.path.join(self._session.folder, n) for n in ('features', 'matches'))
+        encoder = KeptFeatures(self._encoder.get(), features, options.features_bytes)
+        kept = KeptMatches(matches, options.features_bytes)
         method = stretches.Method(
-            encoder, options.settings, options.short_side, step, kept.propagator, allowed.are_all
+            encoder, options.settings, options.short_side, step, kept.propagator, reads_ahead
         )
-        for kind, batch in work:
+        for kind, batch in due.batches:
             video, planned = self._frames.to_read(), stretches.joined(batch)
-            self._results[kind].begin(planned.stretch)
-            carried = (
-                stretches.carry_masks(method, video, planned, masks)
-                if kind == 'masks'
-                else stretches.carry_points(method, video, planned, points)
-            )
-            if self._keep(kind, planned, allowed, carried, count):
-                for each in batch:
-                    self._results[kind].finish(each.stretch)
+            if kind == 'masks':
+                yield kind, batch, stretches.carry_masks(method, video, planned, due.masks)
+            else:
+                yield kind, batch, stretches.carry_points(method, video, planned, due.points)
 
     def new_export(self) -> str:
         """Return the name of the next export."""

@@ -1,0 +1,64 @@
+"""What is similar in a video, searched while a person marks, so that the propagation is fast."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import Any
+
+from stfc3_tf.annotation.page.job import Advance, Job
+from stfc3_tf.annotation.page.tasks import Due, Tasks
+from stfc3_tf.annotation.replaced_frames import ReplacedFrames
+
+# Steps of one search, about three minutes on two cores. In a long video, the matches of far frames
+# would push those of near ones out of what is kept.
+_MOST_STEPS = 500
+
+
+class _Enough(Exception):
+    """Ends a search that was long enough."""
+
+
+class SearchAhead:
+    """Searches for the next propagation, in a thread, until that begins.
+
+    The first stroke in a frame says which stretches will be computed. What is similar does not
+    depend on the other strokes.
+    """
+
+    def __init__(self, tasks: Tasks):
+        self._tasks = tasks
+        self._places: frozenset[Any] = frozenset()
+        self.job: Job | None = None
+
+    def begin(self, frame: int, before: Job | None) -> None:
+        """Search what the marks need, unless that is done or under way.
+
+        Args:
+          frame: in which something was marked.
+          before: a job that was stopped, if any; the search begins when it has ended.
+        """
+        due = self._tasks.due(ReplacedFrames(frame))
+        if due.places == self._places and self.job is not None and not self.job.has_failed:
+            return
+        self.stop()
+        self._places = due.places
+        self.job = Job('search', lambda advance: self._search(due, advance), self.job or before)
+
+    def stop(self) -> None:
+        """Stop the search, if there is one; its thread ends after the step that it is making."""
+        self._places = frozenset()
+        if self.job is not None:
+            self.job.stop()
+
+    def _search(self, due: Due, advance: Advance) -> None:
+        steps = itertools.count(1)
+
+        def step() -> None:
+            done = next(steps)
+            advance(done, None, None)
+            if done >= _MOST_STEPS:
+                raise _Enough
+
+        with contextlib.suppress(_Enough):
+            self._tasks.search(due, step)
