@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import shutil
 import threading
+import time
 
 import moving_patches
 from moving_patches import FRAMES, scene
@@ -37,9 +39,8 @@ def looked_at(monkeypatch):
 def opened(tmp_path, seen=None, **changes):
     """Yield a client of the page and its video of `FRAMES` frames."""
     root = tmp_path / 'videos'
-    if not root.exists():
-        root.mkdir(parents=True)
-        moving_patches.write_folder(root / 'patches')
+    root.mkdir(parents=True, exist_ok=True)
+    moving_patches.write_folder(root / 'patches')
 
     def features(frames):
         # The page itself tries the encoder on noise.
@@ -164,3 +165,43 @@ def test_of_a_long_video_only_the_nearest_frames_are_searched(tmp_path, looked_a
         assert video.search.job.progress()['state'] == 'done'
         # A step is noted when its labels are there; one more frame may have been read ahead.
         assert 2 <= looked_at.count('anywhere') <= 3
+
+
+def test_work_never_runs_beside_work_that_was_stopped(tmp_path):
+    running, most = [], []
+
+    def features(frames):
+        if (frames[:, 0, :4] == 128).all():  # The page itself tries the encoder on noise.
+            running.append(1)
+            most.append(len(running))
+            time.sleep(0.1)
+            running.pop()
+        return page_server.colours(frames)
+
+    with opened(tmp_path, load=lambda: page_server.encoder(features)) as (client, video):
+        put_mask(client, 0, truth(0))
+        searched(video)
+        shutil.rmtree(tmp_path / 'kept' / 'patches' / 'features')
+        for _ in range(3):  # No mark between: the search ended long ago.
+            client.done('POST', 'v/patches/propagate', {'frame': 0})
+            client.done('POST', 'v/patches/stop')
+        put_mask(client, 3, truth(3))
+        propagated(client)
+    assert max(most) == 1
+
+
+def test_opening_another_video_ends_the_search(tmp_path):
+    told = threading.Event()
+
+    def features(frames):
+        told.wait(0.3)
+        return page_server.colours(frames)
+
+    (tmp_path / 'videos').mkdir()
+    moving_patches.write_folder(tmp_path / 'videos' / 'other')
+    with opened(tmp_path, load=lambda: page_server.encoder(features)) as (client, video):
+        put_mask(client, 0, truth(0))
+        assert video.search.job.is_running
+        client.done('POST', 'open', {'name': 'other'})
+        assert not video.search.job.is_running
+        told.set()

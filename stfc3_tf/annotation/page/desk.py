@@ -66,6 +66,9 @@ class Desk:
         identifier = names.file_name(name)
         with self._lock:
             self._names[identifier] = name
+            for each in self._opened.values():
+                if each.identifier != identifier:
+                    each.search.stop()
             return self._used(identifier, path)
 
     def get(self, identifier: str) -> Opened:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import itertools
 import threading
 import time
@@ -26,13 +26,13 @@ class Stopped(Exception):
 class Job:
     """A piece of work that can be watched and stopped."""
 
-    def __init__(self, task: str, work: Callable[[Advance], None], before: Job | None = None):
+    def __init__(self, task: str, work: Callable[[Advance], None], before: Sequence[Job] = ()):
         """Start.
 
         Args:
           task: 'propagate', 'export' or 'search'.
           work: does it, and calls what it is given after each step.
-          before: a stopped job; this one begins when that has ended.
+          before: jobs that were stopped or have ended; this one begins when their threads have.
         """
         self.task, self._number = task, next(_numbers)
         self._work, self._before = work, before
@@ -100,9 +100,9 @@ class Job:
         return (time.monotonic() - begun) / steps * (self._total - self._done) if steps else None
 
     def _run(self) -> None:
-        if self._before is not None:
-            self._before.wait()
-            self._before = None  # It holds all that it changed.
+        for job in self._before:
+            job.wait()
+        self._before = ()  # They hold all that they changed.
         try:
             self._advance(0, None, None)
             self._work(self._advance)

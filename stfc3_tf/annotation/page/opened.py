@@ -71,9 +71,14 @@ class Opened:
         threading.Thread(target=self._tasks.warm_up, daemon=True).start()
 
     @property
+    def _jobs(self) -> list[Job]:
+        """The last jobs of each kind, if there were any."""
+        return [*self.search.jobs, *([] if self.job is None else [self.job])]
+
+    @property
     def is_idle(self) -> bool:
         """Whether no work is done, not even the last step of what was stopped."""
-        return all(job is None or job.has_ended for job in (self.job, self.search.job))
+        return all(job.has_ended for job in self._jobs)
 
     def close(self, seconds: float | None = None) -> None:
         """Stop the work and the reading; then another process may open the session.
@@ -83,9 +88,8 @@ class Opened:
             session stays open.
         """
         self.stop()
-        for job in (self.job, self.search.job):
-            if job is not None:
-                job.wait(seconds)
+        for job in self._jobs:
+            job.wait(seconds)
         if self.is_idle:
             self._parts.close()
 
@@ -188,7 +192,7 @@ class Opened:
         with self._lock:
             version = self._change(known, put, frame, *given)
             if self._options.features_bytes and not (self.job and self.job.is_running):
-                self.search.begin(frame, self.job)
+                self.search.begin(frame, self._jobs)
             return version
 
     def set_things(self, things: session_lib.Things, known: str | None = None) -> _Version:
@@ -342,7 +346,7 @@ class Opened:
             if self.job is not None and self.job.is_running:
                 raise errors.UserError(f'The work on "{self.job.task}" is not done: stop it first.')
             self.search.stop()
-            self.job = Job(task, work, self.search.job or self.job)
+            self.job = Job(task, work, self._jobs)
 
     def _check_frame(self, frame: int) -> None:
         count = self.frames.count

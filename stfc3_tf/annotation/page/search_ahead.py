@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import contextlib
 import itertools
 from typing import Any
@@ -31,19 +32,24 @@ class SearchAhead:
         self._places: frozenset[Any] = frozenset()
         self.job: Job | None = None
 
-    def begin(self, frame: int, before: Job | None) -> None:
+    @property
+    def jobs(self) -> list[Job]:
+        """The last search, if there was one."""
+        return [] if self.job is None else [self.job]
+
+    def begin(self, frame: int, before: Sequence[Job]) -> None:
         """Search what the marks need, unless that is done or under way.
 
         Args:
           frame: in which something was marked.
-          before: a job that was stopped, if any; the search begins when it has ended.
+          before: earlier jobs, also of the search; see `Job`.
         """
         due = self._tasks.due(ReplacedFrames(frame))
         if due.places == self._places and self.job is not None and not self.job.has_failed:
             return
         self.stop()
         self._places = due.places
-        self.job = Job('search', lambda advance: self._search(due, advance), self.job or before)
+        self.job = Job('search', lambda advance: self._search(due, advance), before)
 
     def stop(self) -> None:
         """Stop the search, if there is one; its thread ends after the step that it is making."""
