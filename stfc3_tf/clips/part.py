@@ -108,10 +108,12 @@ class Part:
         """Add these frames, whatever `every` is.
 
         Raises:
-          errors.UserError: one lies before the start or behind the end.
+          errors.UserError: one lies before the start or behind the end, or outside the video.
         """
         for number in sorted(numbers):
             if not self.holds(number):
+                if self._numbers and not self._numbers[0] <= number <= self._numbers[-1]:
+                    raise errors.UserError(f'{self._lacks(number)} Label another one.')
                 raise errors.UserError(
                     f'Frame {number} is labelled, but the part of {self.name} goes {self.extent}: '
                     'change --start or --end, or leave out its labels.'
@@ -147,10 +149,7 @@ class Part:
         """See `footage.Footage.frames`; `start` is the number of a frame of this part, or less."""
         begin = max(start, self.first)
         if self._numbers is not None and begin > self._numbers[-1]:
-            raise errors.UserError(
-                f'{self.name} has no frame {begin}: its {len(self._numbers)} frames are numbered '
-                f'from {self._numbers[0]} to {self._numbers[-1]}, as in their names.'
-            )
+            raise errors.UserError(self._lacks(begin))
         for frame in self._footage.frames(self._place(begin)):
             number = self._number(frame.number)
             if number > self._end:
@@ -166,6 +165,14 @@ class Part:
                 return
             if self._is_chosen(frame.number):
                 yield dataclasses.replace(frame, number=number)
+
+    def _lacks(self, number: int) -> str:
+        """Return the message that the names of the frames do not go as far as this number."""
+        numbers = self._numbers or [0]
+        return (
+            f'{self.name} has no frame {number}: its {len(numbers)} frames are numbered from '
+            f'{numbers[0]} to {numbers[-1]}, as in their names.'
+        )
 
     def _number(self, place: int) -> int:
         return place if self._numbers is None else self._numbers[place]

@@ -86,13 +86,15 @@ def test_masks_of_a_folder_outside_the_part_are_left_out_with_a_note(tmp_path, c
         write_mask(masks / f'{number}.png', number - 43)
     _, annotation = request.Request(video, [str(masks)], start=44, end=47).opened()
     assert annotation.frames == [45]
-    assert f'{masks}: 2 masks left out, of frames outside the part' in caplog.text
+    assert f'{masks}: 2 masks left out, outside the part that --start and --end' in caplog.text
     assert caplog.messages[0].endswith(': 43, 48')
     # Without --start, masks before the first frame are a mistake, such as another numbering.
     write_mask(masks / '3.png', 0)
-    with pytest.raises(errors.UserError, match='Frame 3 is labelled, but the part .* 43 to 47'):
+    with pytest.raises(errors.UserError, match='video has no frame 3: .* from 43 to 49, as in'):
         request.Request(video, [str(masks)], end=47).opened()
     os.remove(masks / '3.png')
+    _, annotation = request.Request(video, [str(masks)], (), ['43:2'], start=44).opened()
+    assert annotation.frames == [45, 48] and annotation.given.objects == {}
     # Those that are named one by one are not left out.
     asked = request.Request(video, [str(masks), f'46:{masks}/45.png'], start=46)
     assert asked.opened()[1].frames == [46, 48]
@@ -100,6 +102,61 @@ def test_masks_of_a_folder_outside_the_part_are_left_out_with_a_note(tmp_path, c
         request.Request(video, [f'43:{masks}/43.png'], start=44, end=47).opened()
     with pytest.raises(errors.UserError, match=f'{masks}: no mask is of .* from frame 46 to 47'):
         request.Request(video, [str(masks)], start=46, end=47).opened()
+
+
+def test_labels_of_a_file_that_are_outside_the_part_are_left_out_with_a_note(tmp_path, caplog):
+    video = write_numbered(tmp_path / 'video')
+    table = tmp_path / 'tracks.csv'
+    rows = ['ear,43,1,1', 'nose,43,2,2', 'tail,46,,', 'nose,46,3,3', 'tail,47,4,4', 'nose,48,5,5']
+    table.write_text('\n'.join(['name,frame,x,y', *rows]))
+    _, annotation = request.Request(video, points=[str(table)], start=44, end=47).opened()
+    assert annotation.names == ('nose', 'tail')
+    assert annotation.description() == [
+        'frame 46: point tail is not there',
+        'frame 46: point nose: (3, 3)',
+        'frame 47: point tail: (4, 4)',
+    ]
+    left_out = f'{table}: labels of 2 frames left out, outside the part that --start and --end'
+    assert caplog.messages == [f'{left_out} choose: 43, 48']
+    # A point that is only said to be absent is no label.
+    for start, end, number in [(44, 45, 43), (49, None, 43), (46, 46, None)]:
+        asked = request.Request(video, points=[str(table)], start=start, end=end)
+        if number is None:
+            assert asked.opened()[1].names == ('nose',)
+            continue
+        with pytest.raises(errors.UserError, match=f'Frame {number} is labelled, but the part'):
+            asked.opened()
+    # What is numbered on the command line is not left out.
+    (tmp_path / 'one.json').write_text('{"nose": [3, 3]}')
+    asked = request.Request(video, points=[str(table), f'49:{tmp_path}/one.json'], end=48)
+    with pytest.raises(errors.UserError, match='Frame 49 is labelled, but the part .* 43 to 48'):
+        asked.opened()
+
+
+def test_objects_of_other_tools_outside_the_part_are_left_out(tmp_path, caplog):
+    video = write_numbered(tmp_path / 'video')
+    boxes = {1: (43, 45), 2: (45, 48), 3: (48,)}
+    contents = {
+        'images': [{'id': n, 'file_name': f'{n:04d}.png'} for n in (43, 45, 48)],
+        'annotations': [
+            {
+                'image_id': frame,
+                'category_id': number,
+                'segmentation': [[9 * number, 2, 9 * number + 6, 2, 9 * number + 6, 9]],
+            }
+            for number, frames in boxes.items()
+            for frame in frames
+        ],
+        'categories': [{'id': number, 'name': f'thing {number + 3}'} for number in boxes],
+    }
+    path = tmp_path / 'coco.json'
+    path.write_text(json.dumps(contents))
+    _, annotation = request.Request(video, [str(path)], start=44, end=47).opened()
+    assert annotation.frames == [45] and annotation.names == {1: 'thing 4', 2: 'thing 5'}
+    assert annotation.given.numbers == [1, 2]
+    assert f'{path}: labels of 2 frames left out' in caplog.text
+    _, later = request.Request(video, [str(path)], objects=['43:1', '48:3'], start=46).opened()
+    assert later.given.numbers == [3] and later.given.about(48) == [3]
 
 
 def flat(*colours):

@@ -45,6 +45,10 @@ def test_every_third_frame_of_a_part_and_those_that_are_labelled(tmp_path):
     for number in (4, 17):
         with pytest.raises(errors.UserError, match=f'Frame {number} is labelled, .* 5 to 16'):
             opened.keep([number])
+    for number in (0, 21):
+        message = f'has no frame {number}: its 20 frames are numbered from 1 to 20, as in their'
+        with pytest.raises(errors.UserError, match=message):
+            opened.keep([number])
     with pytest.raises(errors.UserError, match='start=9 on is 9, behind end=8'):
         part.open_part(path, 10.0, start=9, end=8)
 

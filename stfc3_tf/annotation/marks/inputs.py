@@ -34,6 +34,24 @@ class MaskAnnotation:
         """The labelled frames, ascending."""
         return sorted(self.given.masks)
 
+    def only(self, frames: Collection[int]) -> MaskAnnotation:
+        """Return the labels of some frames; objects that none of them shows are left out."""
+        shown = set().union(*(self.given.shown(frame) for frame in frames))
+        objects = {
+            frame: sorted(shown & set(self.given.objects[frame]))
+            for frame in frames
+            if frame in self.given.objects
+        }
+        kept = [frame for frame in frames if objects.get(frame, shown)]
+        return MaskAnnotation(
+            GivenMasks(
+                {frame: self.given.masks[frame] for frame in kept},
+                {frame: about for frame, about in objects.items() if about},
+            ),
+            self.marks,
+            {number: name for number, name in self.names.items() if number in shown},
+        )
+
     def description(self) -> list[str]:
         """Return a line per object and labelled frame, and one per object that leaves."""
         return [line for frame in self.frames for line in self._lines(frame)]
@@ -75,6 +93,22 @@ class PointAnnotation:
     def frames(self) -> list[int]:
         """The labelled frames, ascending."""
         return sorted(self.given.points)
+
+    def only(self, frames: Collection[int]) -> PointAnnotation:
+        """Return the labels of some frames; points without a position in them are left out."""
+        points = {frame: self.given.points[frame] for frame in frames}
+        shown = sorted(
+            {n for named in points.values() for n, at in named.items() if np.isfinite(at).all()}
+        )
+        places = {point: place for place, point in enumerate(shown)}
+        named = {
+            frame: {places[point]: at for point, at in each.items() if point in places}
+            for frame, each in points.items()
+        }
+        kept = {frame: each for frame, each in named.items() if each}
+        return PointAnnotation(
+            tuple(self.names[point] for point in shown), GivenPoints(len(shown), kept)
+        )
 
     def description(self) -> list[str]:
         """Return a line per point and labelled frame."""

@@ -26,7 +26,8 @@ class Request:
     Attributes:
       video: a file, or a folder of pictures.
       masks: each PATH or FRAME:PATH; a path may be a folder of masks with the numbers of their
-        frames in their names, of which those of frames outside the part are left out.
+        frames in their names. Labels of frames outside the part are left out, unless FRAME or
+        `frame` names them.
       points: each PATH or FRAME:PATH, see `points_file`.
       objects: each FRAME:NUMBER,NUMBER,...: the objects that the mask of a frame is about.
       frame: of labels without a number; by default the first of the part.
@@ -66,6 +67,7 @@ class Request:
         frame = opened.first if self.frame is None else self.frame
         frames = other_tools.Frames(opened.size, opened.pictures, frame)
         annotation = self._masks(opened, frames) if self.masks else self._points(frames)
+        annotation = self._of_the_part(annotation)
         opened.keep(annotation.frames)
         return opened, annotation
 
@@ -88,7 +90,28 @@ class Request:
                 'change --start or --end, or give other masks.'
             )
         mix_ups.check_pictures(list(paths.values()))
+        objects = {
+            frame: n for frame, n in objects.items() if frame in paths or self._asks_for(frame)
+        }
         return inputs.read_masks(paths, opened.size, opened.pixel_aspect, objects)
+
+    def _of_the_part(
+        self, annotation: inputs.MaskAnnotation | inputs.PointAnnotation
+    ) -> inputs.MaskAnnotation | inputs.PointAnnotation:
+        """Return labels without those of frames outside the part, unless none would be left."""
+        entries = (*self.masks, *self.points)
+        named = {self.frame, *(numbered(entry)[0] for entry in entries)}
+        inside = [each for each in annotation.frames if each in named or self._asks_for(each)]
+        if len(inside) == len(annotation.frames):
+            return annotation
+        found = annotation.only(inside)
+        if not found.frames:
+            return annotation
+        out = sorted(set(annotation.frames) - set(inside))
+        _warn_of_left_out(
+            ', '.join(entries), f'labels of {wording.counted(len(out), "frame")}', out
+        )
+        return found
 
     def _asks_for(self, frame: int) -> bool:
         """Return whether `start` and `end`, where they are given, leave a frame in the part."""
@@ -163,16 +186,21 @@ def _masks_of(folder: str, holds: Callable[[int], bool]) -> dict[int, str]:
     """Return frame -> path of the masks of a folder that are of the part; log which are not."""
     found = masks_in(folder)
     kept = {frame: path for frame, path in found.items() if holds(frame)}
-    out = [str(frame) for frame in found if frame not in kept]
+    out = [frame for frame in found if frame not in kept]
     if out:
-        numbers = ', '.join(out if len(out) <= _MOST_NAMED else [*out[:_MOST_NAMED], '...'])
-        logging.warning(
-            '%s: %s left out, of frames outside the part that --start and --end choose: %s',
-            folder,
-            wording.counted(len(out), 'mask'),
-            numbers,
-        )
+        _warn_of_left_out(folder, wording.counted(len(out), 'mask'), out)
     return kept
+
+
+def _warn_of_left_out(where: str, what: str, frames: Sequence[int]) -> None:
+    numbers = ', '.join(map(str, frames[:_MOST_NAMED]))
+    logging.warning(
+        '%s: %s left out, outside the part that --start and --end choose: %s%s',
+        where,
+        what,
+        numbers,
+        ', ...' if len(frames) > _MOST_NAMED else '',
+    )
 
 
 def masks_in(folder: str) -> dict[int, str]:
