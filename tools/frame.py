@@ -4,13 +4,14 @@
 
 The picture is upright and has the size that masks must have and in which points are counted. Frames
 of a video are numbered from 0, pictures in a folder as in their names; by default the first is
-written.
+written. PNG, or JPEG of high quality if the name ends in .jpg.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 import io
+import posixpath
 
 from absl import flags
 from PIL import Image
@@ -22,13 +23,21 @@ from stfc3_tf.storage import writing
 
 _VIDEO = flags.DEFINE_string('video', None, 'Video file, or folder of pictures.', required=True)
 _FRAME = flags.DEFINE_integer('frame', None, 'Number of the frame; by default the first.')
-_OUTPUT = flags.DEFINE_string('output', None, 'PNG file to write.', required=True)
+_OUTPUT = flags.DEFINE_string('output', None, 'Picture to write, .png or .jpg.', required=True)
+# Without subsampling, colours have the resolution of the frame.
+_JPEG: tuple[str, dict[str, int]] = ('JPEG', {'quality': 95, 'subsampling': 0})
+_FORMATS: dict[str, tuple[str, dict[str, int]]] = {
+    '.png': ('PNG', {}),
+    '.jpg': _JPEG,
+    '.jpeg': _JPEG,
+}
 
 
 def main(_: Sequence[str]) -> None:
     """Write the frame and print its size."""
-    if not _OUTPUT.value.lower().endswith('.png'):
-        raise errors.UserError(f'--output={_OUTPUT.value}: name a file that ends in .png.')
+    ending = posixpath.splitext(_OUTPUT.value)[1].lower()
+    if ending not in _FORMATS:
+        raise errors.UserError(f'--output={_OUTPUT.value}: name a file that ends in .png or .jpg.')
     if _FRAME.value is not None:
         checks.whole_number('--frame', _FRAME.value, least=0)
     writing.check_file(_OUTPUT.value)
@@ -38,7 +47,8 @@ def main(_: Sequence[str]) -> None:
     if frame.number != number:
         raise errors.UserError(f'{video.name} has no frame {number}; the next is {frame.number}.')
     contents = io.BytesIO()
-    Image.fromarray(frame.image).save(contents, 'PNG')
+    kind, options = _FORMATS[ending]
+    Image.fromarray(frame.image).save(contents, kind, **options)
     writing.write_bytes(_OUTPUT.value, contents.getvalue())
     height, width = video.size
     print(

@@ -386,6 +386,15 @@ def test_the_frame_command_writes_what_the_propagation_sees(tmp_path):
     assert status == 0, error
     assert f'frame 45 at 0.083 s, {WIDTH}x{HEIGHT} pixels' in printed
     np.testing.assert_array_equal(np.asarray(Image.open(output)), next(scene(2)))
+    lossy = tmp_path / '000045.jpg'
+    status, _, error = command('frame', f'--video={video}', '--frame=45', f'--output={lossy}')
+    assert status == 0, error
+    with Image.open(lossy) as picture:
+        assert picture.format == 'JPEG' and picture.size == (WIDTH, HEIGHT)
+        difference = np.abs(np.asarray(picture).astype(int) - next(scene(2)))
+    assert difference.mean() < 3
+    status, _, error = command('frame', f'--video={video}', f'--output={tmp_path}/a.gif')
+    assert status == 1 and 'a.gif: name a file that ends in .png or .jpg' in error
     status, _, error = command('frame', f'--video={video}', '--frame=4', f'--output={output}')
     assert status == 1 and 'has no frame 4; the next is 43' in error
 
