@@ -13,8 +13,10 @@ import page_server
 import pytest
 from waiting import until
 
+from stfc3_tf import errors
 from stfc3_tf.annotation.page import search_ahead
 from stfc3_tf.propagation import candidates
+from stfc3_tf.storage import lock
 
 OBJECTS = [{'number': n, 'name': str(n), 'colour': f'#00000{n}'} for n in (2, 5)]
 POINTS = [{'number': 1, 'name': 'corner', 'colour': '#ffffff'}]
@@ -40,7 +42,8 @@ def opened(tmp_path, seen=None, **changes):
     """Yield a client of the page and its video of `FRAMES` frames."""
     root = tmp_path / 'videos'
     root.mkdir(parents=True, exist_ok=True)
-    moving_patches.write_folder(root / 'patches')
+    if not (root / 'patches').exists():
+        moving_patches.write_folder(root / 'patches')
 
     def features(frames):
         # The page itself tries the encoder on noise.
@@ -53,6 +56,14 @@ def opened(tmp_path, seen=None, **changes):
         client.done('POST', 'open', {'name': 'patches'})
         client.done('PUT', 'v/patches/things', {'objects': OBJECTS, 'points': POINTS})
         yield client, client.desk.open('patches')
+
+
+def is_locked(session):
+    try:
+        with lock.held(str(session / 'session.lock'), str):
+            return False
+    except errors.UserError:
+        return True
 
 
 def put_mask(client, frame, mask):
@@ -205,3 +216,96 @@ def test_opening_another_video_ends_the_search(tmp_path):
         client.done('POST', 'open', {'name': 'other'})
         assert not video.search.job.is_running
         told.set()
+
+
+def test_what_was_marked_during_a_propagation_is_searched_after_it(tmp_path, looked_at):
+    told = threading.Event()
+
+    def features(frames):
+        told.wait(0.2)
+        return page_server.colours(frames)
+
+    with opened(tmp_path, load=lambda: page_server.encoder(features)) as (client, video):
+        put_mask(client, 0, truth(0))
+        client.done('POST', 'v/patches/propagate', {'frame': 0})
+        until(lambda: client.done('GET', 'v/patches/progress')['changes'])
+        before = video.search.job
+        put_mask(client, 4, truth(4))
+        assert video.search.job is before and video.job.is_running
+        told.set()
+        until(lambda: video.search.job is not before)
+        searched(video)
+        looked_at.clear()
+        propagated(client)
+        assert looked_at == []
+
+
+def test_an_object_that_is_added_is_searched_too(tmp_path, looked_at):
+    left = np.where(truth(4) == 2, 2, 0).astype(np.uint8)
+    with opened(tmp_path) as (client, video):
+        put_mask(client, 0, truth(0))
+        searched(video)
+        for mask in (np.zeros_like(left), left, truth(4)):  # Not here; but there; both objects.
+            objects = 'objects=2' if mask is left else 'objects=2,5'
+            client.done('PUT', f'v/patches/masks/4?{objects}', body=page_server.png(mask))
+            searched(video)
+        looked_at.clear()
+        propagated(client)
+        assert looked_at == []
+
+
+def test_an_export_does_not_wait_for_an_encoder_that_the_search_waits_for(tmp_path):
+    loaded = threading.Event()
+
+    def load():
+        loaded.wait(30)
+        return page_server.encoder()
+
+    with opened(tmp_path, load=load) as (client, video):
+        put_mask(client, 0, truth(0))
+        assert video.search.job.is_running
+        client.done('POST', 'v/patches/export', {'formats': []})
+        until(lambda: client.done('GET', 'v/patches/progress')['state'] == 'done')
+        assert client.done('GET', 'v/patches/state')['encoder']['state'] == 'loading'
+        loaded.set()
+        searched(video)
+        assert video.search.job.progress()['done'] == FRAMES - 1
+
+
+def test_results_stay_valid_without_their_encoder(tmp_path):
+    def no_encoder():
+        raise errors.UserError('There is no such encoder.')
+
+    for load in (page_server.encoder, no_encoder):
+        with opened(tmp_path, load=load) as (client, _):
+            if load is page_server.encoder:
+                put_mask(client, 0, truth(0))
+                propagated(client)
+            until(lambda: client.done('GET', 'v/patches/state')['encoder']['state'] != 'loading')
+            stretches = client.done('GET', 'v/patches/state')['stretches']
+            assert [each['done'] for each in stretches] == [True]
+
+
+def test_videos_are_closed_when_their_work_has_ended(tmp_path):
+    for name in 'abcde':
+        (tmp_path / 'videos').mkdir(exist_ok=True)
+        moving_patches.write_folder(tmp_path / 'videos' / name)
+    told = threading.Event()
+
+    def features(frames):
+        told.wait(20)
+        return page_server.colours(frames)
+
+    with opened(tmp_path, load=lambda: page_server.encoder(features)) as (client, _):
+        for name in 'abcde':
+            client.done('POST', 'open', {'name': name})
+            client.done('PUT', f'v/{name}/things', {'objects': OBJECTS, 'points': []})
+            client.done('PUT', f'v/{name}/masks/0', body=page_server.png(truth(0)))
+            client.done('POST', f'v/{name}/propagate', {'frame': 0})
+        told.set()
+        progress = lambda: [client.done('GET', f'v/{name}/progress')['state'] for name in 'abcde']
+        until(lambda: 'running' not in progress())
+        locks = lambda: [is_locked(tmp_path / 'kept' / name) for name in 'abcde']
+        client.done('GET', 'v/e/state')
+        until(lambda: client.done('GET', 'v/e/state') and sum(locks()) <= 3)
+        assert locks()[-1]

@@ -100,11 +100,12 @@ class Desk:
         found = self._opened.pop(identifier, None)
         if found is None:
             found = Opened(identifier, path, self._options, self._encoder)
-            self._close_oldest()
+        self._close_oldest()
         self._opened[identifier] = found
         return found
 
     def _close_oldest(self) -> None:
+        """Close those that are too many beside one more, except those that are worked on."""
         idle = [name for name, each in self._opened.items() if each.is_idle]
         for name in idle[: max(0, len(self._opened) + 1 - _MOST_OPEN)]:
             self._opened.pop(name).close()

@@ -68,6 +68,8 @@ class Opened:
         )
         self.job: Job | None = None
         self.search = SearchAhead(self._tasks)
+        self._last_marked: int | None = None
+        self._is_closed = False
         threading.Thread(target=self._tasks.warm_up, daemon=True).start()
 
     @property
@@ -87,7 +89,9 @@ class Opened:
           seconds: that the work may take to stop, None for as long as it takes; if it goes on, the
             session stays open.
         """
-        self.stop()
+        with self._lock:
+            self._is_closed = True
+            self.stop()
         for job in self._jobs:
             job.wait(seconds)
         if self.is_idle:
@@ -191,9 +195,17 @@ class Opened:
         """Change the marks of a frame, see `_change`; then search what they need."""
         with self._lock:
             version = self._change(known, put, frame, *given)
-            if self._options.features_bytes and not (self.job and self.job.is_running):
-                self.search.begin(frame, self._jobs)
+            self._last_marked = frame
+            if not (self.job and self.job.is_running):
+                self._search_ahead()
             return version
+
+    def _search_ahead(self) -> None:
+        """Search what the next propagation needs, around the frame that was marked last."""
+        with self._lock:
+            wanted = self._options.features_bytes and not self._is_closed
+            if wanted and self._last_marked is not None:
+                self.search.begin(self._last_marked, self._jobs)
 
     def set_things(self, things: session_lib.Things, known: str | None = None) -> _Version:
         """Replace objects and points; what is gone loses its labels and results.
@@ -342,11 +354,16 @@ class Opened:
         return self._tasks.export_folder(name)
 
     def _start(self, task: str, work: Callable[[Advance], None]) -> None:
+        def then_search(advance: Advance) -> None:
+            """Work; then search what was marked meanwhile needs."""
+            work(advance)
+            self._search_ahead()
+
         with self._lock:
             if self.job is not None and self.job.is_running:
                 raise errors.UserError(f'The work on "{self.job.task}" is not done: stop it first.')
             self.search.stop()
-            self.job = Job(task, work, self._jobs)
+            self.job = Job(task, then_search, self._jobs)
 
     def _check_frame(self, frame: int) -> None:
         count = self.frames.count

@@ -11,8 +11,8 @@ from stfc3_tf.annotation.page.job import Advance, Job
 from stfc3_tf.annotation.page.tasks import Due, Tasks
 from stfc3_tf.annotation.replaced_frames import ReplacedFrames
 
-# Steps of one search, about three minutes on two cores. In a long video, the matches of far frames
-# would push those of near ones out of what is kept.
+# Steps of one search, about three minutes on two cores; a frame between two marks takes two. More
+# would be too much work for what may not be asked for, and push other matches out of what is kept.
 _MOST_STEPS = 500
 
 
@@ -23,13 +23,13 @@ class _Enough(Exception):
 class SearchAhead:
     """Searches for the next propagation, in a thread, until that begins.
 
-    The first stroke in a frame says which stretches will be computed. What is similar does not
-    depend on the other strokes.
+    The first stroke of an object in a frame says which stretches will be computed. What is similar
+    does not depend on its other strokes.
     """
 
     def __init__(self, tasks: Tasks):
         self._tasks = tasks
-        self._places: frozenset[Any] = frozenset()
+        self._searches: frozenset[Any] = frozenset()
         self.job: Job | None = None
 
     @property
@@ -45,19 +45,23 @@ class SearchAhead:
           before: earlier jobs, also of the search; see `Job`.
         """
         due = self._tasks.due(ReplacedFrames(frame))
-        if due.places == self._places and self.job is not None and not self.job.has_failed:
+        if due.searches == self._searches and self.job is not None and not self.job.has_failed:
             return
         self.stop()
-        self._places = due.places
+        self._searches = due.searches
+        if not due.batches:
+            return
         self.job = Job('search', lambda advance: self._search(due, advance), before)
 
     def stop(self) -> None:
         """Stop the search, if there is one; its thread ends after the step that it is making."""
-        self._places = frozenset()
+        self._searches = frozenset()
         if self.job is not None:
             self.job.stop()
 
     def _search(self, due: Due, advance: Advance) -> None:
+        # An export that comes meanwhile must not wait for the encoder.
+        self._tasks.wait_for_encoder(lambda: advance(0, None, None))
         steps = itertools.count(1)
 
         def step() -> None:

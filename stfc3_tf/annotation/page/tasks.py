@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import os
+import time
 from typing import Any
 
 from absl import logging
@@ -40,9 +41,22 @@ class Due:
     points: stretches.Points
 
     @property
-    def places(self) -> frozenset[Any]:
-        """What tells apart the searches that are needed: frames, but not their labels."""
-        return frozenset((kind, stretches.place_of(batch[0])) for kind, batch in self.batches)
+    def searches(self) -> frozenset[Any]:
+        """What tells searches apart: what is there in which frames, but not where in a frame."""
+        return frozenset(
+            (kind, stretches.place_of(each), tuple(map(self._there, self._frames(each))))
+            for kind, batch in self.batches
+            for each in batch
+        )
+
+    def _frames(self, planned: stretches.Planned) -> tuple[int, ...]:
+        return *planned.labelled, *planned.beside
+
+    def _there(self, frame: int) -> Any:
+        """Return what the labels of a frame are about, and what they show."""
+        mask, points = self.masks.get(frame), self.points.get(frame, {})
+        there = frozenset((number, at is not None) for number, at in points.items())
+        return mask and (mask.objects, mask.shown), there
 
 
 class Tasks:
@@ -115,6 +129,12 @@ class Tasks:
             if self._keep(kind, planned, allowed, carried, count):
                 for each in batch:
                     self._results[kind].finish(each.stretch)
+
+    def wait_for_encoder(self, advance: Callable[[], None]) -> None:
+        """Wait until the encoder is loaded, or cannot be; `advance` may end the waiting."""
+        while self._encoder.state == 'loading':
+            advance()
+            time.sleep(0.05)
 
     def search(self, due: Due, step: Callable[[], None]) -> None:
         """Carry labels and drop them: what is similar is kept, and does not depend on the labels.
@@ -195,8 +215,12 @@ class Tasks:
         return os.listdir(folder) if os.path.isdir(folder) else []
 
     def _method(self) -> str:
-        """Return a text that changes with everything that changes results, but the labels."""
-        return repr((self._encoder.identity, self._options.settings, self._options.short_side))
+        """Return a text that changes with everything that changes results, but the labels.
+
+        An encoder that is not loaded counts as the one of the last propagation.
+        """
+        identity = self._encoder.identity or kept_model.read(self._session.folder)
+        return repr((identity, self._options.settings, self._options.short_side))
 
     def _plans(self) -> dict[str, list[stretches.Planned]]:
         method = self._method()
