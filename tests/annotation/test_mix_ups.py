@@ -5,13 +5,14 @@ import os
 import pathlib
 
 import forked_commands
+import numpy as np
 from PIL import Image
 import pytest
 
 import stfc3_tf
 from stfc3_tf import errors
 from stfc3_tf.annotation.marks.request import Request
-from stfc3_tf.storage import files
+from stfc3_tf.storage import files, images
 
 
 @pytest.fixture(scope='module')
@@ -55,6 +56,31 @@ def test_mixed_up_arguments(folder, video, masks, points, message):
     with pytest.raises(errors.UserError, match=message) as caught:
         request.opened()
     assert '\n' not in str(caught.value)
+
+
+def test_masks_as_the_video_and_photographs_as_masks(tmp_path):
+    noise = np.random.default_rng(0)
+    for folder in ('masks', 'frames', 'black'):
+        (tmp_path / folder).mkdir()
+    for number in range(2):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[9:30, 9 + number : 40] = number + 1
+        images.write_palette_mask(str(tmp_path / f'masks/{number:04d}.png'), mask)
+        Image.new('RGB', (64, 48)).save(tmp_path / f'black/{number:04d}.png')
+        photograph = noise.integers(0, 255, (48, 64, 3), np.uint8)
+        Image.fromarray(photograph).save(tmp_path / f'frames/{number:04d}.png')
+
+    def refusal(video, mask):
+        with pytest.raises(errors.UserError) as caught:
+            Request(str(tmp_path / video), [str(tmp_path / mask)]).opened()
+        return str(caught.value).replace(f'{tmp_path}/', '')
+
+    for video, mask in [('masks', 'frames'), ('masks', 'frames/0000.png')]:
+        message = f'--video={video} and --mask={mask} seem to be the wrong way round: '
+        assert refusal(video, mask).startswith(message)
+    assert 'wrong way round' in refusal('masks/0001.png', 'frames/0001.png')
+    for video in ('frames', 'black'):
+        assert 'colours that are not flat, so it is not a mask' in refusal(video, 'frames')
 
 
 @pytest.mark.slow

@@ -34,6 +34,10 @@ _BLACK = 10
 _BLACK_LOSSY = 40
 
 
+class NotFlatError(errors.UserError):
+    """A picture is not a mask: it is a photograph, or smoothed."""
+
+
 class Objects(NamedTuple):
     """The objects of a mask.
 
@@ -67,6 +71,7 @@ def read(
       The objects, at the size of the frame.
 
     Raises:
+      NotFlatError: it is a photograph.
       errors.UserError: it cannot be read, has another size, marks nothing, or is not a mask.
     """
     image = _picture(path)
@@ -310,8 +315,8 @@ def _warn_if_inverted(path: str, mask: np.ndarray) -> None:
         )
 
 
-def _no_mask(path: str, found: str) -> errors.UserError:
-    return errors.UserError(
+def _no_mask(path: str, found: str) -> NotFlatError:
+    return NotFlatError(
         f'{path} has {found} that are not flat, so it is not a mask: a photograph, or smoothed, '
         'or saved in a lossy format. Draw one flat colour per object on black, without smoothing, '
         'and save it as PNG.'

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+import itertools
 
 from stfc3_tf import errors
-from stfc3_tf.annotation.marks import other_tools
+from stfc3_tf.annotation.marks import flat_colours, other_tools
 from stfc3_tf.clips import video as video_lib
+from stfc3_tf.clips.frame import Frame
 from stfc3_tf.storage import files, folders
 
+# Frames of a video that tell whether it shows masks.
+_LOOKED_AT = 3
 _TABLES = ('.json', '.csv', '.tsv', '.txt')
 
 
@@ -60,6 +64,25 @@ def check_pictures(masks: Sequence[str]) -> None:
             raise errors.UserError(
                 f'{each} holds no masks of a known tool: give a picture, or points as --points.'
             )
+
+
+def check_frames(frames: Iterable[Frame], video: str, masks: Sequence[str]) -> None:
+    """Raise UserError if masks of which one is a photograph belong to a video that shows masks.
+
+    Args:
+      frames: of the video.
+      video: path of the video.
+      masks: paths of masks.
+    """
+    images = [frame.image for frame in itertools.islice(frames, _LOOKED_AT)]
+    are_flat = all(flat_colours.find(image) is not None for image in images)
+    # A video may begin with a black frame.
+    if are_flat and any((image != image[0, 0]).any() for image in images):
+        raise errors.UserError(
+            f'--video={video} and --mask={", ".join(masks)} seem to be the wrong way round: the '
+            'video shows masks, in flat colours, and a mask is a photograph. Give the video as '
+            '--video, and the labels as --mask.'
+        )
 
 
 def _ends(path: str, endings: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ import re
 from absl import logging
 
 from stfc3_tf import checks, errors, wording
-from stfc3_tf.annotation.marks import inputs, mix_ups, other_tools
+from stfc3_tf.annotation.marks import inputs, mask_file, mix_ups, other_tools
 from stfc3_tf.clips import part, video
 from stfc3_tf.storage import files, folders, frame_names
 
@@ -93,7 +93,11 @@ class Request:
         objects = {
             frame: n for frame, n in objects.items() if frame in paths or self._asks_for(frame)
         }
-        return inputs.read_masks(paths, opened.size, opened.pixel_aspect, objects)
+        try:
+            return inputs.read_masks(paths, opened.size, opened.pixel_aspect, objects)
+        except mask_file.NotFlatError:
+            mix_ups.check_frames(opened.frames(), self.video, self.masks)
+            raise
 
     def _of_the_part(
         self, annotation: inputs.MaskAnnotation | inputs.PointAnnotation
