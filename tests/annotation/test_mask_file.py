@@ -54,7 +54,9 @@ RED, GREEN, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (255, 255, 255), (0, 0, 0)
         (BLACK, BLACK, (1, 1)),
         (RED, RED, (1, 1)),
         (RED, GREEN, (2, 1)),
-        (BLACK, RED, (0, 1)),
+        (BLACK, RED, (1, 2)),
+        (WHITE, BLACK, (2, 1)),
+        ((5, 5, 5), RED, (1, 2)),
     ],
 )
 def test_transparent_ground(tmp_path, left, right, expected):
@@ -63,6 +65,27 @@ def test_transparent_ground(tmp_path, left, right, expected):
     picture[picture[..., 3] == 0, :3] = np.random.default_rng(0).integers(0, 256, 3)
     Image.fromarray(picture).save(tmp_path / 'mask.png')
     check(read(tmp_path / 'mask.png'), shape(*expected))
+
+
+def test_black_on_a_transparent_ground_with_smooth_borders_adds_no_other_object(tmp_path):
+    colours = np.zeros((*SIZE, 3), np.uint8)
+    colours[30:50, 20:40] = RED
+    picture = with_alpha(cv2.GaussianBlur(colours, (0, 0), 1), shape(255))
+    Image.fromarray(picture).save(tmp_path / 'mask.png')
+    expected = shape(1)
+    expected[30:50, 20:40] = 2
+    check(read(tmp_path / 'mask.png'), expected, within=2)
+
+
+@pytest.mark.parametrize('mode', ['P', 'L'])
+def test_the_number_0_is_background_also_beside_transparent_pixels(tmp_path, caplog, mode):
+    numbers = Image.fromarray(shape(7, 255), mode)
+    if mode == 'P':
+        numbers.putpalette(palette.DAVIS.tobytes())
+    numbers.save(tmp_path / 'mask.png', transparency=255)
+    check(read(tmp_path / 'mask.png'), shape(1))
+    ground = shape(0).size - 40 * 40 - 50 * 40
+    assert f'mask.png: {ground:,} pixels of number 0, black and opaque' in caplog.text
 
 
 def test_an_object_cut_out_of_a_photograph(tmp_path):

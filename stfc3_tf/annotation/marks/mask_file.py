@@ -1,6 +1,6 @@
 """Masks that a user drew, read from a picture of any kind.
 
-    transparency      opaque pixels are marked
+    transparency      opaque pixels are marked, black ones too; but number 0 is background
     palette           indices are object numbers; if index 0 is not black, colours count
     grey, small       values are object numbers 1, 2, ..., and 255 is void
     grey, others      black and white for one object; shades for several, the darkest first
@@ -134,8 +134,27 @@ def _on_transparent(path: str, image: Image.Image, alpha: np.ndarray) -> Objects
     flat = _flat_opaque(picture, opaque, colours)
     if flat is None:
         return Objects(opaque.astype(np.uint8), {1: 'opaque, in many colours'})
-    found = _numbered(flat, black=_BLACK, background=~opaque)
+    # What is as the rest of the picture was filled is a border next to it.
+    kept = np.isin(palette.packed_colours(flat.colours), colours)[flat.index]
+    black = 0 if _is_ground(path, image, opaque) else -1
+    found = _numbered(flat, black, background=~(opaque & kept))
     return found if found.mask.any() else Objects(opaque.astype(np.uint8), {1: 'opaque, black'})
+
+
+def _is_ground(path: str, image: Image.Image, opaque: np.ndarray) -> bool:
+    """Return whether black is the number 0 of a picture of numbers, and so background."""
+    if image.mode not in ('P', 'L'):
+        return False
+    count = int((np.asarray(image)[opaque] == 0).sum())
+    if not count or (image.mode == 'P' and _palette_of(image)[0].any()):
+        return False
+    logging.warning(
+        '%s: %s of number 0, black and opaque, are background, as the transparent ones are. Save '
+        'it with an alpha channel if black is an object.',
+        path,
+        wording.counted(count, 'pixel'),
+    )
+    return True
 
 
 def _davis_colours(pixels: np.ndarray) -> np.ndarray | None:
