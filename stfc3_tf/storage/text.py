@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable
 import csv
+import re
 
 from stfc3_tf import errors
 
@@ -16,6 +17,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, 'utf-16'),
     (codecs.BOM_UTF16_BE, 'utf-16'),
 )
+# Tables write 43.0 where a column lacks some of its numbers. 1.000 may be a thousand.
+_WHOLE = re.compile('([0-9]{1,9})(?:[.,]0)?')
 SEPARATORS = {',': 'comma', ';': 'semicolon', '\t': 'tab', ' ': 'space', '|': 'bar'}
 
 
@@ -65,3 +68,9 @@ def separator_of(heading: str, fits: Callable[[list[str]], bool]) -> str | None:
       The first of `SEPARATORS` that fits; None if there is none.
     """
     return next((one for one in SEPARATORS if fits(fields(heading, one))), None)
+
+
+def whole_number(field: str) -> int | None:
+    """Return a number of up to nine digits, also if it is written as 43.0; None for other texts."""
+    match = _WHOLE.fullmatch(field.strip())
+    return int(match[1]) if match else None

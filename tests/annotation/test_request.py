@@ -133,6 +133,41 @@ def test_labels_of_a_file_that_are_outside_the_part_are_left_out_with_a_note(tmp
         asked.opened()
 
 
+def test_a_number_for_labels_that_say_their_frames_is_refused(tmp_path):
+    video = write_numbered(tmp_path / 'video')
+    masks = tmp_path / 'masks'
+    masks.mkdir()
+    for number in (43, 45):
+        write_mask(masks / f'{number}.png', number - 43)
+    table = tmp_path / 'p.csv'
+    table.write_text('name,frame,x,y\nnose,43,1,1\nnose,48,2,2\n')
+    plain = tmp_path / 'plain.json'
+    plain.write_text('{"nose": [3, 3]}')
+
+    def asked(masks=(), points=(), frame=None):
+        return request.Request(video, [*map(str, masks)], [*map(str, points)], frame=frame)
+
+    for labels in ([masks], [f'43:{masks}/43.png']):
+        with pytest.raises(errors.UserError, match='--frame=45 is about no label: .* say their'):
+            asked(labels, frame=45).opened()
+    with pytest.raises(errors.UserError, match='--frame=45 is about no label'):
+        asked(points=[table, f'44:{plain}'], frame=45).opened()
+    message = (
+        'p.csv says that it is about 2 frames: give it without the number 46, before .*--frame'
+    )
+    for refused in (asked(points=[f'46:{table}']), asked(points=[table], frame=46)):
+        with pytest.raises(errors.UserError, match=message):
+            refused.opened()
+    table.write_text('name,frame,x,y\nnose,43,1,1\n')
+    with pytest.raises(errors.UserError, match='p.csv says that it is about frame 43: .* 46'):
+        asked(points=[f'46:{table}']).opened()
+    # A number that is needed, or says the same.
+    write_mask(tmp_path / 'one.png', 4)
+    assert asked([masks, tmp_path / 'one.png'], frame=47).opened()[1].frames == [43, 45, 47]
+    assert asked(points=[f'43:{table}']).opened()[1].frames == [43]
+    assert asked(points=[table, plain], frame=45).opened()[1].frames == [43, 45]
+
+
 def test_objects_of_other_tools_outside_the_part_are_left_out(tmp_path, caplog):
     video = write_numbered(tmp_path / 'video')
     boxes = {1: (43, 45), 2: (45, 48), 3: (48,)}
@@ -249,10 +284,13 @@ def test_more_colours_than_a_mask_can_number_are_refused():
     'text',
     [
         'name,frame,x,y\nnose,2,3,4\near,2,5,6\nnose,5,7,8\near,5,,\n',
+        # As pandas writes a column of which some numbers were missing, also for spreadsheets.
+        'name,frame,x,y\nnose,2.0,3,4\near,2.0,5,6\nnose,5.0,7,8\near,5.0,,\n',
+        'name;frame;x;y\nnose;2,0;3;4\near;2,0;5;6\nnose;5,0;7;8\near;5,0;;\n',
         '{"2": {"nose": [3, 4], "ear": [5, 6]}, "5": {"nose": [7, 8], "ear": null}}',
         json.dumps(
             [
-                {'name': 'nose', 'frame': 2, 'x': 3, 'y': 4},
+                {'name': 'nose', 'frame': 2.0, 'x': 3, 'y': 4},
                 {'name': 'ear', 'frame': 2, 'x': 5, 'y': 6},
                 {'name': 'nose', 'frame': 5, 'x': 7, 'y': 8},
                 {'name': 'ear', 'frame': 5, 'x': None, 'y': None},
@@ -298,6 +336,10 @@ def test_points_of_several_frames(tmp_path, text):
     [
         ('name,frame,x,y\nnose,-1,3,4\n', 'the frame "-1" is not a whole number'),
         ('[{"name": "a", "x": 1, "y": 2, "frame": 1.5}]', 'the frame 1.5 is not a whole number'),
+        ('name,frame,x,y\nnose,43.5,3,4\n', 'the frame "43.5" is not a whole number'),
+        ('name;frame;x;y\nnose;1,000;3;4\n', 'the frame "1,000" is not a whole number'),
+        ('name,frame,x,y\nnose,,3,4\n', 'the frame "" is not a whole number'),
+        ('name,frame,x,y\nnose,1,3,4\nnose,1.0,5,4\n', "'nose' is empty or given twice"),
         ('name,frame,x,y\nnose,1,3,4\nnose,1,5,4\n', "'nose' is empty or given twice"),
         ('name,frame,x,y\nnose,1,,\n', "point 'nose' has no position anywhere"),
         ('name,frame,x,y\nnose,1,3,\n', 'cannot be read as points'),
@@ -505,7 +547,9 @@ def test_videos_without_labels_and_videos_with_two(videos, tmp_path):
 
 def test_a_table_of_videos(tmp_path):
     table = tmp_path / 'list.csv'
-    table.write_text('video;labels;frame\nv/a.mp4;m/1.png;\nv/a.mp4;m/2.png;40\nw/a.mov;p.csv;3\n')
+    table.write_text(
+        'video;labels;frame\nv/a.mp4;m/1.png;\nv/a.mp4;m/2.png;40.0\nw/a.mov;p.csv;3\n'
+    )
     asked = video_list.requests(str(table), None, request.Request('', every=2))
     assert asked == {
         'v/a': request.Request(

@@ -140,7 +140,8 @@ def _by_frame(
         return labels.by_frame(path, things, number_of)
     if len(places) > 1:
         raise errors.UserError(
-            f'{path} is about {len(places)} frames: give it without the number {number}.'
+            f'{path} is about {len(places)} frames: give it without the number {number}, before '
+            'its name or as --frame.'
         )
     return labels.by_frame(path, things, lambda place: number)
 

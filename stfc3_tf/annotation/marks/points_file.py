@@ -57,11 +57,11 @@ def read(path: str, frames: other_tools.Frames, number: int | None = None) -> li
     Args:
       path: JSON or a table, or a file of another tool; the contents decide.
       frames: of the video.
-      number: of the frame that a file of another tool is about; None if it says it.
+      number: of the frame that the file is about; None if it says it.
 
     Raises:
       errors.UserError: it cannot be read, holds no point, a name twice, or a point outside the
-        frame.
+        frame; or says that it is about other frames.
     """
     stored = files.read_bytes(path)
     others = other_tools.read_points(path, stored, frames, number)
@@ -79,7 +79,20 @@ def read(path: str, frames: other_tools.Frames, number: int | None = None) -> li
     if not points:
         raise errors.UserError(f'{path} holds no points. {_REMEDY}')
     _check(path, points, frames.size)
+    _check_number(path, points, number)
     return points
+
+
+def _check_number(path: str, points: list[NamedPoint], number: int | None) -> None:
+    """Raise UserError if all points say their frames, and a number says otherwise."""
+    stated = list(dict.fromkeys(point.frame for point in points))
+    if number is None or None in stated or stated == [number]:
+        return
+    frames = f'frame {stated[0]}' if len(stated) == 1 else f'{len(stated)} frames'
+    raise errors.UserError(
+        f'{path} says that it is about {frames}: give it without the number {number}, before its '
+        'name or as --frame.'
+    )
 
 
 def _of_other_tool(frames: Mapping[int, Mapping[str, np.ndarray | None]]) -> list[NamedPoint]:
@@ -139,10 +152,10 @@ def _entries(entries: list[Any]) -> list[NamedPoint]:
 
 def _number(value: Any) -> int:
     """Return the number of a frame."""
-    text_of_it = str(value).strip()
-    if isinstance(value, bool) or not re.fullmatch('[0-9]{1,9}', text_of_it):
+    number = None if isinstance(value, bool) else text.whole_number(str(value))
+    if number is None:
         raise ValueError(f'the frame {_shown(value)} is not a whole number')
-    return int(text_of_it)
+    return number
 
 
 def _named(name: str, position: Any) -> NamedPoint:

@@ -67,6 +67,7 @@ class Request:
         frame = opened.first if self.frame is None else self.frame
         frames = other_tools.Frames(opened.size, opened.pictures, frame)
         annotation = self._masks(opened, frames) if self.masks else self._points(frames)
+        self._check_frame_is_used(annotation)
         annotation = self._of_the_part(annotation)
         opened.keep(annotation.frames)
         return opened, annotation
@@ -98,6 +99,19 @@ class Request:
         except mask_file.NotFlatError:
             mix_ups.check_frames(opened.frames(), self.video, self.masks)
             raise
+
+    def _check_frame_is_used(
+        self, annotation: inputs.MaskAnnotation | inputs.PointAnnotation
+    ) -> None:
+        entries = (*self.masks, *self.points)
+        may_need = any(
+            n is None and not folders.is_folder(path) for n, path in map(numbered, entries)
+        )
+        if self.frame is not None and not (may_need and self.frame in annotation.frames):
+            raise errors.UserError(
+                f'--frame={self.frame} is about no label: {", ".join(entries)} say their frames '
+                f'themselves. Leave it out, or write {self.frame}:PATH for the label of that frame.'
+            )
 
     def _of_the_part(
         self, annotation: inputs.MaskAnnotation | inputs.PointAnnotation

@@ -100,14 +100,15 @@ def _of_table(path: str, plain: Request) -> dict[str, Request]:
         if not row['video'] or not row['labels']:
             raise errors.UserError(f'{path}: a line names no video or no labels.')
         frame = row.get('frame', '')
-        if frame and not frame.isdecimal():
+        number = text.whole_number(frame)
+        if frame and number is None:
             raise errors.UserError(f'{path}: the frame {frame!r} is not a whole number.')
         label = listing.place(folder, row['labels'])
         named = listing.place(folder, row['video'])
         # A line may name it by a relative path, and another one by its whole path.
         video = spelt.setdefault(_whole(named), named)
-        labels[video].append(f'{int(frame)}:{label}' if frame else label)
-        objects[video] += _objects(path, row.get('objects', ''), frame)
+        labels[video].append(label if number is None else f'{number}:{label}')
+        objects[video] += _objects(path, row.get('objects', ''), number)
     names = _names(list(labels))
     return {
         names[each]: dataclasses.replace(
@@ -117,18 +118,18 @@ def _of_table(path: str, plain: Request) -> dict[str, Request]:
     }
 
 
-def _objects(path: str, field: str, frame: str) -> list[str]:
+def _objects(path: str, field: str, frame: int | None) -> list[str]:
     """Return the entries of `Request.objects` that a line of a table gives.
 
     Args:
       path: of the table.
       field: 40:2,3, or several of this form with semicolons between them; 2,3 is enough where the
         line has a frame.
-      frame: of the line, or ''.
+      frame: of the line, if it has one.
     """
     entries = [entry for entry in field.split(';') if entry.strip()]
-    if frame:
-        entries = [entry if ':' in entry else f'{int(frame)}:{entry}' for entry in entries]
+    if frame is not None:
+        entries = [entry if ':' in entry else f'{frame}:{entry}' for entry in entries]
     try:
         objects_of_frames(entries)
     except errors.UserError as error:
