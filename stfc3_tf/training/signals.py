@@ -1,11 +1,19 @@
-"""Stopping a run by a signal, on all workers after the same step."""
+"""Stopping a run by a signal, on all workers after the same step.
+
+Python's handlers of signals wait until the main thread is back from TensorFlow, which can take as
+long as a step, and two equal signals that wait are one. So a handler only notes that the run is to
+be stopped. A thread answers at once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+import contextlib
 import os
 import signal
+import threading
+import time
 from types import FrameType
-from typing import Any
 
 import tensorflow as tf
 
@@ -13,6 +21,9 @@ from stfc3_tf.cluster import strategy as distribution
 
 _STOPPING = b'\nStopping; again to abort.\n'
 _STOPPING_AFTER_STEP = b'\nStopping after this step, then writing a checkpoint; again to abort.\n'
+_INTERRUPTED = b'\ninterrupted\n'
+# `timeout` and other starters send a signal to the process and at once to all of its group.
+_SAME_SECONDS = 0.2
 
 
 class StopOnSignal(tf.keras.callbacks.Callback):
@@ -32,17 +43,18 @@ class StopOnSignal(tf.keras.callbacks.Callback):
         self.signal = 0
         self._workers = workers
         self._noted = 0
+        self._answered: float | None = None
         self._steps = False
-        self._former: dict[int, Any] = {}
+        self._context = contextlib.ExitStack()
 
     def __enter__(self) -> StopOnSignal:
         for number in self._SIGNALS:
-            self._former[number] = signal.signal(number, self._note)
+            self._context.callback(signal.signal, number, signal.signal(number, self._note))
+        self._context.enter_context(_heard_at_once(self._answer))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
+        self._context.close()
 
     def agree(self) -> int:
         """Return the signal that any worker received, or 0; every worker must call this."""
@@ -63,8 +75,46 @@ class StopOnSignal(tf.keras.callbacks.Callback):
         if self.agree():
             self.model.stop_training = True
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._noted = number
-        signal.signal(number, self._former[number])
-        # `print` may be at work already, and fails when it is called again.
-        os.write(2, _STOPPING_AFTER_STEP if self._steps else _STOPPING)
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._noted = self._noted or number
+
+    def _answer(self, number: int) -> None:
+        """Say what follows from a signal; end the process if it is the second one."""
+        if number not in self._SIGNALS:
+            return
+        if self._answered is None:
+            self._answered = time.monotonic()
+            _say(_STOPPING_AFTER_STEP if self._steps else _STOPPING)
+        elif time.monotonic() - self._answered > _SAME_SECONDS:
+            _say(_INTERRUPTED)
+            os._exit(128 + number)
+
+
+def _say(line: bytes) -> None:
+    # `print` may be at work already. Ctrl-C may have ended what reads the output.
+    with contextlib.suppress(OSError):
+        os.write(2, line)
+
+
+@contextlib.contextmanager
+def _heard_at_once(hear: Callable[[int], None]) -> Iterator[None]:
+    """Call `hear` in a thread with each signal that has a handler, as soon as it arrives."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    listening = threading.Thread(target=_listen, args=(reader, hear), daemon=True)
+    listening.start()
+    former = signal.set_wakeup_fd(writer)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(former)
+        os.close(writer)
+        listening.join()
+        os.close(reader)
+
+
+def _listen(reader: int, hear: Callable[[int], None]) -> None:
+    """Pass on the numbers that Python's handler in C writes, until the other end is closed."""
+    while numbers := os.read(reader, 64):
+        for number in numbers:
+            hear(number)
