@@ -245,7 +245,7 @@ def _pictures(path: str, found: _File, size: tuple[int, int]) -> labels.Found:
     categories: dict[int, _Category] = {each['id']: each for each in found.get('categories', [])}
     pictures = {each['id']: each for each in found['images']}
     objects, points, others = [], [], []
-    for each in found['annotations']:
+    for number, each in enumerate(found['annotations']):
         picture = pictures.get(each['image_id'])
         if picture is None:
             raise errors.UserError(f'{path} has no image {each["image_id"]}. {_REMEDY}')
@@ -262,7 +262,7 @@ def _pictures(path: str, found: _File, size: tuple[int, int]) -> labels.Found:
             named = (category.get('keypoints') if category else None) or []
             prefix = f'{name} ' if len(categories) > 1 else ''
             points += [
-                labels.Thing(place, prefix + point, instance, at)
+                labels.Thing(place, prefix + point, instance, at, (name, number))
                 for point, at in _key_points_of(path, each['keypoints'] or [], named)
             ]
         if not each.get('segmentation') and not each.get('keypoints'):

@@ -168,6 +168,7 @@ class _Shape(NamedTuple):
     instance: str | None
     kind: str
     element: Any
+    whole: tuple[str, int] | None
 
 
 def _of_tracks(root: Any) -> Iterator[_Shape]:
@@ -192,21 +193,21 @@ def _of_images(root: Any) -> Iterator[_Shape]:
 
 def _parts(shape: Any, place: labels.Place, name: str, instance: str | None) -> Iterator[_Shape]:
     """Yield a shape; of a skeleton, its points."""
-    if shape.tag == 'skeleton':
-        for point in shape.iter('points'):
-            yield from _parts(point, place, point.attrib['label'], instance)
-    else:
-        there = shape.get('outside') != '1'
-        yield _Shape(place, name, instance, shape.tag, shape if there else None)
+    is_skeleton = shape.tag == 'skeleton'
+    for part in shape.iter('points') if is_skeleton else (shape,):
+        there = part.get('outside') != '1'
+        whole = (name, id(shape)) if is_skeleton else None
+        each = part.attrib['label'] if is_skeleton else name
+        yield _Shape(place, each, instance, part.tag, part if there else None, whole)
 
 
 def _sorted(shapes: Sequence[_Shape], size: tuple[int, int], each_alone: bool) -> labels.Found:
     """Return shapes as objects and points."""
     objects, points, others = [], [], []
-    for place, name, instance, kind, element in shapes:
+    for place, name, instance, kind, element, whole in shapes:
         if kind == 'points':
             for each, at in _positions(name, element):
-                points.append(labels.Thing(place, each, instance, at))
+                points.append(labels.Thing(place, each, instance, at, whole))
         elif kind in ('polygon', 'mask'):
             mask = None if element is None else _mask(element, size)
             objects.append(labels.Thing(place, name, instance, mask))

@@ -182,5 +182,6 @@ def _found(
             at = row[[places[individual, name, axis] for axis in ('x', 'y')]]
             if np.isfinite(at).all():
                 instance = individual if individual not in ('', 'single') else None
-                points.append(labels.Thing(place, name, instance, at))
+                whole = None if instance is None else ('individual', 0)
+                points.append(labels.Thing(place, name, instance, at, whole))
     return labels.Found([], points)

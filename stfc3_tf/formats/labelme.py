@@ -64,7 +64,8 @@ def read(path: str, contents: Any, size: tuple[int, int]) -> labels.Found:
         name, instance = shape['label'].strip(), None if group is None else str(group)
         if kind == 'point' and len(shape['points']) == 1:
             at = np.array(shape['points'][0]) - 0.5
-            points.append(labels.Thing(place, name, instance, at))
+            whole = None if instance is None else ('group', 0)
+            points.append(labels.Thing(place, name, instance, at, whole))
             continue
         mask = _mask(path, shape, kind, size)
         if mask is None:

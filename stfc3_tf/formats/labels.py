@@ -1,13 +1,13 @@
 """What a file of another tool says of some frames, in one form for all formats.
 
 Things of one name in one frame are parts of one object if the file says which instance they are of;
-otherwise each is an object.
+otherwise each is an object. Points that are parts of one thing, such as a person, have one number.
 """
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import itertools
 import posixpath
 from typing import NamedTuple
 
@@ -38,12 +38,15 @@ class Thing(NamedTuple):
       instance: tells things of one name apart; None where the file does not say it.
       label: of an object, bool [height, width]; of a point, float64 [2], (x, y) in pixels, pixel
         centres at integers; None where it is said not to be there.
+      whole: what a point is a part of, such as a person: its kind, and a number that tells it apart
+        in the file; None for objects, and for points by themselves.
     """
 
     place: Place
     name: str
     instance: str | None
     label: np.ndarray | None
+    whole: tuple[str, int] | None = None
 
 
 class Found(NamedTuple):
@@ -106,12 +109,27 @@ def by_frame(
     groups: dict[int, list[Thing]] = {}
     for thing in things:
         groups.setdefault(number_of(thing.place), []).append(thing)
+    numbered = _numbered(things)
+    return {
+        number: _named(path, number, group, numbered, len(groups))
+        for number, group in sorted(groups.items())
+    }
+
+
+def _numbered(things: Sequence[Thing]) -> set[tuple[str, str | None]]:
+    """Return name and instance of things that need the instance in their names.
+
+    These are those of which another instance has the name, and the other parts of the same whole.
+    """
     instances: dict[str, set[str | None]] = {}
     for thing in things:
         instances.setdefault(thing.name, set()).add(thing.instance)
+    shared = {name for name, found in instances.items() if len(found) > 1}
+    wholes = {(t.whole[0], t.instance) for t in things if t.whole and t.name in shared}
     return {
-        number: _named(path, number, group, instances, len(groups))
-        for number, group in sorted(groups.items())
+        (t.name, t.instance)
+        for t in things
+        if t.name in shared or (t.whole and (t.whole[0], t.instance) in wholes)
     }
 
 
@@ -119,26 +137,55 @@ def _named(
     path: str,
     number: int,
     things: Sequence[Thing],
-    instances: Mapping[str, set[str | None]],
+    numbered: Collection[tuple[str, str | None]],
     frames: int,
 ) -> dict[str, np.ndarray | None]:
-    """Return name -> label in one frame."""
-    seen: collections.Counter[str] = collections.Counter()
+    """Return name -> label in one frame.
+
+    Args:
+      path: of the file, for messages.
+      number: of the frame.
+      things: in this frame.
+      numbered: see `_numbered`.
+      frames: how many the file is about.
+    """
+    wholes: dict[str, list[int]] = {}
     found: dict[str, np.ndarray | None] = {}
     for thing in things:
         name = thing.name
-        if thing.instance is not None and len(instances[name]) > 1:
+        if thing.instance is not None and (name, thing.instance) in numbered:
             name = f'{name} {thing.instance}'
         elif thing.instance is None:
-            seen[name] += 1
-            if seen[name] > 1 and frames > 1:
+            name = _spelt(name, _place(thing, wholes), found)
+            if name != thing.name and frames > 1:
                 raise errors.UserError(
-                    f'{path} does not say which {name!r} of frame {number} is the same in other '
-                    'frames: give each its own name, or a number (group_id, track_id).'
+                    f'{path} does not say which {thing.name!r} of frame {number} is the same in '
+                    'other frames: give each its own name, or a number (group_id, track_id).'
                 )
-            name = name if seen[name] == 1 else f'{name} {seen[name]}'
         found[name] = _united(found.get(name), thing.label)
     return found
+
+
+def _place(thing: Thing, wholes: dict[str, list[int]]) -> int:
+    """Return 1 for a part of the first whole of its kind, and so on; 1 for a thing by itself.
+
+    Args:
+      thing: an object or a point.
+      wholes: kind -> those before it; is changed.
+    """
+    if thing.whole is None:
+        return 1
+    kind, each = thing.whole
+    before = wholes.setdefault(kind, [])
+    if each not in before:
+        before.append(each)
+    return before.index(each) + 1
+
+
+def _spelt(name: str, number: int, taken: Collection[str]) -> str:
+    """Return a name with its number, without the number 1; with the next one if it is taken."""
+    spelt = (name if n == 1 else f'{name} {n}' for n in itertools.count(number))
+    return next(each for each in spelt if each not in taken)
 
 
 def _united(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:

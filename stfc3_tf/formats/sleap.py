@@ -57,11 +57,12 @@ def _points(
     positions: np.ndarray, nodes: Sequence[str], tracks: Sequence[str]
 ) -> Iterator[labels.Thing]:
     for frame in range(positions.shape[3]):
-        for track, each in zip(tracks, positions[..., frame]):
+        for number, (track, each) in enumerate(zip(tracks, positions[..., frame])):
             for node, at in zip(nodes, each.T):
                 if np.isfinite(at).all():
                     instance = track if len(tracks) > 1 else None
-                    yield labels.Thing(labels.Place(frame), node, instance, at)
+                    place = labels.Place(frame)
+                    yield labels.Thing(place, node, instance, at, ('instance', number))
 
 
 def read_project(path: str, file: Any) -> labels.Found:
@@ -83,7 +84,7 @@ def read_project(path: str, file: Any) -> labels.Found:
     numbers = {int(frame['frame_id']): int(frame['frame_idx']) for frame in frames}
     found = []
     try:
-        for each in chosen:
+        for number, each in enumerate(chosen):
             rows = points[int(each['instance_type'])]
             rows = rows[int(each['point_id_start']) : int(each['point_id_end'])]
             place = labels.Place(numbers[int(each['frame_id'])])
@@ -92,7 +93,8 @@ def read_project(path: str, file: Any) -> labels.Found:
             for name, row in zip(skeleton, rows):
                 at = np.array([row['x'], row['y']], np.float64) - shift
                 if row['visible'] and np.isfinite(at).all():
-                    found.append(labels.Thing(place, name, instance, at))
+                    whole = 'instance', number
+                    found.append(labels.Thing(place, name, instance, at, whole))
     except Exception as error:
         raise labels.unreadable(path, _WHAT, error, _REMEDY) from error
     return labels.Found([], found)

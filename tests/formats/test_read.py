@@ -155,6 +155,59 @@ def test_coco_of_other_tools(tmp_path):
     assert masks(path, other_tools.Frames(SIZE, pictures, 0)).frames == [0, 3]
 
 
+def test_the_points_of_one_person_have_one_number(tmp_path):
+    people = [[1, 2, 2, 3, 4, 2, 0, 0, 0], [5, 6, 2, 7, 8, 2, 9, 9, 2]]
+    hidden, dog = [0] * 9, [20, 21, 2]
+    persons = [{'image_id': 1, 'category_id': 1, 'keypoints': at} for at in (hidden, *people)]
+    contents = {
+        'images': [{'id': 1, 'file_name': '7.png'}],
+        'annotations': persons,
+        'categories': [{'id': 1, 'name': 'person', 'keypoints': ['nose', 'eye', 'ear']}],
+    }
+    numbered = {'nose': (1, 2), 'eye': (3, 4), 'nose 2': (5, 6), 'eye 2': (7, 8), 'ear 2': (9, 9)}
+    expected = {(7, name): at for name, at in numbered.items()}
+    assert points(written(tmp_path, 'coco.json', contents)) == expected
+    # With their numbers in the file.
+    for number, each in enumerate(persons):
+        each['track_id'] = number
+    found = points(written(tmp_path, 'tracks.json', contents))
+    assert [name for _, name in found] == ['nose 1', 'eye 1', 'nose 2', 'eye 2', 'ear 2']
+    # Another kind of thing is counted by itself.
+    contents['categories'].append({'id': 2, 'name': 'dog', 'keypoints': ['tail']})
+    contents['annotations'] = [*persons, {'image_id': 1, 'category_id': 2, 'keypoints': dog}]
+    for each in persons:
+        del each['track_id']
+    found = points(written(tmp_path, 'dog.json', contents))
+    assert found[7, 'dog tail'] == (20, 21) and found[7, 'person ear 2'] == (9, 9)
+    # In several frames it is not clear who is who, even where they show different points.
+    contents['images'].append({'id': 2, 'file_name': '8.png'})
+    contents['annotations'] = [
+        {'image_id': 1, 'category_id': 1, 'keypoints': [1, 2, 2]},
+        {'image_id': 1, 'category_id': 1, 'keypoints': [0, 0, 0, 3, 4, 2]},
+        {'image_id': 2, 'category_id': 1, 'keypoints': [1, 2, 2]},
+    ]
+    with pytest.raises(errors.UserError, match="which 'person eye' of frame 7 is the same"):
+        points(written(tmp_path, 'frames.json', contents))
+
+
+def test_the_points_of_one_skeleton_of_an_image_have_one_number(tmp_path):
+    def skeleton(**parts):
+        listed = [
+            f'<points label="{name}" points="{x}.5,{y}.5"/>' for name, (x, y) in parts.items()
+        ]
+        return f'<skeleton label="person">{"".join(listed)}</skeleton>'
+
+    path = written(
+        tmp_path,
+        'a.xml',
+        f'<annotations><image id="0" name="frame_21" width="{WIDTH}" height="{HEIGHT}">'
+        f'{skeleton(nose=(1, 2))}{skeleton(nose=(3, 4), ear=(5, 6))}'
+        '<points label="nose" points="7.5,8.5"/></image></annotations>',
+    )
+    expected = {'nose': (1, 2), 'nose 2': (3, 4), 'ear 2': (5, 6), 'nose 3': (7, 8)}
+    assert points(path) == {(21, name): at for name, at in expected.items()}
+
+
 CVAT_VIDEO = f"""<?xml version="1.0" encoding="utf-8"?>
 <annotations>
   <version>1.1</version>
