@@ -316,8 +316,7 @@ class Session:
     def _read_masks(self) -> dict[int, GivenMask]:
         found = {}
         for frame, path in self._labels('masks'):
-            image = images.read_image(path)
-            mask, noted = images.read_index_mask(path), image.info.get(_OBJECTS, '')
+            mask, noted = _mask_and_note(path)
             size = self.video.height, self.video.width
             if mask.shape != size or not re.fullmatch(r'[\d ]{0,2000}', noted):
                 raise errors.UserError(f'{path} is not a mask of this video. {_REMEDY}')
@@ -359,6 +358,18 @@ class Session:
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         matches = [match for name in names if (match := _LABEL_NAME.fullmatch(name))]
         return [(int(match[1]), os.path.join(folder, match[0])) for match in matches]
+
+
+def _mask_and_note(path: str) -> tuple[np.ndarray, str]:
+    """Return a mask and the objects that it is about, as they are written in its file."""
+    try:
+        return images.read_index_mask(path), images.read_image(path).info.get(_OBJECTS, '')
+    except images.UnreadablePicture as error:
+        raise errors.UserError(
+            f'{path} is not a readable image ({error.reason}). {_REMEDY}'
+        ) from error
+    except errors.UserError as error:
+        raise errors.UserError(f'{error} {_REMEDY}') from error
 
 
 def identity_of(footage: Footage) -> VideoIdentity:

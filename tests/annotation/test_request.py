@@ -540,7 +540,8 @@ def test_videos_without_labels_and_videos_with_two(videos, tmp_path):
         moving_patches.ColoursInMemory(), asked, str(tmp_path / 'out'), PropagationSettings(), None
     )
     assert [outcome.status for outcome in found] == ['failed', 'done', 'failed']
-    assert found[0].message == 'Give either --mask or --points.'
+    labels = f'masks ({videos[1]}/a.png) and points ({videos[1]}/a.json)'
+    assert found[0].message == f'has {labels}: give labels of one kind.'
     # The video has a column of its own.
     assert found[2].message.startswith('has no labels: put a mask')
 
@@ -563,6 +564,16 @@ def test_a_table_of_videos(tmp_path):
     with pytest.raises(
         errors.UserError, match='expected a table with the columns video and labels'
     ):
+        video_list.requests(str(table), None, request.Request(''))
+
+
+def test_a_table_with_masks_and_points_of_a_video(tmp_path):
+    table = tmp_path / 'list.csv'
+    table.write_text('video,labels\nv/a.mp4,m/1.png\n\nb.mp4,p.csv\nv/a.mp4,p.csv\n')
+    message = (
+        'list.csv: the column labels names masks of v/a.mp4 in line 2 and points in line 5: give'
+    )
+    with pytest.raises(errors.UserError, match=message):
         video_list.requests(str(table), None, request.Request(''))
 
 

@@ -113,6 +113,25 @@ def test_a_damaged_file_is_named(session, name, contents):
         again(session)
 
 
+def test_a_mask_that_cannot_be_read_is_named_with_what_to_do(session):
+    session.put_mask(3, mask_of(2), [2])
+    path = os.path.join(session.folder, 'masks', '000003.png')
+    with open(path, 'rb') as file:
+        whole = file.read()
+    with open(path, 'wb') as file:
+        file.write(whole[: len(whole) // 2])
+    advice = 'Put back a copy of the file, or move the folder of the session away to begin again.'
+    with pytest.raises(errors.UserError) as caught:
+        again(session)
+    found = str(caught.value)
+    assert found.startswith(f'{path} is not a readable image (') and found.endswith(f'). {advice}')
+    colours = np.zeros((*mask_of(2).shape, 3), np.uint8)
+    colours[5] = 1, 2, 3
+    Image.fromarray(colours).save(path)
+    with pytest.raises(errors.UserError, match=f'^{path} .* not in the DAVIS palette.*{advice}$'):
+        again(session)
+
+
 @pytest.mark.parametrize(
     'contents, words',
     [

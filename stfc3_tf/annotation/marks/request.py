@@ -53,8 +53,13 @@ class Request:
         Raises:
           errors.UserError: the video cannot be opened, or the labels cannot be read or do not fit.
         """
-        if bool(self.masks) == bool(self.points):
+        if not self.masks and not self.points:
             raise errors.UserError('Give either --mask or --points.')
+        if self.masks and self.points:
+            raise errors.UserError(
+                f'{self.video} has masks ({self.masks[0]}) and points ({self.points[0]}): give '
+                'labels of one kind.'
+            )
         if self.objects and self.points:
             raise errors.UserError('--objects belongs to --mask: points name what they are about.')
         for name in ('frame', 'start', 'end'):

@@ -96,7 +96,8 @@ def _of_table(path: str, plain: Request) -> dict[str, Request]:
     folder = posixpath.dirname(path)
     labels, objects = (collections.defaultdict[str, list[str]](list) for _ in range(2))
     spelt: dict[str, str] = {}
-    for row in _rows(path):
+    kinds: dict[str, tuple[str, int]] = {}
+    for line, row in _rows(path):
         if not row['video'] or not row['labels']:
             raise errors.UserError(f'{path}: a line names no video or no labels.')
         frame = row.get('frame', '')
@@ -107,6 +108,13 @@ def _of_table(path: str, plain: Request) -> dict[str, Request]:
         named = listing.place(folder, row['video'])
         # A line may name it by a relative path, and another one by its whole path.
         video = spelt.setdefault(_whole(named), named)
+        kind = 'points' if _is_of_points(label) else 'masks'
+        first, first_line = kinds.setdefault(video, (kind, line))
+        if kind != first:
+            raise errors.UserError(
+                f'{path}: the column labels names {first} of {row["video"]} in line {first_line} '
+                f'and {kind} in line {line}: give each video labels of one kind.'
+            )
         labels[video].append(label if number is None else f'{number}:{label}')
         objects[video] += _objects(path, row.get('objects', ''), number)
     names = _names(list(labels))
@@ -139,7 +147,8 @@ def _objects(path: str, field: str, frame: int | None) -> list[str]:
     return entries
 
 
-def _rows(path: str) -> list[Mapping[str, str]]:
+def _rows(path: str) -> list[tuple[int, Mapping[str, str]]]:
+    """Return the lines of a table with their numbers, see `_fields_by_name`."""
     lines = [
         (number, line)
         for number, line in enumerate(text.decode(files.read_bytes(path), path).splitlines(), 1)
@@ -158,8 +167,10 @@ def _rows(path: str) -> list[Mapping[str, str]]:
     return rows
 
 
-def _fields_by_name(path: str, lines: Sequence[tuple[int, str]]) -> Iterator[Mapping[str, str]]:
-    """Yield column -> field of the lines of a table, if it has the columns that are needed.
+def _fields_by_name(
+    path: str, lines: Sequence[tuple[int, str]]
+) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Yield number and column -> field of the lines of a table, if it has the needed columns.
 
     Args:
       path: of the table.
@@ -179,4 +190,4 @@ def _fields_by_name(path: str, lines: Sequence[tuple[int, str]]) -> Iterator[Map
                 f'{len(heading)}: give each column a field, and put names that hold a '
                 f'{text.SEPARATORS[separator]} in quotation marks.'
             )
-        yield dict(zip(heading, found))
+        yield number, dict(zip(heading, found))
