@@ -19,6 +19,7 @@ from types import FrameType
 
 _COMMANDS = ('stfc3_tf.', 'tools.')
 _noted = 0
+_outcome = ''
 
 
 def prepare_import() -> None:
@@ -88,8 +89,15 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-def exit_on(*numbers: int) -> None:
-    """Raise `SystemExit` when one of these signals arrives; later signals are ignored."""
+def exit_on(*numbers: int, outcome: str = '') -> None:
+    """Raise `SystemExit` when one of these signals arrives; later signals are ignored.
+
+    Args:
+      *numbers: of the signals.
+      outcome: what the last line says of the results.
+    """
+    global _outcome
+    _outcome = outcome
     for number in numbers:
         signal.signal(number, _note)
 
@@ -97,6 +105,13 @@ def exit_on(*numbers: int) -> None:
 def status() -> int:
     """Return 128 + the signal that arrived, or 0."""
     return 128 + _noted if _noted else 0
+
+
+def last_line() -> str:
+    """Return what a command says at its end after the signal that arrived; '' if nothing."""
+    if _outcome:
+        return f'interrupted: {_outcome}'
+    return 'interrupted' if _noted == signal.SIGINT else ''
 
 
 def check() -> None:

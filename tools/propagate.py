@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import signal
-import sys
 
 from absl import flags
 
@@ -240,13 +239,9 @@ def propagate_many(
 
 def main(_: Sequence[str]) -> int:
     """Run; when interrupted, leave nothing and print so."""
-    stopping.exit_on(signal.SIGTERM, signal.SIGINT)
-    try:
-        return propagate()
-    except SystemExit:
-        kept = 'finished videos were kept' if _VIDEOS.value else 'nothing was kept'
-        print(f'interrupted: {kept}', file=sys.stderr)
-        raise
+    kept = 'finished videos were kept' if _VIDEOS.value else 'nothing was kept'
+    stopping.exit_on(signal.SIGTERM, signal.SIGINT, outcome=kept)
+    return propagate()
 
 
 if __name__ == '__main__':

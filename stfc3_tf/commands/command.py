@@ -98,8 +98,8 @@ def _show(error: BaseException) -> int:
     logging.flush()
     if stopping.status():
         # An error after the signal is a consequence of it.
-        if stopping.status() == 130:
-            print('interrupted', file=sys.stderr)
+        if line := stopping.last_line():
+            print(line, file=sys.stderr)
         return stopping.status()
     if isinstance(error, SystemExit):
         return _status_of(error)

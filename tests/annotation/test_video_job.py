@@ -354,7 +354,8 @@ def test_the_command_on_a_video_file_with_irregular_times(model, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stopped_command_leaves_nothing(model, tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_command_leaves_nothing_and_says_so_in_one_line(model, tmp_path, number):
     command = start(
         f'--saved_model={model}',
         f'--video={write_folder(tmp_path / "frames", 400)}',
@@ -366,9 +367,11 @@ def test_a_stopped_command_leaves_nothing(model, tmp_path):
         deadline = time.time() + 120
         while not first.exists() and command.poll() is None and time.time() < deadline:
             time.sleep(0.05)
-        command.send_signal(signal.SIGTERM)
-        command.communicate(timeout=120)
+        command.send_signal(number)
+        _, said = command.communicate(timeout=120)
     finally:
         command.kill()
-    assert command.returncode == 143
+    assert command.returncode == 128 + number
+    ends = [line for line in said.splitlines() if 'interrupted' in line]
+    assert ends == ['interrupted: nothing was kept']
     assert sorted(os.listdir(tmp_path)) == ['frames', 'mask.png']
