@@ -24,6 +24,7 @@ from stfc3_tf import errors
 from stfc3_tf.annotation import outputs, video_job
 from stfc3_tf.annotation.drawing import preview
 from stfc3_tf.annotation.marks.request import Request
+from stfc3_tf.formats import writing as formats
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.storage import files, names, text, writing
@@ -120,6 +121,8 @@ class _Batch:
             )
         opened, annotation = request.opened()
         print(textwrap.indent(request.understood(annotation), '  '), flush=True)
+        if left_out := formats.left_out(self.options.formats, masks=bool(request.masks)):
+            print(f'  without {", ".join(left_out)}: for points, this video has masks', flush=True)
         if self.previews is not None:
             preview.write(posixpath.join(self.previews, f'{name}.png'), opened, annotation)
         folder = posixpath.join(output_dir, name)

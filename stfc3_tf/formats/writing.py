@@ -81,6 +81,11 @@ def check(names: Sequence[str], masks: bool, points: bool) -> None:
             packages.needed(module, form.purpose)
 
 
+def left_out(names: Sequence[str], masks: bool) -> list[str]:
+    """Return those of the formats that are not written, because the labels are masks."""
+    return [name for name in names if masks and name in FOR_POINTS]
+
+
 def write_masks(names: Sequence[str], found: results.MaskResults, folder: str) -> None:
     """Write masks in each of the formats that can hold them.
 

@@ -532,6 +532,20 @@ def test_results_of_other_options_do_not_count_as_finished(videos, tmp_path):
     assert 'values of visible_above: remove' in outcome('two', visible_above=0.5).message
 
 
+def test_a_format_for_points_is_named_where_a_video_has_masks(videos, tmp_path, capsys):
+    asked = video_list.requests(*videos, request.Request(''))
+    del asked['d']
+    encoder, output = moving_patches.ColoursInMemory(), tmp_path / 'out'
+    options = Options(('yolo', 'tapvid'))
+    many_videos.run(encoder, asked, str(output), PropagationSettings(), None, options)
+    line = 'without tapvid: for points, this video has masks'
+    assert [line in lines for lines in told(capsys)] == [True, False]
+    assert (output / 'a' / 'yolo_segmentation').exists() and not (
+        output / 'a' / 'tapvid.npz'
+    ).exists()
+    assert (output / 'b' / 'c' / 'tapvid.npz').exists()
+
+
 def test_videos_without_labels_and_videos_with_two(videos, tmp_path):
     shutil.copy(f'{videos[1]}/a.png', f'{videos[1]}/a.json')
     os.remove(f'{videos[1]}/d.png')
