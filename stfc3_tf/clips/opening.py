@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Collection, Iterable
 
+from absl import logging
 import tensorflow as tf
 
 from stfc3_tf import checks, errors, wording
@@ -54,6 +55,7 @@ def open_source(
             f'({records[0]}, ...). Name one kind, for example by a glob.'
         )
     if videos:
+        warn_of_pictures(pictures_beside(files, videos))
         return video_files.VideoFiles(videos, frame_folder_rate)
     if records:
         return _opened_shards(data, records)
@@ -79,12 +81,42 @@ def _opened_shards(data: str, paths: list[str]) -> shards.Shards:
 
 def picture_folders(files: Iterable[str]) -> list[str]:
     """Return the folders whose pictures are frames, sorted; label maps are not."""
+    return sorted(label_folders.without_label_maps(_pictures_by_folder(files)))
+
+
+def _pictures_by_folder(files: Iterable[str]) -> dict[str, list[str]]:
     pictures = collections.defaultdict(list)
     for file in files:
         folder, _, name = file.rpartition('/')
         if video.is_picture(name):
             pictures[folder].append(file)
-    return sorted(label_folders.without_label_maps(pictures))
+    return pictures
+
+
+def pictures_beside(files: Iterable[str], videos: Iterable[str]) -> list[str]:
+    """Return the folders of pictures, of frames or of labels, in which no video file is, sorted."""
+    holding = {path.rpartition('/')[0] for path in videos}
+    return sorted(_pictures_by_folder(files).keys() - holding)
+
+
+def warn_of_pictures(
+    left_out: Collection[str],
+    why: str = 'there are video files',
+    cure: str = 'name the folder',
+) -> None:
+    """Log that folders of pictures are not read as videos.
+
+    Args:
+      left_out: the folders; nothing is logged if there are none.
+      why: they are left out.
+      cure: what to do to have them read.
+    """
+    if left_out:
+        more = wording.counted(len(left_out) - 1, 'more folder')
+        logging.warning(
+            'Pictures are not read as videos, as %s: %s%s. To use them, %s.',
+            *(why, min(left_out), f' and {more}' if len(left_out) > 1 else '', cure),
+        )
 
 
 def _pictures_of(files: Iterable[str], chosen: Collection[str]) -> list[str]:

@@ -24,7 +24,8 @@ def list_videos(inputs: Sequence[str]) -> list[str]:
 
     Args:
       inputs: files, folders (searched with all folders in them), globs, or lists of videos (.csv,
-        .tsv). If a folder or glob holds no video files, its folders of pictures are the videos.
+        .tsv). If a folder or glob holds no video files, its folders of pictures are the videos;
+        otherwise a warning names those.
 
     Returns:
       Paths of video files and of folders of pictures, sorted, each once.
@@ -34,16 +35,26 @@ def list_videos(inputs: Sequence[str]) -> list[str]:
     """
     if not inputs:
         raise errors.UserError('--input: name a folder, glob or CSV list of videos.')
-    return folders.each_once(video for entry in inputs for video in _videos_of(entry))
+    listed = [_listed(entry) if _is_list(entry) else find(entry) for entry in inputs]
+    found = folders.each_once(path for videos, _ in listed for path in videos)
+    opening.warn_of_pictures({path for _, beside in listed for path in beside} - set(found))
+    return found
 
 
-def _videos_of(entry: str) -> list[str]:
-    if entry.lower().endswith(('.csv', '.tsv')):
-        return _listed(entry)
+def _is_list(entry: str) -> bool:
+    return entry.lower().endswith(('.csv', '.tsv'))
+
+
+def find(entry: str) -> tuple[list[str], list[str]]:
+    """Return the videos in a folder or a glob, and folders of pictures beside video files.
+
+    Raises:
+      errors.UserError: there are no videos.
+    """
     files = opening.find_files(entry)
     videos = [file for file in files if file.lower().endswith(video.VIDEO_SUFFIXES)]
     if videos:
-        return videos
+        return videos, opening.pictures_beside(files, videos)
     pictures = opening.picture_folders(files)
     if not pictures:
         raise errors.UserError(
@@ -52,10 +63,10 @@ def _videos_of(entry: str) -> list[str]:
             f'{wording.counted(len(files), "file")}, none of these. A list of videos is a file '
             'that ends in .csv or .tsv.'
         )
-    return pictures
+    return pictures, []
 
 
-def _listed(path: str) -> list[str]:
+def _listed(path: str) -> tuple[list[str], list[str]]:
     """Read a list: a table with a column `path` or `video_path`, or one path per line."""
     lines = [line for line in _lines(path) if line.strip()]
     if not lines:
@@ -69,7 +80,7 @@ def _listed(path: str) -> list[str]:
         raise errors.UserError(f'{path}: lists no videos.')
     if '' in names:
         raise errors.UserError(f'{path}: entry {names.index("") + 1} names no video.')
-    return [place(folder, name) for name in names]
+    return [place(folder, name) for name in names], []
 
 
 def _names(path: str, lines: list[str], folder: str) -> list[str]:

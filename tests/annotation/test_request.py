@@ -560,6 +560,28 @@ def test_videos_without_labels_and_videos_with_two(videos, tmp_path):
     assert found[2].message.startswith('has no labels: put a mask')
 
 
+@pytest.mark.parametrize('apart', [False, True])
+def test_a_folder_of_pictures_beside_video_files_runs_if_it_has_labels(tmp_path, caplog, apart):
+    clips = tmp_path / 'clips'
+    labels = tmp_path / 'labels' if apart else clips
+    for name in ('a.mp4', 'thumbs/a.jpg', 'pictures/0.jpg', 'pictures/1.jpg'):
+        (clips / name).parent.mkdir(parents=True, exist_ok=True)
+        (clips / name).write_bytes(b'')
+    for name in ('a_masks/0.png', 'pictures_masks/0.png', 'pictures_masks.png'):
+        (labels / name).parent.mkdir(parents=True, exist_ok=True)
+        write_mask(labels / name, 0)
+    (labels / 'a.png').write_bytes(b'')
+    asked = video_list.requests(str(clips), str(labels) if apart else None, request.Request(''))
+    assert {name: (each.video, set(each.masks)) for name, each in asked.items()} == {
+        'a': (f'{clips}/a.mp4', {f'{labels}/a.png', f'{labels}/a_masks'}),
+        'pictures': (
+            f'{clips}/pictures',
+            {f'{labels}/pictures_masks', f'{labels}/pictures_masks.png'},
+        ),
+    }
+    assert f'as they have no labels: {clips}/thumbs. To use them, put' in caplog.text
+
+
 def test_a_table_of_videos(tmp_path):
     table = tmp_path / 'list.csv'
     table.write_text(

@@ -266,6 +266,12 @@ def test_annotations_are_no_videos(tmp_path, caplog, masks):
     assert len(clips.open_source(str(tmp_path / 'DAVIS' / 'Annotations'))) == 2
 
 
+def test_pictures_that_are_left_out_beside_video_files_are_named(tmp_path, caplog):
+    _touch(tmp_path, 'a.mp4', 'a.png', 'frames/0.jpg')
+    assert clips.open_source(str(tmp_path)).files() == [f'{tmp_path}/a.mp4']
+    assert f'as there are video files: {tmp_path}/frames. To use them' in caplog.text
+
+
 def _touch(root, *names):
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)

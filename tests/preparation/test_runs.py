@@ -324,7 +324,7 @@ def test_nothing_readable_is_an_error(tmp_path):
     assert said['videos_skipped'] == 2 and said['records'] == 0
 
 
-def test_lists_of_videos(tmp_path):
+def test_lists_of_videos(tmp_path, caplog):
     for name in ('b.mp4', 'a.avi', 'deep/c.webm', 'deep/.hidden.mp4', 'deep/notes.txt'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b'')
@@ -344,6 +344,16 @@ def test_lists_of_videos(tmp_path):
         return [path.replace(f'{tmp_path}/', '') for path in paths]
 
     assert found('.') == ['a.avi', 'b.mp4', 'deep/c.webm']
+    assert 'as there are video files: ' in caplog.text
+    assert f'{tmp_path}/pictures/p and 1 more folder. To use them, name the folder' in caplog.text
+    caplog.clear()
+    assert found('deep', '*.mp4', 'pictures') == [
+        'b.mp4',
+        'deep/c.webm',
+        'pictures/p',
+        'pictures/q',
+    ]
+    assert not caplog.text
     assert found('*.mp4', 'deep', 'b.mp4') == ['b.mp4', 'deep/c.webm']
     assert found('pictures') == ['pictures/p', 'pictures/q']
     assert found('headed.csv') == ['b.mp4', 'deep/with, comma.mp4']

@@ -11,7 +11,7 @@ import posixpath
 
 from stfc3_tf import errors, wording
 from stfc3_tf.annotation.marks.request import Request, objects_of_frames
-from stfc3_tf.clips import video
+from stfc3_tf.clips import opening, video
 from stfc3_tf.formats import reading
 from stfc3_tf.preparation import listing
 from stfc3_tf.storage import files, folders, text
@@ -25,8 +25,9 @@ def requests(videos: str, labels: str | None, plain: Request) -> dict[str, Reque
     """Return name -> what is asked for each video; the name is that of its folder of results.
 
     Args:
-      videos: a folder or a glob of videos; or a table with the columns `video` and `labels`, and
-        perhaps `frame` and `objects`, a line for each file of labels.
+      videos: a folder or a glob of video files and of folders of pictures; beside video files, a
+        folder of pictures needs labels to be a video. Or a table with the columns `video` and
+        `labels`, and perhaps `frame` and `objects`, a line for each file of labels.
       labels: folder of the labels, which have the names of the videos; by default they are beside
         the videos. A table names its labels itself.
       plain: settings of all videos.
@@ -38,10 +39,41 @@ def requests(videos: str, labels: str | None, plain: Request) -> dict[str, Reque
         if labels is not None:
             raise errors.UserError(f'{videos} names the labels of each video: leave out --labels.')
         return _of_table(videos, plain)
-    found = listing.list_videos([videos])
-    names = _names(found)
+    found, beside = listing.find(videos)
     base = _base(found)
-    return {names[path]: _with_labels(path, _label_of(path, base, labels), plain) for path in found}
+    labels_of = {path: _label_of(path, base, labels) for path in found}
+    labels_of |= _labelled_pictures(beside, base, labels, labels_of)
+    names = _names(list(labels_of))
+    return {names[path]: _with_labels(path, labels_of[path], plain) for path in sorted(labels_of)}
+
+
+def _labelled_pictures(
+    beside: Sequence[str], base: str, labels: str | None, of_videos: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """Return the labels of those folders of pictures that are videos; warn of the others.
+
+    A folder of pictures beside video files can be a video, labels of another one, or neither. It is
+    a video if it has labels itself.
+
+    Args:
+      beside: the folders.
+      base: the folder that holds all video files.
+      labels: the folder of the labels, or None.
+      of_videos: the labels of each video file.
+    """
+    taken = {_whole(label) for found in of_videos.values() for label in found}
+    labelled = {path: _label_of(path, base, labels) for path in beside if _whole(path) not in taken}
+    taken |= {_whole(label) for found in labelled.values() for label in found}
+    chosen = {
+        path: labelled[path] for path in labelled if labelled[path] and _whole(path) not in taken
+    }
+    taken |= {posixpath.dirname(label) for label in taken}
+    opening.warn_of_pictures(
+        {path for path in beside if path not in chosen and _whole(path) not in taken},
+        'they have no labels',
+        'put labels with the name of the folder where those of the video files are',
+    )
+    return chosen
 
 
 def _base(videos: Sequence[str]) -> str:
@@ -70,10 +102,12 @@ def _stem(path: str, name: str) -> str:
 def _label_of(path: str, base: str, labels: str | None) -> list[str]:
     """Return the labels of a video by its name: those in a folder, or those beside it."""
     relative = os.path.relpath(_whole(path), base)
+    if labels and relative.split('/')[0] == '..':
+        return []
     stem = _stem(path, posixpath.join(labels, relative) if labels else path)
     endings = ('', *video.PICTURE_SUFFIXES, *_POINTS)
     candidates = [f'{stem}{addition}{ending}' for addition in _ADDITIONS for ending in endings]
-    found = [each for each in candidates if each != path and files.exists(each)]
+    found = [each for each in candidates if _whole(each) != _whole(path) and files.exists(each)]
     return [each for each in found if folders.is_folder(each) or each != stem]
 
 
