@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
 import shutil
 import sys
 from typing import Any, TextIO
@@ -123,11 +124,13 @@ class TrainingProgress(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Show the step, the loss and the cycle accuracy."""
         self._logs = logs or {}
-        self._display.show(self.model.step, self._note())
+        with _unread_dropped():
+            self._display.show(self.model.step, self._note())
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Show the last step and end the line."""
-        self._display.finish()
+        with _unread_dropped():
+            self._display.finish()
 
     def _note(self) -> str:
         shown = {'loss': '{:.4f}', 'cycle_accuracy': '{:.3f}'}
@@ -149,3 +152,12 @@ def duration(seconds: float) -> str:
     if minutes < 24 * 60:
         return f'{minutes // 60} h {minutes % 60} min'
     return f'{hours // 24} d {hours % 24} h'
+
+
+@contextlib.contextmanager
+def _unread_dropped() -> Iterator[None]:
+    """Go on if nobody reads the output any more: what was learnt must be saved first."""
+    try:
+        yield
+    except BrokenPipeError:
+        stopping.drop_unread_output()

@@ -12,6 +12,7 @@ import contextlib
 import multiprocessing
 from multiprocessing import resource_tracker
 import os
+import select
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from types import FrameType
 _COMMANDS = ('stfc3_tf.', 'tools.')
 _noted = 0
 _outcome = ''
+_dropped = False
 
 
 def prepare_import() -> None:
@@ -60,6 +62,27 @@ def end_on_closed_pipe(ends: bool) -> None:
     """
     if hasattr(signal, 'SIGPIPE'):  # Not on Windows.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL if ends else signal.SIG_IGN)
+
+
+def is_unread(output: int) -> bool:
+    """Return whether an output, 1 or 2, is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(output, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def drop_unread_output() -> None:
+    """Write nowhere from now on what nobody reads any more, so that work can be ended well."""
+    global _dropped
+    _dropped = True
+    for output in (1, 2):
+        if is_unread(output):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+
+
+def is_output_dropped() -> bool:
+    """Return whether `drop_unread_output` was called."""
+    return _dropped
 
 
 @contextlib.contextmanager

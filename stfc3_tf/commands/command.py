@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 import logging as std_logging
 import multiprocessing
 import os
-import select
 import sys
 import traceback
 from typing import NoReturn
@@ -106,9 +105,8 @@ def _show(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         print('interrupted', file=sys.stderr)
         return 130
-    if isinstance(error, BrokenPipeError) and _is_unread():
-        # Exit handlers may print, too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+    if isinstance(error, BrokenPipeError) and stopping.is_unread(_STDOUT):
+        stopping.drop_unread_output()  # Exit handlers may print, too.
         return _UNREAD
     if isinstance(error, errors.UserError):
         # gin adds which configurable was being called; the message already names the setting.
@@ -118,13 +116,6 @@ def _show(error: BaseException) -> int:
     else:
         traceback.print_exception(type(error), error, error.__traceback__)
     return 1
-
-
-def _is_unread() -> bool:
-    """Return whether standard output is a pipe that nobody reads any more."""
-    poll = select.poll()
-    poll.register(_STDOUT, 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _status_of(error: SystemExit) -> int:

@@ -17,6 +17,7 @@ from types import FrameType
 
 import tensorflow as tf
 
+from stfc3_tf import stopping
 from stfc3_tf.cluster import strategy as distribution
 
 _STOPPING = b'\nStopping; again to abort.\n'
@@ -24,13 +25,14 @@ _STOPPING_AFTER_STEP = b'\nStopping after this step, then writing a checkpoint; 
 _INTERRUPTED = b'\ninterrupted\n'
 # `timeout` and other starters send a signal to the process and at once to all of its group.
 _SAME_SECONDS = 0.2
+_UNREAD = 13  # SIGPIPE, which not all systems have.
 
 
 class StopOnSignal(tf.keras.callbacks.Callback):
     """Ends training after the current step on SIGTERM or SIGINT; a second signal ends it at once.
 
-    A signal to one worker stops all of them. As a context manager it also notes signals while the
-    run is built or exported.
+    A signal to one worker stops all of them. Output that nobody reads any more counts as SIGPIPE.
+    As a context manager it also notes signals while the run is built or exported.
 
     Attributes:
       signal: the signal that the workers agreed to stop on, or 0.
@@ -58,8 +60,10 @@ class StopOnSignal(tf.keras.callbacks.Callback):
 
     def agree(self) -> int:
         """Return the signal that any worker received, or 0; every worker must call this."""
-        noted = self._workers.total([int(self._noted == number) for number in self._SIGNALS])
-        self.signal = next((int(number) for number, count in zip(self._SIGNALS, noted) if count), 0)
+        ours = self._noted or (_UNREAD if stopping.is_output_dropped() else 0)
+        numbers = [*map(int, self._SIGNALS), _UNREAD]
+        counts = self._workers.total([int(ours == number) for number in numbers])
+        self.signal = next((number for number, count in zip(numbers, counts) if count), 0)
         return self.signal
 
     def on_train_begin(self, logs=None):

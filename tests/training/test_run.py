@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 import sys
 
 import av
@@ -18,6 +19,8 @@ from training_runs import (
     UNWATCHED,
     assert_same_run,
     call,
+    command,
+    environment,
     final_values,
     kill_after,
     run,
@@ -66,6 +69,32 @@ def test_a_stopped_run_saves_first_and_says_so(unbroken, tmp_path, number):
     status, output = run(tmp_path, bindings=UNWATCHED)
     assert status == 0 and 'Resuming from step 6' in output, output
     assert_same_run(final_values(unbroken[0]), final_values(tmp_path))
+
+
+def test_a_run_whose_output_nobody_reads_saves_first(unbroken, tmp_path):
+    """As after Ctrl-C in `train | tee log`, which ends tee, too."""
+    code = (
+        'import runpy\n'
+        'from stfc3_tf import progress\n'
+        'progress._FILE_PAUSE = 1e-9  # Each step is shown.\n'
+        'runpy.run_module("stfc3_tf.train", run_name="__main__", alter_sys=True)\n'
+    )
+    with subprocess.Popen(
+        command(tmp_path / 'run', bindings=UNWATCHED, program=('-c', code)),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        _, errors_shown = process.communicate(timeout=300)
+    said = errors_shown.decode()
+    assert process.returncode == 141 and 'Traceback' not in said, said
+    step = int(re.search(r'the checkpoint is written, at step (\d+)', said).group(1))
+    assert 0 < step < STEPS
+    status, output = run(tmp_path / 'run', bindings=UNWATCHED)
+    assert status == 0 and f'Resuming from step {step}' in output, output
+    assert_same_run(final_values(unbroken[0]), final_values(tmp_path / 'run'))
 
 
 def test_a_run_on_a_schedule_resumes_along_it(unbroken, tmp_path):
