@@ -83,9 +83,14 @@ def test_the_number_0_is_background_also_beside_transparent_pixels(tmp_path, cap
     if mode == 'P':
         numbers.putpalette(palette.DAVIS.tobytes())
     numbers.save(tmp_path / 'mask.png', transparency=255)
-    check(read(tmp_path / 'mask.png'), shape(1))
+    check(read(tmp_path / 'mask.png'), shape(7))
     ground = shape(0).size - 40 * 40 - 50 * 40
     assert f'mask.png: {ground:,} pixels of number 0, black and opaque' in caplog.text
+
+
+def test_black_alone_is_the_object_also_where_it_is_the_number_0(tmp_path):
+    Image.fromarray(255 - shape(255)).save(tmp_path / 'mask.png', transparency=255)
+    check(read(tmp_path / 'mask.png'), shape(1))
 
 
 def test_an_object_cut_out_of_a_photograph(tmp_path):

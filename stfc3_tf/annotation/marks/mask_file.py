@@ -131,14 +131,14 @@ def _on_transparent(path: str, image: Image.Image, alpha: np.ndarray) -> Objects
         return _numbers(numbers, 'colour {} of DAVIS'.format)
     if len(colours) == 1:
         return Objects(opaque.astype(np.uint8), {1: f'opaque, {_code(colours[0])}'})
+    if _is_ground(path, image, opaque):
+        return _on_ground(path, image, opaque)
     flat = _flat_opaque(picture, opaque, colours)
     if flat is None:
         return Objects(opaque.astype(np.uint8), {1: 'opaque, in many colours'})
     # What is as the rest of the picture was filled is a border next to it.
     kept = np.isin(palette.packed_colours(flat.colours), colours)[flat.index]
-    black = 0 if _is_ground(path, image, opaque) else -1
-    found = _numbered(flat, black, background=~(opaque & kept))
-    return found if found.mask.any() else Objects(opaque.astype(np.uint8), {1: 'opaque, black'})
+    return _numbered(flat, black=-1, background=~(opaque & kept))
 
 
 def _is_ground(path: str, image: Image.Image, opaque: np.ndarray) -> bool:
@@ -155,6 +155,16 @@ def _is_ground(path: str, image: Image.Image, opaque: np.ndarray) -> bool:
         wording.counted(count, 'pixel'),
     )
     return True
+
+
+def _on_ground(path: str, image: Image.Image, opaque: np.ndarray) -> Objects:
+    """Return the objects of a picture of numbers of which transparent pixels are background."""
+    numbers = np.where(opaque, np.asarray(image), 0).astype(np.uint8)
+    if image.mode == 'L':
+        return _grey(path, numbers, lossy=False)
+    opaque_image = Image.fromarray(numbers, 'P')
+    opaque_image.putpalette(_palette_of(image).tobytes())
+    return _indexed(path, opaque_image)
 
 
 def _davis_colours(pixels: np.ndarray) -> np.ndarray | None:
