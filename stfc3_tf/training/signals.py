@@ -44,7 +44,7 @@ class StopOnSignal(tf.keras.callbacks.Callback):
         super().__init__()
         self.signal = 0
         self._workers = workers
-        self._noted = 0
+        self._noted, self._noted_in_steps = 0, False
         self._answered: float | None = None
         self._steps = False
         self._context = contextlib.ExitStack()
@@ -80,7 +80,8 @@ class StopOnSignal(tf.keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._noted = self._noted or number
+        if not self._noted:
+            self._noted, self._noted_in_steps = number, self._steps
 
     def _answer(self, number: int) -> None:
         """Say what follows from a signal; end the process if it is the second one."""
@@ -88,7 +89,9 @@ class StopOnSignal(tf.keras.callbacks.Callback):
             return
         if self._answered is None:
             self._answered = time.monotonic()
-            _say(_STOPPING_AFTER_STEP if self._steps else _STOPPING)
+            # This thread may come to it only after the last step.
+            in_steps = self._steps or self._noted_in_steps
+            _say(_STOPPING_AFTER_STEP if in_steps else _STOPPING)
         elif time.monotonic() - self._answered > _SAME_SECONDS:
             _say(_INTERRUPTED)
             os._exit(128 + number)
