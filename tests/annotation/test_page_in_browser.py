@@ -18,6 +18,7 @@ import numpy as np
 import page_server
 from PIL import Image, ImageDraw
 import pytest
+from waiting import until
 
 ROOT = pathlib.Path(__file__).parents[2]
 HEIGHT, WIDTH, FRAMES = 96, 128, 10
@@ -179,7 +180,9 @@ def test_a_video_is_marked_propagated_corrected_and_exported(page, served):
     page.wait("document.getElementById('label-state').textContent === 'Propagated.'")
     sure = page.run("return document.querySelector('#objects .sure').textContent;")
     assert re.fullmatch(r'\d+ %', sure) and sure != '100 %'
-    assert tinted(page, left(FRAMES - 1) + 20, TOP + 20) and not tinted(page, 5, 5)
+    # The mask is drawn when it has come, which may be after the words.
+    until(lambda: tinted(page, left(FRAMES - 1) + 20, TOP + 20))
+    assert not tinted(page, 5, 5)
 
     # A correction: the far corner is erased and the point dragged.
     page.keys('e')
