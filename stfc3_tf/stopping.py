@@ -18,6 +18,7 @@ import sys
 import threading
 from types import FrameType
 
+UNREAD = 13  # SIGPIPE, which not all systems have.
 _COMMANDS = ('stfc3_tf.', 'tools.')
 _noted = 0
 _outcome = ''

@@ -50,8 +50,8 @@ def measure(saved_model: str, short_side: int | None) -> dict[str, float]:
         for count in range(1, 1 + len(_CORRECTED)):
             before, after = _first(given, count - 1), _first(given, count)
             other = {**after, _CORRECTED[count - 1]: given[0]}
-            searching = session.carry(other, session.plan(before))
-            seconds = session.carry(after, session.plan(before))
+            done = session.plan(before)
+            searching, seconds = (session.carry(masks, done) for masks in (other, after))
             with _nothing_kept(encoder, clip, short_side) as fresh:
                 full = fresh.carry(after, [])
             figures[f'search {count}, seconds'] = searching

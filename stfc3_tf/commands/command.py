@@ -26,7 +26,7 @@ from stfc3_tf.storage import object_store
 Main = Callable[[Sequence[str]], 'int | None']
 
 _STDOUT = 1  # The number of its file.
-_UNREAD = 141  # 128 + SIGPIPE, as a shell says.
+_UNREAD = 128 + stopping.UNREAD  # As a shell says.
 
 
 def run(main: Main) -> None:

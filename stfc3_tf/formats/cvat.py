@@ -191,14 +191,29 @@ def _of_images(root: Any) -> Iterator[_Shape]:
                 )
 
 
-def _parts(shape: Any, place: labels.Place, name: str, instance: str | None) -> Iterator[_Shape]:
-    """Yield a shape; of a skeleton, its points."""
-    is_skeleton = shape.tag == 'skeleton'
-    for part in shape.iter('points') if is_skeleton else (shape,):
-        there = part.get('outside') != '1'
-        whole = (name, id(shape)) if is_skeleton else None
-        each = part.attrib['label'] if is_skeleton else name
-        yield _Shape(place, each, instance, part.tag, part if there else None, whole)
+def _parts(
+    shape: Any,
+    place: labels.Place,
+    name: str,
+    instance: str | None,
+    whole: tuple[str, int] | None = None,
+) -> Iterator[_Shape]:
+    """Yield a shape; of a skeleton, its points.
+
+    Args:
+      shape: an element of the file.
+      place: where it is.
+      name: of the shape.
+      instance: see `labels.Thing`.
+      whole: see `labels.Thing`.
+    """
+    if shape.tag == 'skeleton':
+        for point in shape.iter('points'):
+            name_of_point = point.attrib['label']
+            yield from _parts(point, place, name_of_point, instance, (name, id(shape)))
+    else:
+        there = shape.get('outside') != '1'
+        yield _Shape(place, name, instance, shape.tag, shape if there else None, whole)
 
 
 def _sorted(shapes: Sequence[_Shape], size: tuple[int, int], each_alone: bool) -> labels.Found:

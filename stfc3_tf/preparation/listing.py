@@ -35,7 +35,7 @@ def list_videos(inputs: Sequence[str]) -> list[str]:
     """
     if not inputs:
         raise errors.UserError('--input: name a folder, glob or CSV list of videos.')
-    listed = [_listed(entry) if _is_list(entry) else find(entry) for entry in inputs]
+    listed = [(_listed(entry), []) if _is_list(entry) else find(entry) for entry in inputs]
     found = folders.each_once(path for videos, _ in listed for path in videos)
     opening.warn_of_pictures({path for _, beside in listed for path in beside} - set(found))
     return found
@@ -66,7 +66,7 @@ def find(entry: str) -> tuple[list[str], list[str]]:
     return pictures, []
 
 
-def _listed(path: str) -> tuple[list[str], list[str]]:
+def _listed(path: str) -> list[str]:
     """Read a list: a table with a column `path` or `video_path`, or one path per line."""
     lines = [line for line in _lines(path) if line.strip()]
     if not lines:
@@ -80,7 +80,7 @@ def _listed(path: str) -> tuple[list[str], list[str]]:
         raise errors.UserError(f'{path}: lists no videos.')
     if '' in names:
         raise errors.UserError(f'{path}: entry {names.index("") + 1} names no video.')
-    return [place(folder, name) for name in names], []
+    return [place(folder, name) for name in names]
 
 
 def _names(path: str, lines: list[str], folder: str) -> list[str]:

@@ -25,7 +25,6 @@ _STOPPING_AFTER_STEP = b'\nStopping after this step, then writing a checkpoint; 
 _INTERRUPTED = b'\ninterrupted\n'
 # `timeout` and other starters send a signal to the process and at once to all of its group.
 _SAME_SECONDS = 0.2
-_UNREAD = 13  # SIGPIPE, which not all systems have.
 
 
 class StopOnSignal(tf.keras.callbacks.Callback):
@@ -60,8 +59,8 @@ class StopOnSignal(tf.keras.callbacks.Callback):
 
     def agree(self) -> int:
         """Return the signal that any worker received, or 0; every worker must call this."""
-        ours = self._noted or (_UNREAD if stopping.is_output_dropped() else 0)
-        numbers = [*map(int, self._SIGNALS), _UNREAD]
+        ours = self._noted or (stopping.UNREAD if stopping.is_output_dropped() else 0)
+        numbers = [*map(int, self._SIGNALS), stopping.UNREAD]
         counts = self._workers.total([int(ours == number) for number in numbers])
         self.signal = next((number for number, count in zip(numbers, counts) if count), 0)
         return self.signal

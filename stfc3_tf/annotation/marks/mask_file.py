@@ -131,7 +131,7 @@ def _on_transparent(path: str, image: Image.Image, alpha: np.ndarray) -> Objects
         return _numbers(numbers, 'colour {} of DAVIS'.format)
     if len(colours) == 1:
         return Objects(opaque.astype(np.uint8), {1: f'opaque, {_code(colours[0])}'})
-    if _is_ground(path, image, opaque):
+    if _has_ground(image, opaque):
         return _on_ground(path, image, opaque)
     flat = _flat_opaque(picture, opaque, colours)
     if flat is None:
@@ -141,24 +141,21 @@ def _on_transparent(path: str, image: Image.Image, alpha: np.ndarray) -> Objects
     return _numbered(flat, black=-1, background=~(opaque & kept))
 
 
-def _is_ground(path: str, image: Image.Image, opaque: np.ndarray) -> bool:
-    """Return whether black is the number 0 of a picture of numbers, and so background."""
-    if image.mode not in ('P', 'L'):
+def _has_ground(image: Image.Image, opaque: np.ndarray) -> bool:
+    """Return whether opaque black is the number 0 of a picture of numbers, and so background."""
+    if image.mode not in ('P', 'L') or (image.mode == 'P' and _palette_of(image)[0].any()):
         return False
-    count = int((np.asarray(image)[opaque] == 0).sum())
-    if not count or (image.mode == 'P' and _palette_of(image)[0].any()):
-        return False
-    logging.warning(
-        '%s: %s of number 0, black and opaque, are background, as the transparent ones are. Save '
-        'it with an alpha channel if black is an object.',
-        path,
-        wording.counted(count, 'pixel'),
-    )
-    return True
+    return bool((np.asarray(image)[opaque] == 0).any())
 
 
 def _on_ground(path: str, image: Image.Image, opaque: np.ndarray) -> Objects:
     """Return the objects of a picture of numbers of which transparent pixels are background."""
+    logging.warning(
+        '%s: %s of number 0, black and opaque, are background, as the transparent ones are. Save '
+        'it with an alpha channel if black is an object.',
+        path,
+        wording.counted(int((np.asarray(image)[opaque] == 0).sum()), 'pixel'),
+    )
     numbers = np.where(opaque, np.asarray(image), 0).astype(np.uint8)
     if image.mode == 'L':
         return _grey(path, numbers, lossy=False)

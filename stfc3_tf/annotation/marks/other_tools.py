@@ -131,6 +131,19 @@ def _found(path: str, contents: bytes, frames: Frames) -> labels.Found | None:
     return found
 
 
+def needless_number(path: str, says: str, number: int) -> errors.UserError:
+    """Return the error that a file with a number says its frames itself.
+
+    Args:
+      path: of the file.
+      says: what it says of its frames, a part of a sentence.
+      number: of the frame that was given with it.
+    """
+    return errors.UserError(
+        f'{path} {says}: give it without the number {number}, before its name or as --frame.'
+    )
+
+
 def _by_frame(
     path: str, things: Sequence[labels.Thing], frames: Frames, number: int | None
 ) -> dict[int, dict[str, np.ndarray | None]]:
@@ -139,10 +152,7 @@ def _by_frame(
         number_of = labels.numbering(path, places, frames.pictures, frames.default)
         return labels.by_frame(path, things, number_of)
     if len(places) > 1:
-        raise errors.UserError(
-            f'{path} is about {len(places)} frames: give it without the number {number}, before '
-            'its name or as --frame.'
-        )
+        raise needless_number(path, f'is about {len(places)} frames', number)
     return labels.by_frame(path, things, lambda place: number)
 
 

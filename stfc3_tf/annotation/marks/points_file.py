@@ -89,10 +89,7 @@ def _check_number(path: str, points: list[NamedPoint], number: int | None) -> No
     if number is None or None in stated or stated == [number]:
         return
     frames = f'frame {stated[0]}' if len(stated) == 1 else f'{len(stated)} frames'
-    raise errors.UserError(
-        f'{path} says that it is about {frames}: give it without the number {number}, before its '
-        'name or as --frame.'
-    )
+    raise other_tools.needless_number(path, f'says that it is about {frames}', number)
 
 
 def _of_other_tool(frames: Mapping[int, Mapping[str, np.ndarray | None]]) -> list[NamedPoint]:

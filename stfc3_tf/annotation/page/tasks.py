@@ -43,14 +43,11 @@ class Due:
     @property
     def searches(self) -> frozenset[Any]:
         """What tells searches apart: what is there in which frames, but not where in a frame."""
-        return frozenset(
-            (kind, stretches.place_of(each), tuple(map(self._there, self._frames(each))))
-            for kind, batch in self.batches
-            for each in batch
-        )
-
-    def _frames(self, planned: stretches.Planned) -> tuple[int, ...]:
-        return *planned.labelled, *planned.beside
+        found = []
+        for kind, (first, *_) in self.batches:
+            there = tuple(map(self._there, (*first.labelled, *first.beside)))
+            found.append((kind, stretches.place_of(first), there))
+        return frozenset(found)
 
     def _there(self, frame: int) -> Any:
         """Return what the labels of a frame are about, and what they show."""
@@ -123,9 +120,11 @@ class Tasks:
         due = self.due(allowed)
         kept_model.write(self._session.folder, self._encoder.identity)
         count = self._count(advance, [batch[0] for _, batch in due.batches], allowed)
-        for kind, batch, carried in self._carried(due, lambda: count(None), allowed.are_all):
+        carried_by = self._carrier(due, lambda: count(None), allowed.are_all)
+        for kind, batch in due.batches:
             planned = stretches.joined(batch)
             self._results[kind].begin(planned.stretch)
+            carried = carried_by(kind, planned)
             if self._keep(kind, planned, allowed, carried, count):
                 for each in batch:
                     self._results[kind].finish(each.stretch)
@@ -143,8 +142,9 @@ class Tasks:
           due: the stretches that the next propagation will compute.
           step: called for every frame that is looked at.
         """
-        for _, _, carried in self._carried(due, step, True):
-            collections.deque(carried, maxlen=0)
+        carried_by = self._carrier(due, step, True)
+        for kind, batch in due.batches:
+            collections.deque(carried_by(kind, stretches.joined(batch)), maxlen=0)
 
     def due(self, allowed: ReplacedFrames) -> Due:
         """Return the stretches to compute; see `propagate`."""
@@ -155,10 +155,16 @@ class Tasks:
         ]
         return Due(batches, self._session.masks, self._session.points)
 
-    def _carried(
+    def _carrier(
         self, due: Due, step: Callable[[], None], reads_ahead: bool
-    ) -> Iterator[tuple[str, list[stretches.Planned], Iterator[stretches.Carried]]]:
-        """Yield kind and batch of stretches with their labels, of which some may be left."""
+    ) -> Callable[[str, stretches.Planned], Iterator[stretches.Carried]]:
+        """Return what yields the labels of a stretch of a kind, with what is kept.
+
+        Args:
+          due: the labels that are given.
+          step: called for every frame that is looked at.
+          reads_ahead: see `stretches.Method`.
+        """
         options = self._options
         features, matches = (os.path.join(self._session.folder, n) for n in ('features', 'matches'))
         encoder = KeptFeatures(self._encoder.get(), features, options.features_bytes)
@@ -166,12 +172,14 @@ class Tasks:
         method = stretches.Method(
             encoder, options.settings, options.short_side, step, kept.propagator, reads_ahead
         )
-        for kind, batch in due.batches:
-            video, planned = self._frames.to_read(), stretches.joined(batch)
+
+        def carried(kind: str, planned: stretches.Planned) -> Iterator[stretches.Carried]:
+            video = self._frames.to_read()
             if kind == 'masks':
-                yield kind, batch, stretches.carry_masks(method, video, planned, due.masks)
-            else:
-                yield kind, batch, stretches.carry_points(method, video, planned, due.points)
+                return stretches.carry_masks(method, video, planned, due.masks)
+            return stretches.carry_points(method, video, planned, due.points)
+
+        return carried
 
     def new_export(self) -> str:
         """Return the name of the next export."""
