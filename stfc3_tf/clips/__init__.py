@@ -7,7 +7,7 @@ What is where:
     source                        the interface of all sources
     opening, label_folders        which source a path means
     video_files, frame_folders, still_pictures, shards, synthetic    the sources
-    dataset, shuffle              the stream of clips, and its order
+    dataset, shuffle, frame_rates    the stream of clips, its order, the rates of their frames
     decoder                       the decoder of video files; with its parts:
                                   clock, orientation, frame_colours, animations, unopened,
                                   completeness

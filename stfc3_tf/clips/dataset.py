@@ -7,24 +7,27 @@ store the state of the input.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+import contextlib
+
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import checks, errors
-from stfc3_tf.clips import shuffle
+from stfc3_tf import errors
+from stfc3_tf.clips import frame_rates, shuffle
 from stfc3_tf.clips import source as source_lib
 
 MAX_ATTEMPTS = 100
 _LAST_INDEX = 2**62
 # One number per purpose, so that draws for different purposes are independent.
-_ORDER, _POSITION, _REPLACEMENT = range(3)
+_ORDER, _POSITION, _REPLACEMENT, _RATE = range(4)
 
 
 def clip_dataset(
     source: source_lib.Source,
     *,
     frames: int = 4,
-    frame_rate: float = 8.0,
+    frame_rate: float | Sequence[float] = 8.0,
     clips_per_video: int = 5,
     seed: int = 0,
     start_index: int = 0,
@@ -41,7 +44,8 @@ def clip_dataset(
     Args:
       source: the videos.
       frames: frames per clip.
-      frame_rate: frames per second of a clip.
+      frame_rate: frames per second of a clip. Of two numbers, low and high, each clip draws its
+        own, evenly on a logarithmic scale; a video that is too short for it is read at the highest.
       clips_per_video: clips per video and epoch.
       seed: a non-negative integer; the same seed gives the same stream.
       start_index: number of the first sample.
@@ -95,7 +99,7 @@ def sample_numbers(start_index: int, shard_count: int, shard_index: int) -> tf.d
 def _check_settings(
     source: source_lib.Source,
     frames: int,
-    frame_rate: float,
+    frame_rate: float | Sequence[float],
     clips_per_video: int,
     seed: int,
     start_index: int,
@@ -110,7 +114,7 @@ def _check_settings(
     ):
         if value < low:
             raise errors.UserError(f'{name}={value}: must be at least {low}.')
-    checks.positive_number('frame_rate', frame_rate, finite=True)
+    frame_rates.of_setting('frame_rate', frame_rate)
 
 
 class ClipSampler:
@@ -119,7 +123,7 @@ class ClipSampler:
     Args:
       source: the videos.
       frames: frames per clip.
-      frame_rate: frames per second of a clip.
+      frame_rate: frames per second of a clip, or the lowest and the highest; see `clip_dataset`.
       clips_per_video: clips per video and epoch.
       seed: a non-negative integer.
       skipped: where unreadable videos are registered.
@@ -129,14 +133,14 @@ class ClipSampler:
         self,
         source: source_lib.Source,
         frames: int,
-        frame_rate: float,
+        frame_rate: float | Sequence[float],
         clips_per_video: int,
         seed: int,
         skipped: source_lib.SkippedVideos,
     ):
         self._source = source
         self._frames = frames
-        self._frame_rate = frame_rate
+        self._rates = frame_rates.of_setting('frame_rate', frame_rate)
         self._clips_per_video = clips_per_video
         self._seed = seed
         self._skipped = skipped
@@ -153,10 +157,11 @@ class ClipSampler:
           errors.UserError: 100 videos in a row could not be read.
         """
         failures: dict[str, str] = {}
+        rates = self.frame_rates(int(index))
         for attempt in range(MAX_ATTEMPTS):
             video, position = self.candidate(int(index), attempt)
             try:
-                return self._read(video, position), np.int64(video)
+                return self._read(video, position, rates), np.int64(video)
             except source_lib.UnreadableVideo as error:
                 failures[error.name] = error.reason
         raise errors.UserError(_too_many_failures(failures, len(self._source)))
@@ -172,11 +177,22 @@ class ClipSampler:
         video = shuffle.shuffled(place, clips, int(key[0])) // self._clips_per_video
         return video, float(_generator(self._seed, _POSITION, index).random())
 
-    def _read(self, video: int, position: float) -> np.ndarray:
+    def frame_rates(self, index: int) -> tuple[float, ...]:
+        """Return the rates to try for a sample, in order: a short video may allow the last only."""
+        low, high = self._rates
+        if low == high:
+            return (high,)
+        return self._rates.drawn(_generator(self._seed, _RATE, index)), high
+
+    def _read(self, video: int, position: float, rates: Sequence[float]) -> np.ndarray:
         if video in self._unreadable:
             raise source_lib.UnreadableVideo(self._source.name(video), self._unreadable[video])
+        *slower, fastest = rates
+        for rate in slower:
+            with contextlib.suppress(source_lib.UnreadableVideo):
+                return self._source.read(video, position, self._frames, rate)
         try:
-            return self._source.read(video, position, self._frames, self._frame_rate)
+            return self._source.read(video, position, self._frames, fastest)
         except source_lib.UnreadableVideo as error:
             if error.everywhere:
                 self._unreadable[video] = error.reason

@@ -23,7 +23,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, Union
 
 from absl import logging
 import numpy as np
@@ -139,7 +139,8 @@ class _Sampler(TypedDict):
     """The arguments of `clips.ClipSampler` that depend on the run."""
 
     frames: pydantic.PositiveInt
-    frame_rate: pydantic.PositiveFloat
+    # Python 3.9 cannot evaluate `|`.
+    frame_rate: Union[pydantic.PositiveFloat, list[pydantic.PositiveFloat]]  # noqa: UP007
     clips_per_video: pydantic.PositiveInt
     seed: pydantic.NonNegativeInt
 
@@ -151,7 +152,7 @@ class _Sent(TypedDict):
     sampler: _Sampler
 
 
-def settings_text(source: clips.Source, **settings: float) -> str:
+def settings_text(source: clips.Source, **settings: float | Sequence[float]) -> str:
     """Return what a server needs from a run: `clips.ClipSampler`'s arguments, and what to check."""
     return json.dumps({'common': _common(source), 'sampler': settings})
 

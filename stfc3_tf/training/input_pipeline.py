@@ -17,7 +17,7 @@ class ClipStream(NamedTuple):
 
     Attributes:
       clip_frames: T, frames of a clip.
-      frame_rate: frames per second of a clip.
+      frame_rate: frames per second of a clip, or the lowest and the highest.
       clips_per_video: clips taken from each video in an epoch.
       seed: of clips and views.
       skipped: counts unreadable videos.
@@ -25,7 +25,7 @@ class ClipStream(NamedTuple):
     """
 
     clip_frames: int
-    frame_rate: float
+    frame_rate: float | Sequence[float]
     clips_per_video: int
     seed: int
     skipped: clips.SkippedVideos

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from stfc3_tf import checks, errors
 from stfc3_tf.benchmarks.held_out_score import HeldOutScore
+from stfc3_tf.clips import frame_rates
 from stfc3_tf.model import patches as _patches  # noqa: F401  registers PatchLearner
 from stfc3_tf.model import resnet
 from stfc3_tf.model.learner import WalkLearner
@@ -66,7 +67,8 @@ class Clips:
       batch_size: clips of the global batch, a multiple of the number of devices times
         `Learner.accumulation_steps`.
       clip_frames: T, frames of a clip.
-      frame_rate: frames per second of a clip.
+      frame_rate: frames per second of a clip. Of two, low and high, each clip draws its own, evenly
+        on a logarithmic scale; a video that is too short for it is read at the highest.
       clips_per_video: clips taken from each video in an epoch.
       frame_folder_rate: frames per second of folders of pictures.
       still_pictures: whether each picture of the data is a clip of its own, in which nothing moves,
@@ -76,7 +78,7 @@ class Clips:
 
     batch_size: int = gin.REQUIRED
     clip_frames: int = 4
-    frame_rate: float = 8.0
+    frame_rate: float | Sequence[float] = 8.0
     clips_per_video: int = 5
     frame_folder_rate: float = 24.0
     still_pictures: bool = False
@@ -134,8 +136,8 @@ class Settings(Parts, Clips, Machines, Saving):
             checks.whole_number(f'train.{name}', getattr(self, name))
         checks.whole_number('train.seed', self.seed, least=0)
         checks.positive_number('train.checkpoint_minutes', self.checkpoint_minutes)
-        for name in ('frame_rate', 'frame_folder_rate'):
-            checks.positive_number(f'train.{name}', getattr(self, name), finite=True)
+        frame_rates.of_setting('train.frame_rate', self.frame_rate)
+        checks.positive_number('train.frame_folder_rate', self.frame_folder_rate, finite=True)
         if self.still_pictures and self.data_servers:
             raise errors.UserError(
                 'train.still_pictures = True with train.data_servers: data servers read videos and '

@@ -152,6 +152,9 @@ def test_nothing_readable_ends_with_the_names_of_the_files():
     [
         {'frames': 0},
         {'frame_rate': 0.0},
+        {'frame_rate': (8.0, 4.0)},
+        {'frame_rate': (4.0, 0.0)},
+        {'frame_rate': (4.0, 8.0, 16.0)},
         {'clips_per_video': 0},
         {'seed': -1},
         {'start_index': -1},
@@ -163,6 +166,60 @@ def test_settings_out_of_range_are_refused(setting):
         clips.clip_dataset(Numbers(3), skipped=clips.SkippedVideos(), **setting)
     with pytest.raises(errors.UserError, match='no videos'):
         clips.clip_dataset(Numbers(0), skipped=clips.SkippedVideos())
+
+
+class Lengths(Numbers):
+    """Videos of given lengths in seconds; a clip shows its rate, in a hundredth of a frame."""
+
+    def __init__(self, *lengths):
+        super().__init__(len(lengths))
+        self.lengths = lengths
+
+    def read(self, video, position, count, frame_rate):
+        source.clip_times(self.name(video), 0.0, self.lengths[video], position, count, frame_rate)
+        return np.full((count, 1, 1, 3), round(frame_rate * 10), np.uint8)
+
+
+def _rates(videos, count, **settings):
+    taken = _take(videos, count, clips_per_video=100, **settings)
+    return [video for _, video, _ in taken], np.array([frames[0] / 10 for *_, frames in taken])
+
+
+def test_of_two_rates_each_clip_draws_its_own_evenly_on_a_logarithmic_scale():
+    skipped = clips.SkippedVideos()
+    _, rates = _rates(Lengths(10.0), 400, frame_rate=(4.0, 16.0), skipped=skipped)
+    assert 4.0 <= rates.min() < 4.1 and 15.5 < rates.max() <= 16.0
+    counts = np.histogram(np.log2(rates), bins=np.linspace(2, 4, 5))[0]
+    # 100 are expected in each quarter; the standard deviation is 9.
+    assert np.all(np.abs(counts - 100) < 35)
+    assert not skipped.reasons()
+    resumed = _rates(Lengths(10.0), 100, frame_rate=(4.0, 16.0), start_index=300)[1]
+    np.testing.assert_array_equal(resumed, rates[300:])
+    other = _rates(Lengths(10.0), 400, frame_rate=(4.0, 16.0), seed=1)[1]
+    assert abs(np.corrcoef(rates, other)[0, 1]) < 0.2
+
+
+def test_a_video_too_short_for_its_rate_is_read_at_the_highest():
+    """4 frames span 3 / rate seconds: 0.75 at 4 per second, 0.19 at 16."""
+    skipped = clips.SkippedVideos()
+    # The third video is too short for every rate.
+    videos, rates = _rates(Lengths(1.0, 0.3, 0.1), 900, frame_rate=(4.0, 16.0), skipped=skipped)
+    rates_of = [rates[np.array(videos) == number] for number in range(3)]
+    assert [len(found) for found in rates_of[1:]].count(0) == 1 and not len(rates_of[2])
+    slow = rates_of[1] < 3 / 0.3 - 0.1
+    assert not slow.any()
+    # Two of three draws on the logarithmic scale are below 3 / 0.3 = 10.
+    assert 0.55 < np.mean(rates_of[1] == 16.0) < 0.75
+    assert np.mean(rates_of[0] < 10) > 0.55
+    assert list(skipped.reasons()) == ['video-2.mp4']
+    assert 'at 16 per second' in skipped.reasons()['video-2.mp4']
+
+
+def test_one_rate_and_two_equal_rates_are_the_same_stream():
+    one = _take(Numbers(5), 20, frame_rate=8.0)
+    assert _take(Numbers(5), 20, frame_rate=(8.0, 8.0)) == one
+    # Rates do not change which videos are drawn, nor the positions.
+    assert _take(Numbers(5), 20, frame_rate=(4.0, 16.0)) == one
 
 
 def test_clips_are_placed_by_time():

@@ -352,7 +352,8 @@ def test_a_chief_that_is_lost_after_the_last_sum_does_no_harm():
 def stream_of(pipelines, pipeline, start, servers=()):
     context = tf.distribute.InputContext(pipelines, pipeline, 2)
     source = clips.open_source(None)
-    clip_stream = input_pipeline.ClipStream(2, 8.0, 2, 3, clips.SkippedVideos(), servers)
+    rates = (4.0, 16.0)
+    clip_stream = input_pipeline.ClipStream(2, rates, 2, 3, clips.SkippedVideos(), servers)
     return clip_stream.batches(source, ViewSampler(view_size=16), 4, start, context)
 
 

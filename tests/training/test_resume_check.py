@@ -61,6 +61,7 @@ def test_another_method_is_listed_setting_by_setting(tmp_path):
     [
         ('train.clip_frames = 3', 'train.clip_frames was 4, is 3'),
         ('train.frame_rate = 4.0', 'train.frame_rate was 8.0, is 4.0'),
+        ('train.frame_rate = (4.0, 16.0)', 'train.frame_rate was 8.0, is (4.0, 16.0)'),
         ('Learner.temperature = 0.1', 'Learner.temperature was 0.05, is 0.1'),
         ('LEARNING_RATE = 0.5', "Adam.learning_rate was '@CosineDecay()', is 0.5"),
         (

@@ -285,7 +285,7 @@ class Corpus:
         Args:
           count: number of clips.
           time: frames per clip.
-          rate: frames per second.
+          rate: frames per second, or the lowest and the highest.
           clips_per_video: clips of each video per epoch.
           seed: of the stream.
 
@@ -295,18 +295,19 @@ class Corpus:
         sampler = dataset.ClipSampler(
             self.source, time, rate, clips_per_video, seed, source.SkippedVideos()
         )
-        videos, frames = zip(*(self._sample(sampler, index, time, rate) for index in range(count)))
+        videos, frames = zip(*(self._sample(sampler, index, time) for index in range(count)))
         return np.array(frames, 'i4'), np.array(self.sizes, 'i4')[list(videos)]
 
-    def _sample(self, sampler, index, time, rate):
+    def _sample(self, sampler, index, time):
         for attempt in range(dataset.MAX_ATTEMPTS):
             video, position = sampler.candidate(index, attempt)
             times = self.times[video]
-            try:
-                chosen = source.clip_times('', times[0], times[-1], position, time, rate)
-            except source.UnreadableVideo:
-                continue
-            return video, self.first[video] + source.nearest(times, chosen)
+            for rate in sampler.frame_rates(index):
+                try:
+                    chosen = source.clip_times('', times[0], times[-1], position, time, rate)
+                except source.UnreadableVideo:
+                    continue
+                return video, self.first[video] + source.nearest(times, chosen)
         raise errors.UserError(f'Sample {index}: no video is long enough.')
 
 
