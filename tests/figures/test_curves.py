@@ -57,6 +57,14 @@ def test_few_points_are_drawn_as_they_are(tmp_path, drawn):
     assert line.get_marker() == '.'
 
 
+@pytest.mark.parametrize('last', [0, 1, 3, 500])
+def test_ticks_are_at_whole_steps(tmp_path, drawn, last):
+    write_events(tmp_path / 'run', {0: 1.0, last: 1.0})
+    figures.training_curves({'run': str(tmp_path / 'run')}, None, str(tmp_path / 'a.png'))
+    ticks = drawn[-1].axes[0].get_xticks()
+    np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
 def test_curves_that_cannot_be_drawn(tmp_path):
     write_events(tmp_path / 'a', {1: 3.0})
     runs, output = {'first': str(tmp_path / 'a')}, str(tmp_path / 'curves.png')
