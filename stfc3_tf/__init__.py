@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from stfc3_tf.clips.part import open_part
     from stfc3_tf.errors import UserError
     from stfc3_tf.propagation.extractor import FeatureExtractor
+    from stfc3_tf.propagation.finer_cells import FinerCells
     from stfc3_tf.propagation.propagator import Propagator
     from stfc3_tf.propagation.settings import PropagationSettings
     from stfc3_tf.serving.client import connect
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _HOMES = {
     'CellGrid': 'views.cell_grid',
     'FeatureExtractor': 'propagation.extractor',
+    'FinerCells': 'propagation.finer_cells',
     'MaskLabel': 'annotation.propagate',
     'PointLabel': 'annotation.propagate',
     'PropagationSettings': 'propagation.settings',
@@ -63,6 +65,7 @@ _HOMES = {
 __all__ = [
     'CellGrid',
     'FeatureExtractor',
+    'FinerCells',
     'MaskLabel',
     'PointLabel',
     'PropagationSettings',

@@ -15,6 +15,7 @@ before the damage have labels, and the status is 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+import dataclasses
 import signal
 
 from absl import flags
@@ -27,7 +28,7 @@ from stfc3_tf.annotation.marks import request, video_list
 from stfc3_tf.clips import footage
 from stfc3_tf.commands import command, configuration, idle_flags, label_flags
 from stfc3_tf.formats import writing as formats
-from stfc3_tf.propagation import propagator
+from stfc3_tf.propagation import extractor, finer_cells, propagator
 from stfc3_tf.serving import client, loading, shipped
 from stfc3_tf.serving.encoder import LoadedEncoder
 
@@ -94,6 +95,13 @@ _SHORT_SIDE = flags.DEFINE_integer(
     'Pixels of the short side at which frames are shown to the encoder: more is finer and slower. '
     "By default the video's own, but from 240 to 480. Results have the size of the video.",
 )
+_FINER = flags.DEFINE_bool(
+    'finer',
+    False,
+    'Whether cells have half the size, for points that are placed more finely: the features take '
+    'four times as long, and the search in large frames more. PropagationSettings.radius still '
+    'counts whole cells.',
+)
 _FRAME_RATE = flags.DEFINE_float(
     'frame_rate',
     24.0,
@@ -107,7 +115,12 @@ _GIN_BINDINGS = flags.DEFINE_multi_string(
 )
 
 
-def load_encoder() -> LoadedEncoder:
+def load_encoder() -> extractor.FeatureExtractor:
+    """Return the encoder that --saved_model or --server names, with finer cells if asked for."""
+    return finer_cells.of(named_encoder(), _FINER.value)
+
+
+def named_encoder() -> LoadedEncoder:
     """Return the encoder that --saved_model or --server names."""
     if _SERVER.value is not None:
         if _SAVED_MODEL.value is not None:
@@ -122,6 +135,8 @@ def propagate() -> int:
     """Check everything that can be checked, load the model, and run; return the status."""
     configuration.parse_gin([], _GIN_BINDINGS.value)
     settings = propagator.PropagationSettings()
+    if _FINER.value:
+        settings = dataclasses.replace(settings, radius=2 * settings.radius)
     configuration.check_bindings_used(_GIN_BINDINGS.value)
     if _SERVER.value is None:
         idle_flags.refuse('A run without --server', [_MODEL, _VERSION, _TIMEOUT])

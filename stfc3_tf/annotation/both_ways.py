@@ -22,7 +22,7 @@ from stfc3_tf import errors
 from stfc3_tf.annotation import agreement
 from stfc3_tf.annotation.agreement import Known
 from stfc3_tf.annotation.given_labels import Given, Group
-from stfc3_tf.propagation import ahead, choice, extractor
+from stfc3_tf.propagation import ahead, choice, extractor, finer_cells
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.input_size import InputSize
 from stfc3_tf.propagation.label_geometry import Geometry
@@ -147,13 +147,14 @@ class Carrier:
           clip: the frames.
           given: the labels; those outside the span are only context.
           settings: of the propagation.
-          input_size: at which the encoder sees frames.
+          input_size: how the encoder sees frames.
           advance: called for every frame to which labels were propagated from one side.
           propagator: makes what carries the labels.
           span: the frames that get labels, by default all; every object or point has a label there.
           reads_ahead: whether another thread reads and encodes a frame before it is asked for.
         """
-        self._encoder, self._clip, self._given = encoder, clip, given
+        self._encoder = finer_cells.of(encoder, input_size.finer)
+        self._clip, self._given = clip, given
         self.settings, self._input_size, self._advance = settings, input_size, advance
         self._propagator, self.span = propagator, span or Span()
         # Several groups read the clip in turns, and readers in several threads could meet.

@@ -11,6 +11,8 @@ from stfc3_tf.propagation import cell_centres, codecs
 from stfc3_tf.propagation.label_geometry import Geometry
 
 _NOTHING = np.float32(1e-6)
+# Of the cells for which the size of a point's map was chosen, in pixels.
+_USUAL_STRIDE = 8
 # A point with at least this confidence counts as visible.
 VISIBLE_ABOVE = 0.2
 
@@ -156,21 +158,24 @@ class PointCodec:
 
     first_channel = 0
 
-    def __init__(self):
-        self._codec = codecs.PointCodec(convention='exact', sigma=0.75)
-
     def encode(self, label: PointLabel, geometry: Geometry) -> np.ndarray:
         """Return float32 [rows, columns, points]."""
-        return self._codec.encode(label.points, geometry)
+        return self._codec(geometry).encode(label.points, geometry)
 
     maps = encode
 
     def decode(self, soft: np.ndarray, geometry: Geometry) -> PointLabel:
         """Return the points in pixels of the frames."""
-        points = self._codec.decode(soft, geometry)
-        largest = self._codec.encode(points, geometry).max(axis=(0, 1)).astype(np.float64)
+        codec = self._codec(geometry)
+        points = codec.decode(soft, geometry)
+        largest = codec.encode(points, geometry).max(axis=(0, 1)).astype(np.float64)
         share = soft.max(axis=(0, 1)) / np.where(largest > 0, largest, np.inf)
         return PointLabel(points, np.minimum(share, 1))
+
+    def _codec(self, geometry: Geometry) -> codecs.PointCodec:
+        """Return the codec of cells of this size; a point is not smaller in finer cells."""
+        finer = max(_USUAL_STRIDE / geometry.cell_grid.stride, 1.0)
+        return codecs.PointCodec(convention='exact', sigma=0.75 * finer, reach=round(2 * finer))
 
     def meet(self, forward: np.ndarray, backward: np.ndarray, share: np.ndarray) -> np.ndarray:
         """Return the labels of a frame between two labelled ones, from both sides.

@@ -3,6 +3,7 @@
 What is where:
 
     extractor                     the contract of all encoders
+    finer_cells                   an encoder with features at half the stride
     settings, input_size          settings that protocols choose
     one_frame                     labels of one frame from its context
     compared                      features that cells are compared by, exact or rounded

@@ -1,4 +1,4 @@
-"""The size at which frames are shown to an encoder."""
+"""How frames are shown to an encoder: their size, and how often."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INTERPOLATIONS = {'bilinear': cv2.INTER_LINEAR, 'area': cv2.INTER_AREA}
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
 class InputSize:
-    """The size at which a protocol shows frames to the encoder.
+    """How a protocol shows frames to the encoder.
 
     Attributes:
       rule: 'native' (as stored), 'short_side' (that side becomes `size`, ratio kept) or 'square'
@@ -24,12 +24,16 @@ class InputSize:
       size: pixels; 0 with 'native'.
       long_side_multiple: the long side is rounded down to a multiple of this (DINO: 64).
       interpolation: 'bilinear' (without anti-aliasing, as all reference codes resize) or 'area'.
+      finer: whether each frame is also shown moved by half a cell, which gives features at half the
+        stride in four times the time. All settings in cells count these smaller ones:
+        `PropagationSettings.radius`, `PointCodec.sigma` and `PointCodec.reach`.
     """
 
     rule: str = 'native'
     size: int = 0
     long_side_multiple: int = 1
     interpolation: str = 'bilinear'
+    finer: bool = False
 
     def __post_init__(self) -> None:
         checks.one_of('InputSize.rule', self.rule, ('native', 'short_side', 'square'))
@@ -47,6 +51,7 @@ class InputSize:
                 "InputSize.rule = 'square': choose another rule, or 1."
             )
         checks.one_of('InputSize.interpolation', self.interpolation, tuple(_INTERPOLATIONS))
+        checks.switch('InputSize.finer', self.finer)
 
     def of(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) at which a frame is encoded.
@@ -86,4 +91,4 @@ class InputSize:
 
 def native_size() -> InputSize:
     """Return the rule that shows frames as they are stored, independent of gin."""
-    return InputSize(rule='native', size=0, long_side_multiple=1, interpolation='bilinear')
+    return InputSize('native', size=0, long_side_multiple=1, interpolation='bilinear', finer=False)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stfc3_tf.propagation import ahead, choice, extractor
+from stfc3_tf.propagation import ahead, choice, extractor, finer_cells
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.propagation.input_size import InputSize
 from stfc3_tf.propagation.label_geometry import Codec, Geometry
@@ -56,7 +56,7 @@ class PropagationTracker:
     Args:
       encoder: of the frames.
       propagation_settings: of the propagation.
-      input_size: at which the encoder sees the frames.
+      input_size: how the encoder sees the frames.
       propagator: makes what carries the labels.
       reads_ahead: whether another thread reads and encodes a frame before it is asked for, while
         labels are carried to the one before it.
@@ -70,7 +70,7 @@ class PropagationTracker:
         propagator: choice.Maker = choice.propagator,
         reads_ahead: bool = False,
     ):
-        self._encoder = encoder
+        self._encoder = finer_cells.of(encoder, input_size.finer)
         self._propagation = propagation_settings
         self._input_size = input_size
         self._propagator = propagator
