@@ -307,7 +307,7 @@ class Job:
             'labelled_frames': self.annotation.frames,
             'labels_sha256': self.annotation.given.digest(),
             'model': extractor.identity(self.encoder),
-            'input_size': dataclasses.asdict(annotate.input_size((height, width), self.short_side)),
+            'input_size': annotate.input_size((height, width), self.short_side).settings(),
             'propagation': dataclasses.asdict(self.settings),
             **dataclasses.asdict(self.options),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import cv2
 import gin
@@ -52,6 +53,13 @@ class InputSize:
             )
         checks.one_of('InputSize.interpolation', self.interpolation, tuple(_INTERPOLATIONS))
         checks.switch('InputSize.finer', self.finer)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings, ready for JSON; `finer` only if it is set, as it is newer."""
+        settings = dataclasses.asdict(self)
+        if not self.finer:
+            del settings['finer']
+        return settings
 
     def of(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) at which a frame is encoded.

@@ -80,7 +80,7 @@ class PropagationTracker:
         """Return every value that changes the predictions, the encoder's identity included."""
         return {
             'model': extractor.identity(self._encoder),
-            'input_size': dataclasses.asdict(self._input_size),
+            'input_size': self._input_size.settings(),
             'propagation': dataclasses.asdict(self._propagation),
         }
 

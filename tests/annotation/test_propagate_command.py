@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
+import stfc3_tf
+
 ROOT = pathlib.Path(__file__).parents[2]
 SAMPLES = ROOT / 'stfc3_tf' / 'samples'
 
@@ -71,3 +73,37 @@ def test_points_count_as_visible_from_the_confidence_that_is_asked_for(tmp_path)
     assert 0 < sum(sure) < len(sure)
     with np.load(tmp_path / 'tapvid.npz') as stored:
         assert stored['visible'].sum() == sum(sure)
+
+
+def test_finer_cells_follow_the_same_points_and_say_so(tmp_path):
+    """By the encoder as Python makes it, with a window of as many pixels."""
+    points = f'--points={SAMPLES}/cup_points.json'
+    small = ('--end=2', '--short_side=120', '--gin_bindings=PropagationSettings.radius = 6.0')
+    propagate(tmp_path / 'usual', points, *small)
+    propagate(tmp_path / 'finer', points, *small, '--finer')
+    tracks = {}
+    for name in ('usual', 'finer'):
+        with open(tmp_path / name / 'tracks.csv', newline='') as file:
+            rows = list(csv.DictReader(file))
+        tracks[name] = np.array([[float(row['x']), float(row['y'])] for row in rows])
+    result = json.loads((tmp_path / 'finer' / 'result.json').read_text())
+    assert result['model']['cell_grid']['stride'] == 4
+    assert result['propagation']['radius'] == 12.0
+    apart = np.abs(tracks['finer'] - tracks['usual']).max(axis=1)
+    assert apart[:5].max() == 0  # the marked frame
+    assert 0 < apart[5:].max() < 16  # a cell is 16 pixels wide in the video
+
+    encoder = stfc3_tf.FinerCells(stfc3_tf.load('stfc3-small'))
+    with open(SAMPLES / 'cup_points.json') as file:
+        first = np.array(list(json.load(file).values()))
+    frames = [frame.image for _, frame in zip(range(3), open_cup().frames())]
+    settings = stfc3_tf.PropagationSettings(radius=12.0)
+    found = [
+        label.points
+        for label in stfc3_tf.propagate_points(encoder, frames, first, settings, short_side=120)
+    ]
+    np.testing.assert_allclose(np.concatenate(found), tracks['finer'], atol=0.02)
+
+
+def open_cup():
+    return stfc3_tf.open_footage(str(SAMPLES / 'cup.mp4'))
