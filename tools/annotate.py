@@ -28,7 +28,7 @@ from stfc3_tf.annotation.page.options import Options
 from stfc3_tf.clips import footage
 from stfc3_tf.commands import command, configuration, idle_flags, label_flags
 from stfc3_tf.formats import writing as formats
-from stfc3_tf.propagation import propagator
+from stfc3_tf.propagation import finer_cells, propagator
 from stfc3_tf.serving import loading, shipped
 from stfc3_tf.storage import writing
 
@@ -56,6 +56,12 @@ _SHORT_SIDE = flags.DEFINE_integer(
     None,
     'Pixels of the short side at which frames are shown to the encoder: more is finer and slower. '
     "By default the video's own, but from 240 to 480.",
+)
+_FINER = flags.DEFINE_bool(
+    'finer',
+    False,
+    'Whether cells have half the size, as for tools.propagate: points are placed more finely, and '
+    'everything takes longer.',
 )
 _FRAME_RATE = flags.DEFINE_float(
     'frame_rate',
@@ -92,7 +98,7 @@ _GIN_BINDINGS = flags.DEFINE_multi_string(
 def options() -> Options:
     """Return what the flags say, checked before anything is served."""
     configuration.parse_gin([], _GIN_BINDINGS.value)
-    settings = propagator.PropagationSettings()
+    settings = finer_cells.settings_for(propagator.PropagationSettings(), _FINER.value)
     configuration.check_bindings_used(_GIN_BINDINGS.value)
     formats.check(_FORMATS.value, masks=True, points=True)
     root, video = _places()
@@ -104,7 +110,7 @@ def options() -> Options:
         root=root,
         video=video,
         output_dir=output_dir,
-        load=lambda: loading.load(model),
+        load=lambda: finer_cells.of(loading.load(model), _FINER.value),
         settings=settings,
         short_side=_SHORT_SIDE.value,
         frame_rate=_FRAME_RATE.value,

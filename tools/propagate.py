@@ -15,7 +15,6 @@ before the damage have labels, and the status is 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-import dataclasses
 import signal
 
 from absl import flags
@@ -134,9 +133,7 @@ def named_encoder() -> LoadedEncoder:
 def propagate() -> int:
     """Check everything that can be checked, load the model, and run; return the status."""
     configuration.parse_gin([], _GIN_BINDINGS.value)
-    settings = propagator.PropagationSettings()
-    if _FINER.value:
-        settings = dataclasses.replace(settings, radius=2 * settings.radius)
+    settings = finer_cells.settings_for(propagator.PropagationSettings(), _FINER.value)
     configuration.check_bindings_used(_GIN_BINDINGS.value)
     if _SERVER.value is None:
         idle_flags.refuse('A run without --server', [_MODEL, _VERSION, _TIMEOUT])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from stfc3_tf import errors
 from stfc3_tf.propagation import extractor
 from stfc3_tf.propagation.extractor import FeatureExtractor
+from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.views.cell_grid import CellGrid
 
 
@@ -71,6 +73,16 @@ class FinerCells:
         """Return what identifies the encoder, and the finer cell grid, ready for JSON."""
         grid = {'first': float(self.cell_grid.first), 'stride': int(self.cell_grid.stride)}
         return {**extractor.identity(self._encoder), 'cell_grid': grid}
+
+
+def settings_for(settings: PropagationSettings, finer: bool) -> PropagationSettings:
+    """Return settings whose window has as many pixels with finer cells as without.
+
+    Args:
+      settings: with a radius in cells of the encoder itself.
+      finer: whether the cells are finer.
+    """
+    return dataclasses.replace(settings, radius=2 * settings.radius) if finer else settings
 
 
 def of(encoder: FeatureExtractor, finer: bool) -> FeatureExtractor:

@@ -1,9 +1,13 @@
 """Labels from files in a session: what was read is marked, in its frames, under its names."""
 
+import csv
 import dataclasses
 import json
+import pathlib
 import re
+import time
 
+import cv2
 import forked_programs
 import moving_patches
 from moving_patches import FRAMES, HEIGHT, WIDTH, scene
@@ -12,8 +16,9 @@ import page_server
 from PIL import Image
 import pytest
 
+import stfc3_tf
 from stfc3_tf import errors
-from stfc3_tf.annotation import session_import
+from stfc3_tf.annotation import kept_features, session_import
 from stfc3_tf.annotation.given_labels import GivenMasks, GivenPoints
 from stfc3_tf.annotation.marks.inputs import MaskAnnotation, PointAnnotation
 from stfc3_tf.annotation.session import Session, Thing, VideoIdentity
@@ -130,3 +135,39 @@ def test_the_command_begins_with_files_and_keeps_what_was_corrected(tmp_path):
         with forked_programs.command('tools.annotate', *given) as program:
             message = f'does not use --{flag.partition("=")[0]}: leave it out'
             assert message in program.output.read()
+
+
+@pytest.mark.slow
+def test_the_page_with_finer_cells_gives_what_the_finer_encoder_gives(tmp_path):
+    """On frames without plain parts, where rounding decides which cell is most similar."""
+    noise = np.random.default_rng(1).integers(0, 256, (40, 48, 3), np.uint8)
+    noise = cv2.resize(noise, (192, 160), interpolation=cv2.INTER_CUBIC)
+    frames = [noise[20 - t : 116 - t, 30 - 3 * t : 158 - 3 * t] for t in range(4)]
+    (tmp_path / 'clip').mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / 'clip' / f'{number}.png')
+    (tmp_path / 'points.json').write_text(json.dumps({'nose': [60, 40]}))
+    flags = ['--finer', '--short_side=96', f'--output_dir={tmp_path / "kept"}']
+    flags += [f'--video={tmp_path / "clip"}', f'--points={tmp_path / "points.json"}']
+    with forked_programs.command('tools.annotate', *flags) as program:
+        address = next(filter(None, (re.search(r'http://\S+', line) for line in program.output)))
+        client = page_server.Client(address.group(), None)
+        client.done('POST', 'open', {'name': 'clip'})
+        for task, request in (('propagate', {'frame': 0}), ('export', {'formats': []})):
+            client.done('POST', f'v/clip/{task}', request)
+            while (progress := client.done('GET', 'v/clip/progress'))['state'] == 'running':
+                time.sleep(0.2)
+            assert progress['state'] == 'done', progress
+        folder = pathlib.Path(progress['changes'][-1]['folder'])
+    with open(folder / 'tracks.csv', newline='') as file:
+        shown = [[float(row['x']), float(row['y'])] for row in csv.DictReader(file)]
+    assert json.loads((folder / 'result.json').read_text())['model']['cell_grid']['stride'] == 4
+
+    encoder = stfc3_tf.FinerCells(stfc3_tf.load('stfc3-small'))
+    settings = stfc3_tf.PropagationSettings(radius=24.0)
+    # The page keeps features in half precision.
+    with kept_features.kept_for_now(encoder) as kept:
+        points = np.array([[60.0, 40.0]])
+        labels = stfc3_tf.propagate_points(kept, frames, points, settings, short_side=96)
+        found = [label.points[0] for label in labels]
+    np.testing.assert_allclose(shown, found, atol=0.01)
