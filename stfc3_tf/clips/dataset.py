@@ -44,8 +44,7 @@ def clip_dataset(
     Args:
       source: the videos.
       frames: frames per clip.
-      frame_rate: frames per second of a clip. Of two numbers, low and high, each clip draws its
-        own, evenly on a logarithmic scale; a video that is too short for it is read at the highest.
+      frame_rate: frames per second of a clip, or the lowest and the highest; see `FrameRates`.
       clips_per_video: clips per video and epoch.
       seed: a non-negative integer; the same seed gives the same stream.
       start_index: number of the first sample.
@@ -62,7 +61,7 @@ def clip_dataset(
     Raises:
       errors.UserError: a setting is out of its range.
     """
-    _check_settings(source, frames, frame_rate, clips_per_video, seed, start_index)
+    _check_settings(source, frames, clips_per_video, seed, start_index)
     indices = sample_numbers(start_index, shard_count, shard_index)
     sampler = ClipSampler(source, frames, frame_rate, clips_per_video, seed, skipped)
 
@@ -99,7 +98,6 @@ def sample_numbers(start_index: int, shard_count: int, shard_index: int) -> tf.d
 def _check_settings(
     source: source_lib.Source,
     frames: int,
-    frame_rate: float | Sequence[float],
     clips_per_video: int,
     seed: int,
     start_index: int,
@@ -114,7 +112,6 @@ def _check_settings(
     ):
         if value < low:
             raise errors.UserError(f'{name}={value}: must be at least {low}.')
-    frame_rates.of_setting('frame_rate', frame_rate)
 
 
 class ClipSampler:
@@ -123,7 +120,7 @@ class ClipSampler:
     Args:
       source: the videos.
       frames: frames per clip.
-      frame_rate: frames per second of a clip, or the lowest and the highest; see `clip_dataset`.
+      frame_rate: see `clip_dataset`.
       clips_per_video: clips per video and epoch.
       seed: a non-negative integer.
       skipped: where unreadable videos are registered.

@@ -12,9 +12,12 @@ from stfc3_tf import checks, errors
 class FrameRates(NamedTuple):
     """The frame rates that clips have, in frames per second.
 
+    Each clip draws its own, evenly on a logarithmic scale. A video that is too short for it is read
+    at the highest.
+
     Attributes:
       low: the lowest rate.
-      high: the highest; equal to `low` if all clips have one rate.
+      high: the highest rate; equal to `low` if all clips have one.
     """
 
     low: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import functools
 import itertools
 from typing import NamedTuple
 
@@ -18,8 +17,6 @@ _PANELS_IN_A_ROW = 2
 _PANEL_HEIGHT = 1.9
 # A curve of fewer points is drawn as it is, with its points: smoothing would hide most of it.
 _FEW = 20
-# There is no step 0.5, which the usual ticks of a run's step 0 would show.
-_WHOLE_STEPS = functools.partial(ticker.MaxNLocator, 'auto', integer=True, min_n_ticks=1)
 
 
 class _Panel(NamedTuple):
@@ -117,7 +114,8 @@ def _draw_panel(
         axes.plot(steps, shown, label=name, marker='.' if few else '', markersize=3, **style)
         if smoothing and not few:
             axes.plot(steps, values, **style, alpha=0.25, linewidth=0.6, zorder=1)
-    axes.xaxis.set_major_locator(_WHOLE_STEPS())
+    # There is no step 0.5, which the usual ticks of a run's step 0 would show.
+    axes.xaxis.set_major_locator(ticker.MaxNLocator('auto', integer=True, min_n_ticks=1))
     axes.set_ylabel(panel.label)
     low, high = axes.get_ylim()
     if panel.ratio and high > 10 * max(low, 1e-9):

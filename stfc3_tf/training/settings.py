@@ -67,8 +67,8 @@ class Clips:
       batch_size: clips of the global batch, a multiple of the number of devices times
         `Learner.accumulation_steps`.
       clip_frames: T, frames of a clip.
-      frame_rate: frames per second of a clip. Of two, low and high, each clip draws its own, evenly
-        on a logarithmic scale; a video that is too short for it is read at the highest.
+      frame_rate: frames per second of a clip, or the lowest and the highest; see
+        `clips.frame_rates.FrameRates`.
       clips_per_video: clips taken from each video in an epoch.
       frame_folder_rate: frames per second of folders of pictures.
       still_pictures: whether each picture of the data is a clip of its own, in which nothing moves,

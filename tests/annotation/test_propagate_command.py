@@ -96,14 +96,11 @@ def test_finer_cells_follow_the_same_points_and_say_so(tmp_path):
     encoder = stfc3_tf.FinerCells(stfc3_tf.load('stfc3-small'))
     with open(SAMPLES / 'cup_points.json') as file:
         first = np.array(list(json.load(file).values()))
-    frames = [frame.image for _, frame in zip(range(3), open_cup().frames())]
+    footage = stfc3_tf.open_footage(str(SAMPLES / 'cup.mp4'))
+    frames = [frame.image for _, frame in zip(range(3), footage.frames())]
     settings = stfc3_tf.PropagationSettings(radius=12.0)
     found = [
         label.points
         for label in stfc3_tf.propagate_points(encoder, frames, first, settings, short_side=120)
     ]
     np.testing.assert_allclose(np.concatenate(found), tracks['finer'], atol=0.02)
-
-
-def open_cup():
-    return stfc3_tf.open_footage(str(SAMPLES / 'cup.mp4'))

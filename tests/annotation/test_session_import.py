@@ -7,8 +7,8 @@ import pathlib
 import re
 import time
 
-import cv2
 import forked_programs
+import moving_noise
 import moving_patches
 from moving_patches import FRAMES, HEIGHT, WIDTH, scene
 import numpy as np
@@ -140,9 +140,7 @@ def test_the_command_begins_with_files_and_keeps_what_was_corrected(tmp_path):
 @pytest.mark.slow
 def test_the_page_with_finer_cells_gives_what_the_finer_encoder_gives(tmp_path):
     """On frames without plain parts, where rounding decides which cell is most similar."""
-    noise = np.random.default_rng(1).integers(0, 256, (40, 48, 3), np.uint8)
-    noise = cv2.resize(noise, (192, 160), interpolation=cv2.INTER_CUBIC)
-    frames = [noise[20 - t : 116 - t, 30 - 3 * t : 158 - 3 * t] for t in range(4)]
+    frames = moving_noise.frames()
     (tmp_path / 'clip').mkdir()
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(tmp_path / 'clip' / f'{number}.png')

@@ -1,7 +1,7 @@
 """Cells of half the size: their places, their features, and what they are good for."""
 
-import cv2
 import gin
+import moving_noise
 import numpy as np
 import pytest
 
@@ -71,7 +71,7 @@ def test_what_cannot_be_made_finer_is_refused(encoder, problem):
 
 
 def test_points_are_as_large_in_finer_cells():
-    """A point's map has the same size in pixels, so its peak is lower in no cell."""
+    """The map of a point is the same at the cells that both grids have."""
     codec, label = label_codecs.PointCodec(), label_codecs.PointLabel(np.array([[21.0, 33.0]]), [1])
     usual = codec.encode(label, Geometry((64, 64), (64, 64), (8, 8), CellGrid(0, 8)))
     finer_geometry = Geometry((64, 64), (64, 64), (16, 16), CellGrid(0, 4))
@@ -82,21 +82,15 @@ def test_points_are_as_large_in_finer_cells():
     np.testing.assert_allclose(found.confidence, 1, atol=0.02)
 
 
-def moving(frames=4):
-    """Yield frames of noise that moves by (3, 1) pixels from one to the next."""
-    noise = np.random.default_rng(1).integers(0, 256, (40, 48, 3), np.uint8)
-    noise = cv2.resize(noise, (192, 160), interpolation=cv2.INTER_CUBIC)
-    return [noise[20 - t : 116 - t, 30 - 3 * t : 158 - 3 * t] for t in range(frames)]
-
-
 def test_the_setting_of_protocols_is_the_same_encoder():
     encoder, settings = stfc3_tf.load('stfc3-small'), stfc3_tf.PropagationSettings(context=2)
-    codec, size = label_codecs.PointCodec(), (96, 128)
+    codec = label_codecs.PointCodec()
     label = label_codecs.PointLabel(np.array([[60.0, 40.0], [33.3, 70.7]]), np.ones(2))
 
     def tracked(encoder, **given):
         method = tracker.PropagationTracker(encoder, settings, tracker.InputSize(**given))
-        return method, [each.points for each in method.track(moving(), label, codec, size)]
+        labels = method.track(moving_noise.frames(), label, codec, moving_noise.SIZE)
+        return method, [each.points for each in labels]
 
     usual, coarse = tracked(encoder)
     by_setting, one = tracked(encoder, finer=True)
@@ -107,7 +101,7 @@ def test_the_setting_of_protocols_is_the_same_encoder():
     assert usual.settings()['input_size'].keys() == {
         *('rule', 'size', 'long_side_multiple', 'interpolation')
     }
-    truth = [label.points + t * np.array([3, 1]) for t in range(4)]
+    truth = [label.points + t * np.array(moving_noise.STEP) for t in range(4)]
     worst = [np.abs(np.array(found) - truth).max() for found in (coarse, one)]
     assert worst[1] < 2 and worst[1] < worst[0]
 
