@@ -83,8 +83,8 @@ _TRUTH = flags.DEFINE_string(
 _PREDICTIONS = flags.DEFINE_multi_string(
     'predictions',
     [],
-    'NAME=PATH of predictions for --video, in OUT/predictions of tools.evaluate, or OUT/masks of '
-    'tools.propagate; one row each. For labels',
+    'NAME=PATH of predictions for --video, in OUT/predictions of tools.evaluate, or the output_dir '
+    'of tools.propagate; one row each. For labels',
 )
 _RESULTS = flags.DEFINE_multi_string(
     'results', [], 'NAME=PATH of a results.json of tools.evaluate; one bar each. For scores'

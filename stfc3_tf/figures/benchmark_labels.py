@@ -20,11 +20,12 @@ Labels = dict[str, np.ndarray]
 
 _FORMATS = (
     'a folder of .png masks (DAVIS) or .pts landmarks (300VW), joint_positions.mat or '
-    'puppet_mask.mat (J-HMDB), or joint annotations in .json (BADJA)'
+    'puppet_mask.mat (J-HMDB), joint annotations in .json (BADJA), or the folder or tracks.json of '
+    'tools.propagate'
 )
 VOID = 255
 # Points that tools.propagate writes.
-_TRACKS = ('tracks.csv', 'tracks.json')
+_TRACKS = 'tracks.json'
 _PUPPET_MASK = 'puppet_mask'
 
 
@@ -33,12 +34,13 @@ def read_labels(path: str, names: Sequence[str], size: tuple[int, int]) -> Label
 
     Masks and BADJA's joints belong to the frames of the same name. Masks with other names, such as
     000043, belong to the frames with these numbers in their names, or else to the frames at these
-    places, counted from 0. The other formats belong to frames by their places.
+    places, counted from 0; so do the points of tracks.json. The other formats belong to frames by
+    their places.
 
     Args:
       path: a folder of .png masks (DAVIS, or one written by `tools.propagate`) or .pts landmarks
-        (300VW), joint_positions.mat or puppet_mask.mat (J-HMDB), or joint annotations in .json
-        (BADJA).
+        (300VW), joint_positions.mat or puppet_mask.mat (J-HMDB), joint annotations in .json
+        (BADJA), or tracks.json of `tools.propagate` or the folder that holds it.
       names: of all frames of the video, in order.
       size: (height, width) of the frames.
 
@@ -51,8 +53,8 @@ def read_labels(path: str, names: Sequence[str], size: tuple[int, int]) -> Label
     ending = posixpath.splitext(path)[1]
     if tf.io.gfile.isdir(path):
         labels = _of_folder(path, names)
-    elif posixpath.basename(path) in _TRACKS:
-        raise _undrawn(path)
+    elif posixpath.basename(path) == _TRACKS:
+        labels = _of_tracks(path, names)
     elif ending == '.mat':
         labels = dict(zip(names, _of_mat(path)))
     elif ending == '.json':
@@ -75,8 +77,8 @@ def _of_folder(path: str, names: Sequence[str]) -> Labels:
     there = files.names_in(path)
     if 'masks' in there:
         return _of_folder(posixpath.join(path, 'masks'), names)
-    if not {*_TRACKS}.isdisjoint(there) and not any(name.endswith('.png') for name in there):
-        raise _undrawn(path)
+    if _TRACKS in there:
+        return _of_tracks(posixpath.join(path, _TRACKS), names)
     landmarks = [name for name in there if name.endswith('.pts')]
     if landmarks:
         return _of_landmarks(path, landmarks, names)
@@ -86,11 +88,34 @@ def _of_folder(path: str, names: Sequence[str]) -> Labels:
     return _without_void(masks)
 
 
-def _undrawn(path: str) -> errors.UserError:
-    return errors.UserError(
-        f'{path} holds points of a kind that this figure does not read. tools.propagate has drawn '
-        'its points itself: see its overlay.mp4.'
-    )
+class _TrackPoint(TypedDict):
+    """A point of tracks.json; without a position where it has no label left."""
+
+    x: float | None
+    y: float | None
+
+
+class _TrackFrame(TypedDict):
+    """A frame of tracks.json: its number, and all points of the video in one order."""
+
+    frame: int
+    points: list[_TrackPoint]
+
+
+class _Tracks(TypedDict):
+    """The parts of tracks.json that are drawn."""
+
+    frames: list[_TrackFrame]
+
+
+def _of_tracks(path: str, names: Sequence[str]) -> Labels:
+    tracks = files.read_json(path, _Tracks, 'Expected tracks.json of tools.propagate.')
+    found = {
+        f'{entry["frame"]:06d}': np.array([(p['x'], p['y']) for p in entry['points']], np.float64)
+        for entry in tracks['frames']
+    }
+    known = _frames_by_label(found.keys(), names)
+    return {known[label]: points for label, points in found.items() if label in known}
 
 
 def _of_landmarks(path: str, landmarks: Sequence[str], names: Sequence[str]) -> Labels:

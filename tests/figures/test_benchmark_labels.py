@@ -41,12 +41,22 @@ def test_the_folder_of_a_propagation_is_read_as_the_masks_in_it(tmp_path):
     save_mask(tmp_path / 'out' / 'masks' / '000000.png', square(1, 1, 5))
     labels = benchmark_labels.read_labels(str(tmp_path / 'out'), ['000000'], (24, 32))
     np.testing.assert_array_equal(labels['000000'], square(1, 1, 5))
-    (tmp_path / 'points').mkdir()
-    (tmp_path / 'points' / 'tracks.csv').write_text('name,frame,x,y\n')
-    (tmp_path / 'points' / 'tracks.json').write_text('{"frames": []}')
-    for path in ('points', 'points/tracks.json', 'points/tracks.csv'):
-        with pytest.raises(errors.UserError, match=f'{path} holds points .*overlay.mp4'):
-            benchmark_labels.read_labels(str(tmp_path / path), ['000000'], (24, 32))
+
+
+@pytest.mark.parametrize('path', ['out', 'out/tracks.json'])
+def test_points_of_a_propagation_belong_to_the_frames_with_their_number(tmp_path, path):
+    (tmp_path / 'out').mkdir()
+    points = [
+        [{'name': 'nose', 'x': 3.5, 'y': 4.0}, {'name': 'ear', 'x': 31.0, 'y': 23.0}],
+        [{'name': 'nose', 'x': None, 'y': None}, {'name': 'ear', 'x': 5.0, 'y': 6.25}],
+    ]
+    frames = [{'frame': number, 'points': found} for number, found in zip((43, 45), points)]
+    (tmp_path / 'out' / 'tracks.json').write_text(json.dumps({'frames': frames}))
+    names = ['img_0043', 'img_0044', 'img_0045']
+    labels = benchmark_labels.read_labels(str(tmp_path / path), names, (24, 32))
+    assert list(labels) == ['img_0043', 'img_0045']
+    np.testing.assert_array_equal(labels['img_0043'], [[3.5, 4], [31, 23]])
+    np.testing.assert_array_equal(labels['img_0045'], [[np.nan, np.nan], [5, 6.25]])
 
 
 @pytest.mark.parametrize('ahead', ['', 'img_2_'])
@@ -121,9 +131,13 @@ def test_masks_of_a_clip_in_one_file(tmp_path):
 def test_labels_that_cannot_be_read(tmp_path):
     save_mask(tmp_path / 'masks' / '0.png', square(1, 1, 5))
     (tmp_path / 'a.json').write_text('{"a": 1}')
+    (tmp_path / 'tracks.json').write_text('{"frames": [{"frame": 0}]}')
+    (tmp_path / 'tracks.csv').write_text('name,frame,x,y\n')
     for name, message in (
         ('masks', r'frame 0 is 32x24 \(width x height\), expected 40x24'),
         ('a.json', 'a.json is damaged'),
+        ('tracks.json', 'tracks.json is damaged.* tools.propagate'),
+        ('tracks.csv', 'tracks.csv: expected .*tracks.json of tools.propagate'),
         ('nothing', 'expected a folder of .png masks'),
     ):
         with pytest.raises(errors.UserError, match=message):
