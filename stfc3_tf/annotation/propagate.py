@@ -27,6 +27,8 @@ from stfc3_tf.propagation.settings import PropagationSettings
 MOST_SHORT_SIDE = 480
 # A small video is enlarged: its objects would be a few cells of 8 pixels.
 LEAST_SHORT_SIDE = 240
+# A larger frame, such as a very long and narrow one that is enlarged, would never be finished.
+MOST_LONG_SIDE = 8192
 
 
 def propagate_masks(
@@ -180,12 +182,18 @@ def input_size(frame_size: tuple[int, int], short_side: int | None) -> tracking.
       short_side: see `propagate_masks`.
 
     Raises:
-      errors.UserError: `short_side` is not a whole number of 16 or more.
+      errors.UserError: `short_side` is not a whole number of 16 or more, or the long side gets too
+        large.
     """
     shorter = min(frame_size)
     usual = min(max(shorter, LEAST_SHORT_SIDE), MOST_SHORT_SIDE)
     side = usual if short_side is None else short_side
     checks.whole_number('short_side', side, least=frame_lists.LEAST_SIDE)
+    if (longer := max(frame_size) * side / shorter) > MOST_LONG_SIDE:
+        raise errors.UserError(
+            f'With a short side of {side} pixels, frames of {shorter} x {max(frame_size)} have a '
+            f'long side of {longer:.0f}; at most {MOST_LONG_SIDE} is possible. Lower short_side.'
+        )
     interpolation = 'area' if side < shorter else 'bilinear'
     return tracking.InputSize('short_side', side, interpolation=interpolation)
 

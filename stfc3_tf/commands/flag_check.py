@@ -70,7 +70,8 @@ def check_and_start_again(
     """
     stopping.end_on_closed_pipe(True)
     check(program, module, arguments)
-    sys.stdout.flush()
+    if sys.stdout is not None:  # It is None if the caller closed it.
+        sys.stdout.flush()
     # `execv` keeps the process number, so that only this process takes its flags as checked.
     os.environ[_CHECKED] = str(os.getpid())
     stack.use_one_blas_thread()

@@ -119,12 +119,12 @@ def _of_tracks(path: str, names: Sequence[str]) -> Labels:
 
 
 def _of_landmarks(path: str, landmarks: Sequence[str], names: Sequence[str]) -> Labels:
-    files_by_number = {files.stem(file): posixpath.join(path, file) for file in landmarks}
-    numbered = {f'{number:06d}': name for number, name in enumerate(names, 1)}
+    numbered = {files.stem(file): posixpath.join(path, file) for file in landmarks}
+    by_number = {int(stem): file for stem, file in numbered.items() if stem.isdecimal()}
     return {
-        name: vw300.read_landmarks(files_by_number[number])
-        for number, name in numbered.items()
-        if number in files_by_number
+        name: vw300.read_landmarks(by_number[number])
+        for number, name in enumerate(names, 1)
+        if number in by_number
     }
 
 

@@ -101,6 +101,8 @@ def _pasted(path: str, picture: str, corners: np.ndarray, size: tuple[int, int])
             images.decode(base64.b64decode(picture, validate=True), path).convert('L')
         )
         left, top = corners.min(axis=0).astype(int)
+        if min(left, top) < 0:
+            raise ValueError('its corner lies outside the picture')
         rows, columns = slice(top, top + part.shape[0]), slice(left, left + part.shape[1])
         mask = np.zeros(size, bool)
         mask[rows, columns] = part > 0

@@ -9,6 +9,8 @@ import gin
 
 from stfc3_tf import checks, errors
 
+# Beyond these, shares of similar cells are no longer numbers in float32.
+_TEMPERATURES = (1e-6, 1e6)
 _SWITCHES = ('restrict_first', 'first_among_preceding', 'repeat_first', 'keep_ties')
 
 
@@ -56,6 +58,12 @@ class PropagationSettings:
         ):
             for name in names:
                 check(f'PropagationSettings.{name}', getattr(self, name))
+        least, most = _TEMPERATURES
+        if not least <= self.temperature <= most:
+            raise errors.UserError(
+                f'PropagationSettings.temperature={self.temperature:g}: give a number from '
+                f'{least:g} to {most:g}.'
+            )
         checks.one_of('PropagationSettings.window', self.window, ('disc', 'square'))
         checks.one_of('PropagationSettings.precision', self.precision, ('exact', 'fast'))
         if self.keep_ties and self.precision == 'fast':
@@ -110,4 +118,5 @@ def crw_settings(context: int = 20, radius: float = 12.0) -> PropagationSettings
         first_among_preceding=True,
         repeat_first=True,
         keep_ties=False,
+        precision='exact',
     )

@@ -96,6 +96,10 @@ def test_few_frames_are_held_at_a_time(encoder):
         (lambda e, f, m: propagate.propagate_masks(e, f, m * 0), 'no object'),
         (lambda e, f, m: propagate.propagate_masks(e, f, m / 2), 'float64'),
         (lambda e, f, m: propagate.propagate_masks(e, f, m, short_side=0), 'short_side=0'),
+        (
+            lambda e, f, m: propagate.propagate_masks(e, f, m, short_side=10**8),
+            'at most 8192 is possible. Lower short_side',
+        ),
         (lambda e, f, m: propagate.propagate_masks(e, [f[0][:9]], m[:9]), '16 pixels or more'),
         (
             lambda e, f, m: propagate.propagate_masks(e, f, m, objects={7: [99]}),

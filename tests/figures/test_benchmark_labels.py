@@ -108,6 +108,8 @@ def test_points_are_read_as_the_benchmarks_write_them(tmp_path):
     found = benchmark_labels.read_labels(str(tmp_path / 'annot'), names, (24, 32))
     assert list(found) == ['y']
     np.testing.assert_allclose(found['y'], landmarks)
+    (tmp_path / 'annot' / '000002.pts').rename(tmp_path / 'annot' / '2.pts')
+    assert list(benchmark_labels.read_labels(str(tmp_path / 'annot'), names, (24, 32))) == ['y']
 
     entry = {
         'image_path': 'DAVIS/x/y.jpg',

@@ -410,3 +410,13 @@ def test_what_does_not_fit_is_one_clear_line(tmp_path):
     entity = '<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>'
     with pytest.raises(errors.UserError, match='cannot be read as XML of CVAT.*EntitiesForbidden'):
         masks(written(tmp_path, 'd.xml', entity))
+
+
+def test_a_mask_of_labelme_whose_corner_lies_outside_is_refused(tmp_path):
+    stored = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 255, np.uint8)).save(stored, 'png')
+    mask = shape('cup', 'mask', [[-3, 2], [0, 5]])
+    mask['mask'] = base64.b64encode(stored.getvalue()).decode()
+    path = written(tmp_path, 'a.json', labelme([mask]))
+    with pytest.raises(errors.UserError, match='its corner lies outside the picture'):
+        masks(path)

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import gin
 import numpy as np
 import pytest
 from random_videos import random_video
@@ -14,6 +15,7 @@ import tensorflow as tf
 from stfc3_tf import errors
 from stfc3_tf.propagation import compiled_propagator, matched_propagator, numpy_propagator
 from stfc3_tf.propagation import propagator as propagation
+from stfc3_tf.propagation import settings as settings_lib
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 
@@ -311,6 +313,8 @@ def test_memory_does_not_grow_with_the_video():
         {'radius': 0},
         {'temperature': -1},
         {'temperature': float('nan')},
+        {'temperature': 1e-300},
+        {'temperature': 1e300},
         {'window': 'circle'},
         {'first_among_preceding': False},
         {'context': True},
@@ -325,6 +329,31 @@ def test_memory_does_not_grow_with_the_video():
 def test_refuses_settings_that_mean_nothing(changes):
     with pytest.raises(errors.UserError, match=list(changes)[0]):
         propagation.PropagationSettings(**changes)
+
+
+def test_the_settings_of_crw_do_not_follow_gin():
+    changed = {
+        'context': 3,
+        'radius': 2.0,
+        'window': 'square',
+        'top_k': 4,
+        'temperature': 0.5,
+        'restrict_first': True,
+        'keep_ties': False,
+        'first_among_preceding': False,
+        'repeat_first': False,
+        'precision': 'fast',
+    }
+    expected = settings_lib.crw_settings()
+    with gin.unlock_config():
+        gin.parse_config(
+            [f'PropagationSettings.{name} = {value!r}' for name, value in changed.items()]
+        )
+    try:
+        assert settings_lib.crw_settings() == expected
+        assert propagation.PropagationSettings().precision == 'fast'
+    finally:
+        gin.clear_config()
 
 
 def of_frames(settings):

@@ -277,8 +277,8 @@ class _Exports(_Handler):
         loop = asyncio.get_running_loop()
         try:
             folder = await loop.run_in_executor(None, self._folder, identifier, name)
-        except Missing as error:
-            self.set_status(404)
+        except errors.UserError as error:
+            self.set_status(404 if isinstance(error, Missing) else 400)
             self.finish({'error': str(error)})
             return
         with tempfile.TemporaryFile() as file:
