@@ -2,7 +2,7 @@
 
 What is where:
 
-    environment                   where the workers are: TF_CONFIG, SLURM, Kubernetes
+    environment                   where the workers are: TF_CONFIG, Kubernetes, SLURM
     rendezvous, secret            they meet, and check that they belong together
     interface                     the network interface to listen on
     strategy                      the devices that share the batches

@@ -14,9 +14,9 @@ from stfc3_tf.storage import state
 
 TF_CONFIG = 'TF_CONFIG'
 _ENVIRONMENTS = (
-    'TF_CONFIG; or SLURM_PROCID, SLURM_STEP_NODELIST and SLURM_STEP_TASKS_PER_NODE, which srun '
-    'sets; or STFC3_WORKERS and STFC3_WORKER_ADDRESS with JOB_COMPLETION_INDEX or a host name '
-    'that ends in a number'
+    'TF_CONFIG; or STFC3_WORKERS and STFC3_WORKER_ADDRESS with JOB_COMPLETION_INDEX or a host '
+    'name that ends in a number; or SLURM_PROCID, SLURM_STEP_NODELIST and '
+    'SLURM_STEP_TASKS_PER_NODE, which srun sets'
 )
 
 
@@ -53,12 +53,12 @@ def find_cluster(environment: Mapping[str, str], port: int) -> Cluster:
 
     * `TF_CONFIG`, JSON: {"cluster": {"worker": [host:port, ...]}, "task": {"type": "worker",
       "index": 0}}; a "chief" counts as the first worker.
-    * SLURM: the variables that srun sets for each task of a step, tasks numbered node by node
-      (srun's default). Task k of a node has port `port` + k.
     * Kubernetes and others: STFC3_WORKERS, how many; STFC3_WORKER_ADDRESS, the address of each with
       {} for its number, such as 'train-{}.train:29400'; and this worker's number:
       JOB_COMPLETION_INDEX (an indexed Job sets it), or the end of the host name, 'train-3' (a
       StatefulSet).
+    * SLURM: the variables that srun sets for each task of a step, tasks numbered node by node
+      (srun's default). Task k of a node has port `port` + k.
 
     Args:
       environment: the variables.

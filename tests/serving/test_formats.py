@@ -287,6 +287,8 @@ try:
     stfc3_tf.load(sys.argv[2])
 except stfc3_tf.UserError as error:
     assert 'needs TensorFlow' in str(error)
+else:
+    raise AssertionError('A SavedModel was loaded without TensorFlow.')
 encoder = stfc3_tf.load(sys.argv[1])
 import numpy as np
 frames = np.random.default_rng(5).integers(0, 256, (1, 40, 56, 3), np.uint8)
