@@ -168,10 +168,16 @@ def test_only_videos_of_the_folder_are_opened(client, videos):
         'a\x00b',
         '.',
         '',
+        '\ud800',
+        './patches',
+        'patches/../patches',
+        '../videos/patches',
     ):
         status, found = client.json('POST', 'open', {'name': name})
         assert status == 404 and 'no video' in found['error'], name
     assert client.json('GET', 'v/..%2f..%2fsecret.mp4/state')[0] == 404
+    status, found = client.json('GET', 'v/%FF/state')
+    assert status == 400 and found['error'] == 'This request cannot be read.'
 
 
 def test_sessions_are_no_videos(videos):

@@ -111,16 +111,29 @@ class Desk:
             self._opened.pop(name).close()
 
     def _path(self, name: str) -> str:
-        """Return the path of a video; refuse every name that leads out of the root."""
+        """Return the path of a video; refuse every name that leads out of the root.
+
+        A video has one name only, without `.` and `..`, because its session is found by it.
+        """
         root = os.path.realpath(self._options.root)
-        path = os.path.join(root, name.replace('\x00', ''))
-        if self._options.video is None:
-            allowed = os.path.realpath(path).startswith(os.path.join(root, ''))
+        path = os.path.join(root, name)
+        if not _is_file_name(name):
+            allowed = False
+        elif self._options.video is None:
+            is_inside = os.path.realpath(path).startswith(os.path.join(root, ''))
+            allowed = is_inside and name == os.path.relpath(path, root)
         else:
             allowed = name == self._options.video
-        if '\x00' in name or not allowed or not os.path.exists(path):
+        if not allowed or not os.path.exists(path):
             raise Missing(f'There is no video {name[:200]!r} in the folder of the videos.')
         return path
+
+
+def _is_file_name(name: str) -> bool:
+    try:
+        return b'\x00' not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
 
 
 def _listed(root: str, sessions: str) -> Videos:

@@ -91,6 +91,7 @@ class _Handler(tornado.web.RequestHandler):
     def write_error(self, status_code: int, **_: Any) -> None:
         """Answer with a sentence."""
         sentence = {
+            400: 'This request cannot be read.',
             403: 'This address is not the one that the command printed.',
             404: 'There is nothing here.',
             405: 'This cannot be done here.',
