@@ -35,10 +35,25 @@ def positive_number(setting: str, value: Any, finite: bool = False) -> None:
         raise errors.UserError(f'{setting}={shown(value)}: give a finite number.')
 
 
+def between(setting: str, value: Any, least: float, most: float) -> None:
+    """Raise `UserError` unless a value is a number from `least` to `most`.
+
+    Args:
+      setting: its name, for the message.
+      value: what was given.
+      least: the smallest value allowed.
+      most: the largest value allowed.
+    """
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not least <= float(value) <= most:
+        raise errors.UserError(
+            f'{setting}={shown(value)}: give a number from {least:g} to {most:g}.'
+        )
+
+
 def share(setting: str, value: Any) -> None:
     """Raise `UserError` unless a value is a number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
-        raise errors.UserError(f'{setting}={shown(value)}: give a number from 0 to 1.')
+    between(setting, value, 0, 1)
 
 
 def switch(setting: str, value: Any) -> None:

@@ -185,14 +185,15 @@ def input_size(frame_size: tuple[int, int], short_side: int | None) -> tracking.
       errors.UserError: `short_side` is not a whole number of 16 or more, or the long side gets too
         large.
     """
-    shorter = min(frame_size)
+    shorter, longer = sorted(frame_size)
     usual = min(max(shorter, LEAST_SHORT_SIDE), MOST_SHORT_SIDE)
     side = usual if short_side is None else short_side
     checks.whole_number('short_side', side, least=frame_lists.LEAST_SIDE)
-    if (longer := max(frame_size) * side / shorter) > MOST_LONG_SIDE:
+    long_side = longer * side / shorter
+    if long_side > MOST_LONG_SIDE:
         raise errors.UserError(
-            f'With a short side of {side} pixels, frames of {shorter} x {max(frame_size)} have a '
-            f'long side of {longer:.0f}; at most {MOST_LONG_SIDE} is possible. Lower short_side.'
+            f'With a short side of {side} pixels, frames of {shorter} x {longer} have a long side '
+            f'of {long_side:.0f}; at most {MOST_LONG_SIDE} is possible. Lower short_side.'
         )
     interpolation = 'area' if side < shorter else 'bilinear'
     return tracking.InputSize('short_side', side, interpolation=interpolation)

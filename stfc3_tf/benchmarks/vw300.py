@@ -14,7 +14,7 @@ choice, wide enough for heads that move.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 import itertools
 import posixpath
@@ -271,20 +271,31 @@ class FaceSequence(contract.Sequence):
 
     def _truth(self) -> tuple[list[int], np.ndarray]:
         """Return frame numbers, from 1, and landmarks [annotated frames, 68, 2], 0-based pixels."""
-        numbered: dict[int, str] = {}
-        for path in self._annotations():
-            name = files.stem(path)
-            if not name.isdecimal() or int(name) < 1:
-                raise errors.UserError(
-                    f'{path}: its name must be the number of a frame, from 1 on.'
-                )
-            if int(name) in numbered:
-                raise errors.UserError(
-                    f'{path} and {numbered[int(name)]} annotate the same frame; keep one of them.'
-                )
-            numbered[int(name)] = path
+        numbered = by_number(self._annotations())
         numbers = sorted(numbered)
         return numbers, np.stack([read_landmarks(numbered[number]) for number in numbers])
+
+
+def by_number(paths: Iterable[str]) -> dict[int, str]:
+    """Return frame number, from 1 -> path of files with landmarks.
+
+    Args:
+      paths: of .pts files; their names are the numbers.
+
+    Raises:
+      errors.UserError: a name is no number of a frame, or two files are of one frame.
+    """
+    numbered: dict[int, str] = {}
+    for path in paths:
+        name = files.stem(path)
+        if not name.isdecimal() or int(name) < 1:
+            raise errors.UserError(f'{path}: its name must be the number of a frame, from 1 on.')
+        if int(name) in numbered:
+            raise errors.UserError(
+                f'{path} and {numbered[int(name)]} annotate the same frame; keep one of them.'
+            )
+        numbered[int(name)] = path
+    return numbered
 
 
 def _check_numbers(paths: list[str]) -> None:

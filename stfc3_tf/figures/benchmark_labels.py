@@ -77,7 +77,7 @@ def _of_folder(path: str, names: Sequence[str]) -> Labels:
     there = files.names_in(path)
     if 'masks' in there:
         return _of_folder(posixpath.join(path, 'masks'), names)
-    if _TRACKS in there:
+    if _TRACKS in there and not any(name.endswith('.png') for name in there):
         return _of_tracks(posixpath.join(path, _TRACKS), names)
     landmarks = [name for name in there if name.endswith('.pts')]
     if landmarks:
@@ -119,12 +119,11 @@ def _of_tracks(path: str, names: Sequence[str]) -> Labels:
 
 
 def _of_landmarks(path: str, landmarks: Sequence[str], names: Sequence[str]) -> Labels:
-    numbered = {files.stem(file): posixpath.join(path, file) for file in landmarks}
-    by_number = {int(stem): file for stem, file in numbered.items() if stem.isdecimal()}
+    numbered = vw300.by_number([posixpath.join(path, file) for file in landmarks])
     return {
-        name: vw300.read_landmarks(by_number[number])
+        name: vw300.read_landmarks(numbered[number])
         for number, name in enumerate(names, 1)
-        if number in by_number
+        if number in numbered
     }
 
 

@@ -9,7 +9,7 @@ import gin
 
 from stfc3_tf import checks, errors
 
-# Beyond these, shares of similar cells are no longer numbers in float32.
+# Lowest and highest: between them, shares of similar cells stay numbers in float32.
 _TEMPERATURES = (1e-6, 1e6)
 _SWITCHES = ('restrict_first', 'first_among_preceding', 'repeat_first', 'keep_ties')
 
@@ -53,17 +53,12 @@ class PropagationSettings:
     def __post_init__(self) -> None:
         for check, names in (
             (checks.whole_number, ('context', 'top_k')),
-            (checks.positive_number, ('radius', 'temperature')),
+            (checks.positive_number, ('radius',)),
             (checks.switch, _SWITCHES),
         ):
             for name in names:
                 check(f'PropagationSettings.{name}', getattr(self, name))
-        least, most = _TEMPERATURES
-        if not least <= self.temperature <= most:
-            raise errors.UserError(
-                f'PropagationSettings.temperature={self.temperature:g}: give a number from '
-                f'{least:g} to {most:g}.'
-            )
+        checks.between('PropagationSettings.temperature', self.temperature, *_TEMPERATURES)
         checks.one_of('PropagationSettings.window', self.window, ('disc', 'square'))
         checks.one_of('PropagationSettings.precision', self.precision, ('exact', 'fast'))
         if self.keep_ties and self.precision == 'fast':

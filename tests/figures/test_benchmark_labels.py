@@ -110,6 +110,9 @@ def test_points_are_read_as_the_benchmarks_write_them(tmp_path):
     np.testing.assert_allclose(found['y'], landmarks)
     (tmp_path / 'annot' / '000002.pts').rename(tmp_path / 'annot' / '2.pts')
     assert list(benchmark_labels.read_labels(str(tmp_path / 'annot'), names, (24, 32))) == ['y']
+    vw300.write_landmarks(str(tmp_path / 'annot' / '000002.pts'), landmarks)
+    with pytest.raises(errors.UserError, match='2.pts and .*2.pts annotate the same frame'):
+        benchmark_labels.read_labels(str(tmp_path / 'annot'), names, (24, 32))
 
     entry = {
         'image_path': 'DAVIS/x/y.jpg',

@@ -112,7 +112,7 @@ class _Handler(tornado.web.RequestHandler):
         try:
             found = await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
         except errors.UserError as error:
-            self.set_status(404 if isinstance(error, Missing) else 400)
+            self.set_status(_status_of(error))
             self.set_header('Cache-Control', 'no-store')  # It may be there later.
             found = {'error': str(error)}
         if isinstance(found, bytes):
@@ -279,7 +279,7 @@ class _Exports(_Handler):
         try:
             folder = await loop.run_in_executor(None, self._folder, identifier, name)
         except errors.UserError as error:
-            self.set_status(404 if isinstance(error, Missing) else 400)
+            self.set_status(_status_of(error))
             self.finish({'error': str(error)})
             return
         with tempfile.TemporaryFile() as file:
@@ -293,6 +293,10 @@ class _Exports(_Handler):
 
     def _folder(self, identifier: str, name: str) -> str:
         return self._video(identifier).export_folder(name)
+
+
+def _status_of(error: errors.UserError) -> int:
+    return 404 if isinstance(error, Missing) else 400
 
 
 def _zip(folder: str, file: Any) -> None:
