@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 import json
-import platform
 from typing import Any
 
 from absl import flags
 
-from stfc3_tf import errors
+from stfc3_tf import computer, errors
 from stfc3_tf.annotation import correction_time, corrections
 from stfc3_tf.commands import command, idle_flags
 from stfc3_tf.serving import shipped
@@ -222,8 +221,7 @@ def main(_: Sequence[str]) -> None:
         print(
             name, *(f'{key}={shown(value)}' for key, value in figures.items()), sep='  ', flush=True
         )
-    computer = f'{platform.machine()}, {platform.platform()}'
-    results = {'machine': computer, 'measurements': measurements}
+    results = {'machine': computer.description(), 'measurements': measurements}
     writing.write_text(_OUTPUT.value, json.dumps(results, indent=1) + '\n')
 
 

@@ -13,9 +13,7 @@ import csv
 import functools
 import io
 import json
-import os
 import pathlib
-import platform
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +21,7 @@ import pydantic
 import tensorflow as tf
 from typing_extensions import NotRequired, TypedDict
 
-from stfc3_tf import errors
+from stfc3_tf import computer, errors
 from stfc3_tf.figures import events
 from stfc3_tf.reproduction import pairing
 from stfc3_tf.reproduction import parts as parts_lib
@@ -198,10 +196,9 @@ def _table(
 ) -> dict[str, Any]:
     """Return the contents of results.json."""
     finished = [part.name for part in parts if outcomes[part.name].state == FINISHED]
-    here = f'{os.cpu_count()} processors, {platform.machine()}, {platform.platform()}'
     rows = dict.fromkeys(part.row for part in sorted(parts, key=lambda p: _plan_order(plan, p.row)))
     machines = {name: other.machine for name, other in joined.items()}
-    machines.update(dict.fromkeys(finished, here))
+    machines.update(dict.fromkeys(finished, computer.description()))
     found = {
         row: _row([part for part in parts if part.row == row], outcomes, columns, joined)
         for row in rows
