@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""A description of this computer, for tables of results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LINUX = pathlib.Path('/proc/cpuinfo')
 
 
 def description(cpuinfo: pathlib.Path = _LINUX) -> str:
-    """Return the number and kind of the processors and the system, for tables of results.
+    """Return the number and kind of the processors, and the system.
 
     Speeds and, by rounding, trained weights depend on the kind of processor.
 

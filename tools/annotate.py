@@ -72,7 +72,7 @@ _FEATURES_GIB = flags.DEFINE_float(
     'features_gib',
     2.0,
     'GiB of features that are kept on disk for each video, at most, so that the encoder sees each '
-    'frame once, and as many of what is similar in them, so that it is compared once; 0 for none.',
+    'frame once, and as many of similar cells, so that they are searched once; 0 for none.',
     0.0,
     1e6,
 )

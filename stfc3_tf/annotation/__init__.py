@@ -1,6 +1,6 @@
 """People's own videos: from labels of some frames to labels of all frames.
 
-What is where:
+Modules:
 
     marks/                        what people mark, read from files
     given_labels, label_codecs    the given labels, as label maps and back
@@ -13,7 +13,7 @@ What is where:
     session, session_results      what a person marks on the page, and its results
     session_import, session_export    labels from files, and results as files
     stretches, replaced_frames    what is computed again after a correction
-    kept_features, kept_matches   features, and what is similar in them, kept on disk
+    kept_features, kept_matches   features and similar cells, kept on disk
     kept_model                    the encoder that a session's results come from
     page/                         the page in the browser
     corrections, correction_time  what corrections are worth, and their time

@@ -2,7 +2,7 @@
 
 A person labels frame 0 of a built-in scene of 70 frames and corrects one frame after the other.
 After a correction only the stretches beside it are computed, from what was kept before. While a
-person marks, the page searches what is similar, which does not depend on the mark: so a correction
+person marks, the page searches for similar cells, which do not depend on the mark: so a correction
 is carried twice, first with another mask, which is that search, and then with the right one. The
 full run begins with nothing. Times are those of all processor cores together, so that other work on
 the machine changes them little.

@@ -18,7 +18,7 @@ import numpy as np
 
 from stfc3_tf.propagation import extractor
 from stfc3_tf.propagation.extractor import FeatureExtractor
-from stfc3_tf.storage.bounded_folder import MOST_FOR_NOW, BoundedFolder
+from stfc3_tf.storage.bounded_folder import MOST_TEMPORARY, BoundedFolder
 from stfc3_tf.views.cell_grid import CellGrid
 
 _LENGTH = 'unit length'
@@ -65,4 +65,4 @@ class KeptFeatures:
 def kept_for_now(encoder: FeatureExtractor) -> Iterator[KeptFeatures]:
     """Keep the features of an encoder until the block ends, at most 4 GiB."""
     with tempfile.TemporaryDirectory() as folder:
-        yield KeptFeatures(encoder, folder, MOST_FOR_NOW)
+        yield KeptFeatures(encoder, folder, MOST_TEMPORARY)

@@ -1,4 +1,4 @@
-"""What is similar in the frames of a video, kept on disk: propagation compares them once."""
+"""Similar cells of the frames of a video, kept on disk: propagation searches them once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stfc3_tf.propagation import candidates, choice
 from stfc3_tf.propagation.candidates import Candidates
 from stfc3_tf.propagation.matched_propagator import Frame, MatchedPropagator
 from stfc3_tf.propagation.settings import PropagationSettings
-from stfc3_tf.storage.bounded_folder import MOST_FOR_NOW, BoundedFolder
+from stfc3_tf.storage.bounded_folder import MOST_TEMPORARY, BoundedFolder
 
 
 class KeptMatches:
@@ -32,9 +32,9 @@ class KeptMatches:
 
 @contextlib.contextmanager
 def matches_for_now() -> Iterator[KeptMatches]:
-    """Keep what is similar until the block ends, at most 4 GiB."""
+    """Keep similar cells until the block ends, at most 4 GiB."""
     with tempfile.TemporaryDirectory() as folder:
-        yield KeptMatches(folder, MOST_FOR_NOW)
+        yield KeptMatches(folder, MOST_TEMPORARY)
 
 
 class _Search:

@@ -1,4 +1,4 @@
-"""What tells the encoder that a session's results come from, kept in the session.
+"""The identity of the encoder behind the results of a session, kept in the session.
 
     SESSION/results/model.json   the identity of the encoder of the last propagation
 

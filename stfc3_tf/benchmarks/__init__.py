@@ -1,6 +1,6 @@
 """Benchmarks: per data set one reader, protocol, metric and official output format.
 
-What is where:
+Modules:
 
     tasks                          the benchmarks by the name of `tools.evaluate --task`
     davis, jhmdb, badja, vw300, tapvid, synthetic_scenes    a data set each

@@ -52,10 +52,12 @@ class Clip:
     def paths(self) -> list[str]:
         """The frames in order, or one video; UserError if there is neither."""
         folder = posixpath.join(self.data_dir, 'Rename_Images', self.name)
-        film = posixpath.join(self.data_dir, 'ReCompress_Videos', f'{self.name}.avi')
-        if files.exists(film) and not files.exists(folder):
-            return [film]
-        return files.list_frames(folder, ('.png', '.jpg'), f'the frames of {self.name}, or {film}')
+        video_file = posixpath.join(self.data_dir, 'ReCompress_Videos', f'{self.name}.avi')
+        if files.exists(video_file) and not files.exists(folder):
+            return [video_file]
+        return files.list_frames(
+            folder, ('.png', '.jpg'), f'the frames of {self.name}, or {video_file}'
+        )
 
     @property
     def footage(self) -> str:

@@ -195,8 +195,8 @@ class FaceSequence(contract.Sequence):
                 f'{self._benchmark.category}: {", ".join(self._benchmark.missing())}. Choose '
                 'videos with --sequences, or all that are there with Faces.category = 0.'
             )
-        film = self._film()
-        return [*([film] if film else self._pictures()), *self._annotations()]
+        video_file = self._video_file()
+        return [*([video_file] if video_file else self._pictures()), *self._annotations()]
 
     def check(self) -> int:
         """Read every annotation and decode the video; return the number of frames to track."""
@@ -205,7 +205,7 @@ class FaceSequence(contract.Sequence):
             raise errors.UserError(
                 f'{self._folder}/annot holds 1 file; at least 2 annotated frames are needed.'
             )
-        count = frame_checks.check_clip(self._film() or self._folder, self._frames(numbers))
+        count = frame_checks.check_clip(self._video_file() or self._folder, self._frames(numbers))
         if count < numbers[-1] - numbers[0] + 1:
             raise errors.UserError(
                 f'{self._annotations()[-1]} annotates frame {numbers[-1]}, but {self._folder} ends '
@@ -236,13 +236,13 @@ class FaceSequence(contract.Sequence):
             'per_frame': {'frame': numbers[1:], **frame_errors},
         }
 
-    def _film(self) -> str | None:
-        films = [name for name in files.names_in(self._folder) if files.stem(name) == 'vid']
-        if len(films) > 1:
+    def _video_file(self) -> str | None:
+        video_files = [name for name in files.names_in(self._folder) if files.stem(name) == 'vid']
+        if len(video_files) > 1:
             raise errors.UserError(
-                f'{self._folder} holds {", ".join(films)}; keep only one of them.'
+                f'{self._folder} holds {", ".join(video_files)}; keep only one of them.'
             )
-        return posixpath.join(self._folder, films[0]) if films else None
+        return posixpath.join(self._folder, video_files[0]) if video_files else None
 
     def _pictures(self) -> list[str]:
         folder = posixpath.join(self._folder, 'frames')
@@ -256,10 +256,10 @@ class FaceSequence(contract.Sequence):
 
     def _frames(self, numbers: list[int]) -> Iterator[np.ndarray]:
         """Return the frames from the first annotated one to the last, uint8 [height, width, 3]."""
-        film = self._film()
+        video_file = self._video_file()
         frames: Iterator[np.ndarray]
-        if film:
-            frames = (frame for _, frame in video.frames_of_video(film))
+        if video_file:
+            frames = (frame for _, frame in video.frames_of_video(video_file))
         else:
             frames = map(video.read_picture, self._pictures())
         return itertools.islice(frames, numbers[0] - 1, numbers[-1])

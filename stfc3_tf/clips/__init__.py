@@ -2,7 +2,7 @@
 
 `open_source` finds the videos, `clip_dataset` draws clips from them.
 
-What is where:
+Modules:
 
     source                        the interface of all sources
     opening, label_folders        which source a path means

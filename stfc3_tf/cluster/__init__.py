@@ -1,6 +1,6 @@
 """Several workers: who they are, what they share, and who reads the clips.
 
-What is where:
+Modules:
 
     environment                   where the workers are: TF_CONFIG, Kubernetes, SLURM
     rendezvous, secret            they meet, and check that they belong together

@@ -1,6 +1,6 @@
 """What all commands share.
 
-What is where:
+Modules:
 
     console                       `stfc3 VERB`
     command                       how a command starts and ends: errors, exit status

@@ -3,7 +3,7 @@
 Each function draws one figure and writes it to a path, whose ending (.pdf, .svg, .png) chooses the
 format. The file is complete or absent. Models are named rows, in the given order.
 
-What is where:
+Modules:
 
     encoders                      features as colours, affinities
     overlays, benchmark_labels    predicted and true labels, and their reader

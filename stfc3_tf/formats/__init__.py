@@ -1,6 +1,6 @@
 """Labels in the files of other tools: read, and written.
 
-What is where:
+Modules:
 
     reading                       which tool wrote a file
     labels                        what any of them says, in one form

@@ -1,6 +1,6 @@
 """The network, the palindrome walk, its loss and the training step.
 
-What is where:
+Modules:
 
     resnet, layers                encoders
     walk                          transitions, palindromes, and the loss of walks that do not return

@@ -1,6 +1,6 @@
 """Labels carried from frame to frame through features.
 
-What is where:
+Modules:
 
     extractor                     the contract of all encoders
     finer_cells                   an encoder with features at half the stride
@@ -11,7 +11,7 @@ What is where:
     propagator, numpy_propagator  frame after frame, with TensorFlow or without
     compiled_propagator, static_search, tiles    the same in static shapes, for XLA
     choice                        which propagator
-    candidates, matched_propagator    the same in two parts: what is similar, and labels
+    candidates, matched_propagator    the same in two parts: similar cells, and labels
     brute_force                   the same as it is defined, slow
     ahead                         the next frame is prepared meanwhile
     tracker                       from frames to labels, for benchmarks

@@ -1,4 +1,4 @@
-"""The propagator in two parts: what is similar, which can be kept, and the labels that it carries.
+"""The propagator in two parts: a search for similar cells, and labels carried by what it found.
 
 It gives the labels of `propagator.Propagator` to float accuracy; with `precision` 'fast' only
 nearly, as rounded features may miss others where known frames are searched one by one. Similar

@@ -1,6 +1,6 @@
 """Reproduction of a table: many configurations, trained and evaluated with several seeds.
 
-What is where:
+Modules:
 
     plan        rows, seeds and benchmarks, read from a gin file
     parts       the trainings and evaluations that a plan needs

@@ -1,6 +1,6 @@
 """Exported encoders: written, loaded, and used over a server.
 
-What is where:
+Modules:
 
     export, description, model_card    what is written with every export
     saved_model, signatures       SavedModels

@@ -4,7 +4,7 @@ Each measurement runs in its own process, so that its peak memory is its own. Wh
 with is measured in the same process: the ratios within one run are meaningful on a busy machine
 too; the absolute figures only on a quiet one. Only the modules `torch_...` import PyTorch.
 
-What is where:
+Modules:
 
     timing             processes, seconds per call, peak memory
     machine            the speed of convolutions, with which others are compared

@@ -1,6 +1,6 @@
 """Paths on any file system, files that are whole or absent, pictures.
 
-What is where:
+Modules:
 
     files, folders, text          reading; object_store: from s3:// and others
     writing, workplace            writing

@@ -13,8 +13,8 @@ import numpy as np
 from stfc3_tf import errors
 from stfc3_tf.storage import writing
 
-# What is kept in a temporary folder, at most.
-MOST_FOR_NOW = 4 << 30
+# Bytes of a temporary folder, at most.
+MOST_TEMPORARY = 4 << 30
 # NumPy parses the head of a file as Python. In Python 3.11, two threads that do so at once fail now
 # and then with "SystemError: AST constructor recursion depth mismatch".
 _READING = threading.Lock()

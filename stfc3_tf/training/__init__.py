@@ -1,6 +1,6 @@
 """A training run: built, resumed, watched and kept.
 
-What is where:
+Modules:
 
     run                           the whole run
     settings, build               its settings, and the learner made from them

@@ -1,6 +1,6 @@
 """A clip becomes two views: crops, flips and colour, with the matrices between them.
 
-What is where:
+Modules:
 
     sampler                       the views of STFC3 and FC3: crops and flips
     patches                       the patches of CRW

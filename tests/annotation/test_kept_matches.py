@@ -1,4 +1,4 @@
-"""What is similar, kept on disk: searched once, whatever the labels are."""
+"""Similar cells, kept on disk: searched once, whatever the labels are."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""While a person marks, what is similar is searched: the propagation then only carries labels."""
+"""Similar cells are searched while a person marks: the propagation then only carries labels."""
 
 import contextlib
 import dataclasses

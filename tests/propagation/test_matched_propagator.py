@@ -1,4 +1,4 @@
-"""The propagator that takes what is similar from elsewhere, against the plain one."""
+"""The propagator that takes similar cells from elsewhere, against the plain one."""
 
 import dataclasses
 

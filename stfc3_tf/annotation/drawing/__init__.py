@@ -1,6 +1,6 @@
 """Labels drawn on frames.
 
-What is where:
+Modules:
 
     overlay                       objects with a legend, points with trails
     names, label_places           names: how large, and where they fit

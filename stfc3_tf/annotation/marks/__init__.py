@@ -1,6 +1,6 @@
 """What people mark in some frames of a video, read from files.
 
-What is where:
+Modules:
 
     request, video_list           what a command asks for: one video, or many
     inputs                        masks or points of some frames, ready to be propagated

@@ -1,4 +1,4 @@
-"""How the page works, and what it says of things that are not there."""
+"""Options of the page, and its messages about videos that are missing."""
 
 from __future__ import annotations
 

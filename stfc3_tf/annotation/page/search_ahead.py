@@ -1,4 +1,4 @@
-"""What is similar in a video, searched while a person marks, so that the propagation is fast."""
+"""A search for similar cells while a person marks, so that the propagation is fast."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class _Enough(Exception):
 class SearchAhead:
     """Searches for the next propagation, in a thread, until that begins.
 
-    The first stroke of an object in a frame says which stretches will be computed. What is similar
-    does not depend on its other strokes.
+    The first stroke of an object in a frame says which stretches will be computed. The
+    similar cells do not depend on its other strokes.
     """
 
     def __init__(self, tasks: Tasks):

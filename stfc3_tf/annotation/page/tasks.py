@@ -136,7 +136,7 @@ class Tasks:
             time.sleep(0.05)
 
     def search(self, due: Due, step: Callable[[], None]) -> None:
-        """Carry labels and drop them: what is similar is kept, and does not depend on the labels.
+        """Carry labels and drop them: the similar cells are kept, and do not depend on the labels.
 
         Args:
           due: the stretches that the next propagation will compute.

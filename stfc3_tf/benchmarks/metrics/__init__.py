@@ -1,6 +1,6 @@
 """The metrics of all benchmarks, each defined once, for NumPy arrays.
 
-What is where:
+Modules:
 
     masks       J and F of DAVIS, and their statistics over a sequence
     pck         share of correct key points, by CRW's rule and over all visible joints
