@@ -258,6 +258,70 @@ def test_palettes_without_a_common_colour_are_read_by_their_numbers(tmp_path):
     assert numbers_of(tmp_path, first, other) == [[2, 1], [2, 1]]
 
 
+def davis(left, right):
+    """Return a mask of numbers without colours of its own, as a run writes it."""
+    return indexed(left, right, palette.DAVIS)
+
+
+def cut_out(left, right):
+    """Return a mask with objects of many colours, cut out of a photograph."""
+    picture = np.random.default_rng(3).integers(1, 256, (20, 30, 4), np.uint8)
+    picture[..., 3] = 255 * (np.array(indexed(left, right, palette.DAVIS)) > 0)
+    return Image.fromarray(picture)
+
+
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    'pictures, expected, warned',
+    [
+        # A mask of numbers is first: other colours are other objects.
+        ([davis(1, 2), flat(RED, GREEN)], [[1, 2], [4, 3]], '#1ec828 is object 3, #fa0a14 is'),
+        ([davis(1, 2), flat(RED)], [[1, 2], [3, 0]], '#fa0a14 is object 3'),
+        ([davis(1, 0), flat(RED, GREEN), davis(3, 0)], [[1, 0], [4, 2], [3, 0]], 'is object 4'),
+        # Colours are first: these are their numbers in a run, and so in its corrected results.
+        ([flat(BLUE, RED), davis(1, 2)], [[1, 2], [1, 2]], '#fa0a14 is object 2'),
+        ([flat(BLUE, RED), davis(1, 3), flat(GREEN)], [[1, 2], [1, 3], [4, 0]], 'is object 4'),
+        # One object here, and one there.
+        ([davis(1, 0), flat(BLACK, WHITE)], [[1, 0], [0, 1]], None),
+        ([flat(WHITE), davis(0, 1)], [[1, 0], [0, 1]], None),
+        ([davis(1, 0), flat(RED)], [[1, 0], [1, 0]], '#fa0a14 is object 1'),
+        ([cut_out(1, 0), cut_out(0, 1)], [[1, 0], [0, 1]], None),
+        ([cut_out(1, 0), flat(RED, GREEN)], [[1, 0], [3, 2]], '#fa0a14 is object 3'),
+        # A palette has colours, so nothing is taken for another.
+        ([indexed(1, 0, [BLACK, RED]), flat(GREEN, RED)], [[1, 0], [2, 1]], None),
+    ],
+)
+def test_a_new_colour_does_not_become_the_object_of_a_number(
+    tmp_path, caplog, pictures, expected, warned
+):
+    assert numbers_of(tmp_path, *pictures) == expected
+    found = [record.getMessage() for record in caplog.records]
+    assert len(found) == (warned is not None)
+    assert warned is None or warned in found[0]
+
+
+def test_two_palettes_with_colours_of_one_number_give_it_to_both_colours(tmp_path):
+    first, other = (indexed(1, 0, [BLACK, colour]) for colour in (RED, BLUE))
+    assert numbers_of(tmp_path, first, other, flat(BLUE, GREEN)) == [[1, 0], [1, 0], [1, 2]]
+
+
+@pytest.mark.parametrize('first', [davis(1, 2), flat(BLUE, RED)])
+@pytest.mark.parametrize('later', [flat(WHITE), cut_out(1, 0)])
+def test_a_mask_of_one_of_several_objects_must_say_which(tmp_path, first, later):
+    paths = {0: str(tmp_path / '0.png'), 40: str(tmp_path / '40.png')}
+    first.save(paths[0])
+    later.save(paths[40])
+    if first.mode == 'RGB' and later.mode == 'RGB':
+        # White is a colour, too, and another than those of the first mask.
+        assert inputs.read_masks(paths, (20, 30)).given.shown(40) == [3]
+        return
+    with pytest.raises(errors.UserError, match=r'frame 40 shows one object .* objects 1, 2: whi'):
+        inputs.read_masks(paths, (20, 30))
+    assert inputs.read_masks(paths, (20, 30), objects={40: [2]}).given.shown(40) == [2]
+
+
 def test_more_colours_than_a_mask_can_number_are_refused():
     steps = range(30, 256, 28)
     codes = [

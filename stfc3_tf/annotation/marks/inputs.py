@@ -153,7 +153,7 @@ def read_masks(
     read = {
         frame: mask_file.read(paths[frame], size, pixel_aspect, empty) for frame in sorted(paths)
     }
-    found = colour_numbers.numbered_alike(read)
+    found = colour_numbers.numbered_alike(read, objects)
     given = GivenMasks({frame: each.mask for frame, each in found.items()}, objects or {})
     if not given.numbers:
         raise errors.UserError(f'{paths[min(paths)]} and the other masks are empty: mark objects.')
