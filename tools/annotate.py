@@ -148,7 +148,8 @@ def _read(asked: request.Request) -> Any:
     last = annotation.frames[-1]
     if next(video.frames(last)).number != last:
         raise errors.UserError(f'{asked.video} has no frame {last}: label another one.')
-    print(asked.understood(annotation, ', for a video in which nothing is marked yet'), flush=True)
+    note = ', for a video in which nothing is marked yet'
+    print(asked.understood(video, annotation, note), flush=True)
     return annotation
 
 

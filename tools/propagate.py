@@ -181,7 +181,7 @@ def propagate_one(
         video, annotation = asked.opened()
     except footage.FolderOfVideos as error:
         raise error.or_all('--videos') from error
-    print(asked.understood(annotation), flush=True)
+    print(asked.understood(video, annotation), flush=True)
     annotate.input_size(video.size, _SHORT_SIDE.value)
     output_dir = _OUTPUT_DIR.value.rstrip('/')
     video_job.check_output(output_dir, video)

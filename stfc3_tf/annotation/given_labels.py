@@ -121,8 +121,15 @@ class GivenMasks:
             if missing := set(named) - set(self.numbers):
                 raise errors.UserError(
                     f'The mask of frame {frame} is about object {min(missing)}, which no mask '
-                    f'shows; there are {", ".join(map(str, self.numbers)) or "none"}.'
+                    f'shows: {self._painted(frame)}. Name objects that masks show.'
                 )
+
+    def _painted(self, frame: int) -> str:
+        """Return which objects the mask of a frame holds, whatever it is about, and others do."""
+        held = {each: set(np.unique(mask).tolist()) - {0} for each, mask in self.masks.items()}
+        others = set().union(*held.values()) - held[frame]
+        text = f'it has {_listed(held[frame])}'
+        return f'{text}, others {_listed(others)}' if others else text
 
     @functools.cached_property
     def numbers(self) -> list[int]:
@@ -300,6 +307,10 @@ class GivenPoints:
             )
             points[group.members], confidence[group.members] = label
         return PointLabel(points, confidence)
+
+
+def _listed(numbers: Collection[int]) -> str:
+    return ', '.join(map(str, sorted(numbers))) or 'none'
 
 
 def _grouped(about: Mapping[int, list[int]]) -> list[Group]:

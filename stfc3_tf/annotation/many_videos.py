@@ -120,7 +120,7 @@ class _Batch:
                 'with its name beside it, or in the folder that --labels names.'
             )
         opened, annotation = request.opened()
-        print(textwrap.indent(request.understood(annotation), '  '), flush=True)
+        print(textwrap.indent(request.understood(opened, annotation), '  '), flush=True)
         if left_out := formats.left_out(self.options.formats, masks=bool(request.masks)):
             print(f'  without {", ".join(left_out)}: for points, this video has masks', flush=True)
         if self.previews is not None:

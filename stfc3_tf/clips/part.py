@@ -124,6 +124,13 @@ class Part:
         """Return whether a frame lies between its first and its last one."""
         return self.first <= number <= self._end
 
+    def may_have(self, number: int) -> bool:
+        """Return whether the video has a frame in the part, as far as that is known unread."""
+        if self._numbers is not None:
+            return self.holds(number) and number in self._numbers
+        count = self._footage.stated_count
+        return self.holds(number) and (count is None or number < count)
+
     @property
     def extent(self) -> str:
         """The numbers between which its frames lie, for messages."""

@@ -78,6 +78,50 @@ def test_the_forms_of_labels_on_the_command_line(tmp_path, monkeypatch):
         request.objects_of_frames(['2'])
 
 
+def started(asked):
+    """Return the lines that a command prints at its start."""
+    return asked.understood(*asked.opened()).splitlines()[1:]
+
+
+def test_the_first_lines_name_the_frame_of_a_single_label(tmp_path):
+    video = write_numbered(tmp_path / 'frames')
+    paths = {name: str(tmp_path / name) for name in ('0045.png', '0099.png', 'nose_45.json')}
+    for name in ('0045.png', '0099.png'):
+        write_mask(tmp_path / name, 0)
+    pathlib.Path(paths['nose_45.json']).write_text('{"nose": [3, 4]}')
+    lines = started(request.Request(video, [paths['0045.png']]))
+    assert all(line.startswith('  frame 43: object ') for line in lines[:-1])
+    assert lines[-1] == (
+        f'  {paths["0045.png"]} is taken to be of frame 43, the first: if it is of frame 45, as in '
+        f'its name, write --mask=45:{paths["0045.png"]}'
+    )
+    points = started(request.Request(video, points=[paths['nose_45.json']]))
+    assert points[0] == '  frame 43: point nose: (3, 4)'
+    assert points[1].endswith(f'write --points=45:{paths["nose_45.json"]}') and len(points) == 2
+    # Said, or no frame of the part: nothing to ask.
+    for asked in (
+        request.Request(video, [f'45:{paths["0045.png"]}']),
+        request.Request(video, [paths['0045.png']], frame=43),
+        request.Request(video, [paths['0045.png']], start=45),
+        request.Request(video, [paths['0045.png']], end=44),
+        request.Request(video, [paths['0099.png']]),
+    ):
+        assert not any('is taken' in line for line in started(asked))
+
+
+def test_objects_that_no_mask_shows_and_objects_named_twice(tmp_path):
+    video = write_numbered(tmp_path / 'frames')
+    flat(WHITE).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST).save(tmp_path / 'mask.png')
+    masks = [f'45:{tmp_path}/mask.png']
+    message = 'mask of frame 45 is about object 2, which no mask shows: it has 1. Name'
+    with pytest.raises(errors.UserError, match=message):
+        request.Request(video, masks, objects=['45:2']).opened()
+    assert request.objects_of_frames(['45:2,3', '45:3,2', '46:1']) == {45: [2, 3], 46: [1]}
+    message = 'objects=45:2: frame 45 is named before, .* as 45:1,2,3'
+    with pytest.raises(errors.UserError, match=message):
+        request.objects_of_frames(['45:1,3', '45:2'])
+
+
 def test_masks_of_a_folder_outside_the_part_are_left_out_with_a_note(tmp_path, caplog):
     video = write_numbered(tmp_path / 'video')
     masks = tmp_path / 'masks'
@@ -531,7 +575,10 @@ def told(capsys):
 def objects_of_the_first_frame():
     """Return what is said of them."""
     mask = list(scene(0))[1]
-    return [f'  object {n}: {np.sum(mask == n):,} pixels (index {n})' for n in np.unique(mask)[1:]]
+    return [
+        f'  frame 0: object {n}: {np.sum(mask == n):,} pixels (index {n})'
+        for n in np.unique(mask)[1:]
+    ]
 
 
 def test_many_videos_of_a_folder_go_on_after_a_broken_one(videos, tmp_path, capsys):
@@ -554,7 +601,7 @@ def test_many_videos_of_a_folder_go_on_after_a_broken_one(videos, tmp_path, caps
     assert (tmp_path / 'out' / 'b' / 'c' / 'tracks.csv').exists()
     assert told(capsys) == [
         [f'{videos[1]}/a.png:', *objects_of_the_first_frame(), 'done'],
-        [f'{videos[1]}/b/c.json:', '  point nose: (24, 24)', 'done'],
+        [f'{videos[1]}/b/c.json:', '  frame 0: point nose: (24, 24)', 'done'],
         [f'failed: {rows[2]["message"]}'],
     ]
     # Again, with the broken one put right: the others are kept as they are.

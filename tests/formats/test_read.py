@@ -82,7 +82,9 @@ def test_labelme(tmp_path, caplog):
     mask = found.given.masks[12]
     np.testing.assert_array_equal(mask == 1, box(10, 5, 20, 15) | box(30, 20, 34, 22))
     np.testing.assert_array_equal(mask == 2, box(50, 30, 54, 33))
-    assert found.description() == ['object 1: 108 pixels (cup)', 'object 2: 12 pixels (hand)']
+    assert found.description() == [
+        f'frame 12: object {text}' for text in ('1: 108 pixels (cup)', '2: 12 pixels (hand)')
+    ]
     assert 'left out: line (1)' in caplog.text
     assert points(path) == {(12, 'nose'): (12.0, 7.5)}
     assert masks(path, number=30).frames == [30]

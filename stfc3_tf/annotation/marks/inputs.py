@@ -57,7 +57,7 @@ class MaskAnnotation:
         return [line for frame in self.frames for line in self._lines(frame)]
 
     def _lines(self, frame: int) -> list[str]:
-        where = f'frame {frame}: ' if len(self.frames) > 1 else ''
+        where = f'frame {frame}: '
         mask, marks = self.given.masks[frame], self.marks.get(frame, {})
         lines = [
             f'{where}object {number}: {wording.counted(int(np.sum(mask == number)), "pixel")}'
@@ -113,8 +113,7 @@ class PointAnnotation:
     def description(self) -> list[str]:
         """Return a line per point and labelled frame."""
         return [
-            ('' if len(self.frames) == 1 else f'frame {frame}: ')
-            + f'point {self.names[point]}'
+            f'frame {frame}: point {self.names[point]}'
             + (f': ({x:g}, {y:g})' if np.isfinite(x) else ' is not there')
             for frame in self.frames
             for point, (x, y) in self.given.points[frame].items()

@@ -15,6 +15,7 @@ from stfc3_tf.clips import part, video
 from stfc3_tf.storage import files, folders, frame_names
 
 _NUMBERED = re.compile(r'(\d{1,9})([:=])(.+)', re.DOTALL)
+_LAST_NUMBER = re.compile(r'[0-9]{1,9}$')
 _MOST_NAMED = 8
 _OBJECTS = re.compile(r'(\d{1,9}):(\d+(?:,\d+)*)')
 
@@ -78,11 +79,38 @@ class Request:
         return opened, annotation
 
     def understood(
-        self, annotation: inputs.MaskAnnotation | inputs.PointAnnotation, note: str = ''
+        self,
+        opened: part.Part,
+        annotation: inputs.MaskAnnotation | inputs.PointAnnotation,
+        note: str = '',
     ) -> str:
-        """Return the files of the labels, a note, and below them what the labels were read as."""
+        """Return the files of the labels, and below them what the labels were read as.
+
+        Args:
+          opened: the video, from `opened`.
+          annotation: the labels, from `opened`.
+          note: stands behind the files.
+        """
         heading = f'{", ".join((*self.masks, *self.points))}{note}:'
-        return wording.listed(heading, annotation.description())
+        return wording.listed(
+            heading, [*annotation.description(), *self._hints(opened, annotation)]
+        )
+
+    def _hints(
+        self, opened: part.Part, annotation: inputs.MaskAnnotation | inputs.PointAnnotation
+    ) -> list[str]:
+        """Return a line for each file of the first frame whose name ends in another's number."""
+        if self.frame is not None or opened.first not in annotation.frames:
+            return []
+        return [
+            f'{path} is taken to be of frame {opened.first}, the first: if it is of frame '
+            f'{number}, as in its name, write --{flag}={number}:{path}'
+            for flag, entries in (('mask', self.masks), ('points', self.points))
+            for given, path in map(numbered, entries)
+            if given is None and _is_of_one_frame(path, annotation.frames)
+            for number in map(int, _LAST_NUMBER.findall(files.stem(path)))
+            if number != opened.first and opened.may_have(number)
+        ]
 
     def _masks(self, opened: part.Part, frames: other_tools.Frames) -> inputs.MaskAnnotation:
         objects = objects_of_frames(self.objects)
@@ -149,6 +177,12 @@ class Request:
         listed = [each for entry in entries for each in _files_in(*numbered(entry))]
         number = self.frame if len(listed) == 1 else None
         return [(number if given is None else given, path) for given, path in listed]
+
+
+def _is_of_one_frame(path: str, frames: Sequence[int]) -> bool:
+    """Return whether a file is of the default frame alone: pictures are, others may say theirs."""
+    is_picture = path.lower().endswith(tuple(video.PICTURE_SUFFIXES))
+    return not folders.is_folder(path) and (is_picture or len(frames) == 1)
 
 
 def _files_in(number: int | None, path: str) -> list[tuple[int | None, str]]:
@@ -252,5 +286,11 @@ def objects_of_frames(entries: Sequence[str]) -> Mapping[int, list[int]]:
             raise errors.UserError(
                 f'--objects={entry}: write the frame and the numbers of objects, as 40:2,3.'
             )
-        found.setdefault(int(match[1]), []).extend(map(int, match[2].split(',')))
+        frame, numbers = int(match[1]), [int(number) for number in match[2].split(',')]
+        if set(found.setdefault(frame, numbers)) != set(numbers):
+            both = ','.join(map(str, sorted({*found[frame], *numbers})))
+            raise errors.UserError(
+                f'--objects={entry}: frame {frame} is named before, with others: name all objects '
+                f'of its mask at once, as {frame}:{both}.'
+            )
     return found
