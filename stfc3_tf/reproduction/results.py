@@ -160,7 +160,8 @@ def _joined(path: str, table: _Table, part: Part) -> Joined:
 def _check_recipe(path: str, part: Part, recipe: str) -> None:
     if recipe != part.recipe:
         raise errors.UserError(
-            f'--join={path}: {part.name} was run there with other settings than those of this plan.'
+            f'--join={path}: {part.name} was run there with other settings than those of this '
+            'plan. Give the bindings of that run, too, or leave the table out.'
         )
 
 

@@ -6,12 +6,14 @@ import json
 import numpy as np
 import pytest
 from small_reproduction import (
+    ROOT,
     all_parts,
     python_part,
     write_plan,
 )
 
 from stfc3_tf import errors
+from stfc3_tf.reproduction import parts as parts_lib
 from stfc3_tf.reproduction import plan as plans
 from stfc3_tf.reproduction import results, running
 
@@ -163,3 +165,25 @@ def test_a_missing_figure_is_named(tmp_path):
     plan = plans.Plan({}, {'scenes': plans.Benchmark('synthetic', ['J'])})
     with pytest.raises(errors.UserError, match="no 'J', only J-Mean"):
         results.write_table(plan, [part], {part.name: running.Outcome('finished')}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    'table, bindings', [('small.json', []), ('small_400.json', ['STEPS = 400'])]
+)
+def test_published_tables_fit_the_plan_that_is_published(tmp_path, table, bindings):
+    """The commands of docs/results_appendix.md; a protocol that changes must not break them."""
+    plan = plans.read_plan(str(ROOT / 'gin/small/reproduce.gin'))
+    for benchmark in plan.benchmarks.values():
+        for folder in filter(None, [benchmark.data_dir, *benchmark.folders.values()]):
+            (tmp_path / folder).mkdir(exist_ok=True, parents=True)
+    places = parts_lib.Places('clips', str(tmp_path), tmp_path / 'out', ROOT / 'gin/eval')
+    bindings = ["PRECISION = 'mixed_bfloat16'", *bindings]
+    parts = parts_lib.all_parts(plan, places, bindings)
+    path = ROOT / 'docs/results' / table
+    joined = results.read_joined([str(path)], parts)
+    assert set(joined) == set(json.loads(path.read_text())['recipes'])
+
+    other = dataclasses.replace(plan.benchmarks['davis'], bindings=['Davis.year = 2017'])
+    plan = dataclasses.replace(plan, benchmarks={**plan.benchmarks, 'davis': other})
+    with pytest.raises(errors.UserError, match='with other settings'):
+        results.read_joined([str(path)], parts_lib.all_parts(plan, places, bindings))
