@@ -7,6 +7,13 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 
+class _Mean(tf.keras.metrics.Mean):
+    """A mean that is NaN, not 0, if nothing was added: skipped steps have no loss."""
+
+    def result(self) -> tf.Tensor:
+        return self.total / self.count
+
+
 class Meters:
     """The figures of training steps.
 
@@ -24,7 +31,7 @@ class Meters:
             'skipped_steps',
             *(f'loss/cycle_{k + 1}' for k in range(cycles)),
         ]
-        self._means = {name: tf.keras.metrics.Mean(name=name) for name in names}
+        self._means = {name: _Mean(name=name) for name in names}
 
     @property
     def all(self) -> list[tf.keras.metrics.Metric]:
@@ -32,7 +39,7 @@ class Meters:
         return list(self._means.values())
 
     def results(self) -> dict[str, tf.Tensor]:
-        """Return the means, by name."""
+        """Return the means, by name; NaN where every step was skipped."""
         return {name: mean.result() for name, mean in self._means.items()}
 
     def add(

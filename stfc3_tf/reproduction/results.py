@@ -328,8 +328,9 @@ def _training_figures(model_dir: pathlib.Path, seconds: float) -> dict[str, floa
 
 
 def _last_tenth(steps: np.ndarray, values: np.ndarray) -> float:
-    """Return the mean of a figure over the last tenth of a run."""
-    return float(np.mean(values[steps > 0.9 * steps[-1]]))
+    """Return the mean of a figure over the last tenth of a run, NaN if no step of it counted."""
+    counted = values[(steps > 0.9 * steps[-1]) & np.isfinite(values)]
+    return float(np.mean(counted)) if counted.size else float('nan')
 
 
 def _as_csv(table: Mapping[str, Any], columns: Sequence[Column]) -> str:

@@ -22,19 +22,30 @@ def make_learner(parts: Parts, clip_frames: int, jit_compile: bool) -> WalkLearn
       The learner.
 
     Raises:
-      errors.UserError: the optimiser has no such argument, or the views do not suit the learner or
-        are too small for the encoder.
+      errors.UserError: the optimiser has no such argument or averages the weights, or the views do
+        not suit the learner or are too small for the encoder.
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     with distribution.statistics_kept_locally():
         model = parts.learner(parts.encoder(synchronised_norm=replicas > 1))
+    model.compile(_make_optimizer(parts), clip_frames, jit_compile)
+    model.objective.check_views(parts.view_sampler, clip_frames)
+    return model
+
+
+def _make_optimizer(parts: Parts) -> tf.keras.optimizers.Optimizer:
     try:
         optimizer = parts.optimizer()
     except TypeError as error:
         raise errors.UserError(f'train.optimizer cannot be made: {error}') from error
-    model.compile(optimizer, clip_frames, jit_compile)
-    model.objective.check_views(parts.view_sampler, clip_frames)
-    return model
+    if getattr(optimizer, 'use_ema', False):
+        # Keras overwrites the weights by their averages at the end of a run: its last checkpoint
+        # would hold others than those before, and a run that goes on from it would be another run.
+        raise errors.UserError(
+            f'{type(optimizer).__name__}.use_ema: runs with averaged weights cannot be resumed. '
+            'Leave it out.'
+        )
+    return optimizer
 
 
 def check_batch(batch_size: int, devices: int, parts: int) -> None:

@@ -1,5 +1,7 @@
 """The figures of training, by hand."""
 
+import math
+
 import pytest
 import tensorflow as tf
 
@@ -38,6 +40,17 @@ def test_figures_are_means_over_the_steps_that_count():
             'skipped_steps': 1 / 3,
         }
     )
+
+
+def test_skipped_steps_alone_have_no_figures():
+    found = meters.Meters(1)
+    sums = dict.fromkeys(('loss', 'probability', 'returned', 'sampled'), tf.constant(float('inf')))
+    sums['cycle_losses'] = tf.constant([float('inf')])
+    found.add(sums, tf.constant(12.0), tf.constant(48.0), tf.constant(False))
+    found.add_gradient(tf.constant(float('inf')), tf.constant(False))
+    results = {name: float(value) for name, value in found.results().items()}
+    assert results.pop('skipped_steps') == 1 and len(results) == 6
+    assert all(map(math.isnan, results.values()))
 
 
 def test_a_step_in_which_nothing_is_visible_gives_zeros():

@@ -234,6 +234,7 @@ def test_a_folder_that_cannot_be_written_is_named_at_the_start(tmp_path):
         ('LERNING_RATE = 1', 'LERNING_RATE'),
         ('foward/ColourAugmentation.hue = 0', 'foward/ColourAugmentation.hue'),
         ('Adam.lerning_rate = 1', 'lerning_rate'),
+        ('Adam.use_ema = True', 'Adam.use_ema: runs with averaged weights cannot be resumed'),
         ("Learner.cycles = 'some'", "'some'"),
         ('Learner.accumulation_steps = 4', 'accumulation_steps = 4'),
         ('Learner.edge_dropout = 10', 'Learner.edge_dropout=10'),
