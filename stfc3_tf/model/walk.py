@@ -337,8 +337,8 @@ def select_cycles(losses: tf.Tensor, subset: str, reduction: str) -> tf.Tensor:
     chosen = losses if subset == 'all' else losses[:-1]
     if chosen.shape[0] == 0:
         raise errors.UserError(
-            "Learner.cycles = 'released' leaves out the shortest cycle, and the clips have no other: "
-            "use train.clip_frames of 3 or more, or Learner.cycles = 'all'."
+            "Learner.cycles = 'released' leaves out the shortest cycle, and the clips have no "
+            "other: use train.clip_frames of 3 or more, or Learner.cycles = 'all'."
         )
     if reduction == 'sum':
         return tf.reduce_sum(chosen)
