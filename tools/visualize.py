@@ -194,8 +194,14 @@ def draw_labels() -> None:
         name: benchmark_labels.read_labels(path, names, size)
         for name, path in named(_PREDICTIONS).items()
     }
-    rows = [*predictions.values(), *([] if truth is None else [truth])]
-    labelled = [n for n in names if all(n in found for found in rows)]
+    rows = {**predictions, **({} if truth is None else {'--truth': truth})}
+    for row, found in rows.items():
+        if not set(names) & set(found):
+            raise errors.UserError(
+                f'{row}: none of its labels is of a frame of {video}, whose frames are '
+                f'{names[0]} to {names[-1]}: give labels with these names or numbers.'
+            )
+    labelled = [n for n in names if all(n in found for found in rows.values())]
     if len(labelled) < _FRAMES.value:
         raise errors.UserError(
             f'{video}: {len(labelled)} of {wording.counted(len(names), "frame")} have a label in '

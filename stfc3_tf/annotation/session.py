@@ -11,7 +11,7 @@ Each file is written whole at once. A process that is killed loses at most the w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import contextlib
 import dataclasses
 import functools
@@ -330,8 +330,10 @@ class Session:
         """Add objects that masks show and session.json does not list, and return the masks."""
         known = {thing.number for thing in self._things.objects}
         shown = {number for given in masks.values() for number in given.objects}
-        added = [_unnamed_object(number) for number in sorted(shown - known)]
-        self._things = dataclasses.replace(self._things, objects=[*self._things.objects, *added])
+        objects = [*self._things.objects]
+        for number in sorted(shown - known):
+            objects.append(_unnamed_object(number, {thing.name for thing in objects}))
+        self._things = dataclasses.replace(self._things, objects=objects)
         return masks
 
     def _read_points(self) -> dict[int, dict[int, Position]]:
@@ -410,5 +412,9 @@ def _check_known(kind: str, numbers: Sequence[int], things: Sequence[Thing]) -> 
         raise errors.UserError(f'There is no {kind} {strange[0]}: add it to the list first.')
 
 
-def _unnamed_object(number: int) -> Thing:
-    return Thing(number, f'object {number}', COLOURS[(number - 1) % len(COLOURS)])
+def _unnamed_object(number: int, taken: Collection[str]) -> Thing:
+    """Return an object with a name that no other has."""
+    name = f'object {number}'
+    while name in taken:
+        name += "'"
+    return Thing(number, name, COLOURS[(number - 1) % len(COLOURS)])

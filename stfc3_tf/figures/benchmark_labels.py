@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 import posixpath
+import re
 from typing import Any
 
 import numpy as np
@@ -132,15 +133,20 @@ def _frames_by_label(labels: Collection[str], names: Sequence[str]) -> dict[str,
 
     Masks 000000, 000001, … may lie beside the frames 000001, 000002, …: there, all places fit.
     """
-    numbers = frame_names.numbers([f'{name}.png' for name in names]) or []
-    ways = [
-        {name: name for name in names},
-        *(
-            {f'{n:06d}': name for n, name in zip(each, names)}
-            for each in (numbers, range(len(names)))
-        ),
-    ]
-    return max(ways, key=lambda way: sum(label in way for label in labels))
+    known = set(names)
+    # Beside masks of other names, numbers alone are clear.
+    alone = {label: int(label) for label in labels if re.fullmatch('[0-9]{1,9}', label)}
+    numbers = dict(zip(labels, _numbers(labels))) or alone
+    ways = [{label: label for label in labels if label in known}]
+    for each in (_numbers(names), range(len(names))):
+        frames = dict(zip(each, names))
+        ways.append({label: frames[n] for label, n in numbers.items() if n in frames})
+    return max(ways, key=len)
+
+
+def _numbers(names: Collection[str]) -> list[int]:
+    """Return the numbers in names; [] where it is not clear which ones they are."""
+    return frame_names.numbers([f'{name}.png' for name in names]) or []
 
 
 def _without_void(masks: Labels) -> Labels:

@@ -33,15 +33,19 @@ class Stretch:
         """Yield the frames of the part.
 
         Raises:
-          errors.UserError: the video cannot be read, or ends before the part.
+          errors.UserError: the video cannot be read, ends before the part, or has no frame in it.
         """
         opened = footage.open_footage(self.path)
         end = np.inf if self.duration is None else self.start + self.duration
+        before = None
         for frame in opened.frames():
             if frame.time > end:
+                if before is None or before < self.start:
+                    raise self._empty(before, end, frame.time)
                 return
             if frame.time >= self.start:
                 yield frame
+            before = frame.time
         # The last frame is shown for as long as any other.
         shown_until = frame.time + 1 / opened.frame_rate
         if frame.time < self.start or shown_until < end < np.inf:
@@ -50,6 +54,14 @@ class Stretch:
                 f'{self.path} ends at {frame.time:.3f} s, but frames from {self.start:g} s{until} '
                 'are needed.'
             )
+
+    def _empty(self, before: float | None, end: float, after: float) -> errors.UserError:
+        """Return the error of a part between two frames."""
+        times = ' and '.join(f'{time:.3f} s' for time in (before, after) if time is not None)
+        return errors.UserError(
+            f'{self.path} has no frame from {self.start:g} s to {end:g} s; those beside are at '
+            f'{times}: choose a longer part.'
+        )
 
     @functools.cached_property
     def times(self) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A session: what was given is found again, whole, whatever happened in between."""
 
+import dataclasses
 import os
 import signal
 import time
@@ -56,6 +57,17 @@ def test_a_session_is_found_again(session):
     assert found.points == {7: {1: (3.25, 29.5)}, 12: {1: None}}
     image = Image.open(os.path.join(session.folder, 'masks', '000009.png'))
     assert image.mode == 'P' and np.array_equal(np.asarray(image), mask_of(2))
+
+
+def test_an_object_that_only_a_mask_shows_gets_a_name_of_its_own(session):
+    session.set_things(Things([CUP, dataclasses.replace(HAND, name='object 3')], [NOSE]))
+    session.put_mask(7, mask_of(1), [1])
+    Image.fromarray(mask_of(2, 3)).save(os.path.join(session.folder, 'masks', '000007.png'))
+    for _ in range(2):
+        session = again(session)
+        assert [each.name for each in session.things.objects] == ['cup', 'object 3', "object 3'"]
+        # As the page does when something is renamed.
+        session.set_things(session.things)
 
 
 def test_what_is_removed_is_gone(session):

@@ -70,6 +70,19 @@ def test_masks_belong_to_the_frames_with_their_number(tmp_path, ahead):
     np.testing.assert_array_equal(labels[f'{ahead}0047'], square(1, 1, 5))
 
 
+@pytest.mark.parametrize('form', ['{:04d}', '{:05d}', '{}', 'mask_{:04d}'])
+@pytest.mark.parametrize('ahead', ['frame_{:06d}', '{:05d}.a'])
+def test_numbers_of_masks_may_have_any_number_of_digits(tmp_path, form, ahead):
+    names = [ahead.format(number) for number in range(104, 109)]
+    for number in (105, 107):
+        save_mask(tmp_path / 'masks' / f'{form.format(number)}.png', square(1, 1, number - 100))
+    if 'mask' not in form:
+        save_mask(tmp_path / 'masks' / 'legend.png', square(1, 1, 2))
+    labels = benchmark_labels.read_labels(str(tmp_path / 'masks'), names, (24, 32))
+    assert list(labels) == [ahead.format(number) for number in (105, 107)]
+    np.testing.assert_array_equal(labels[ahead.format(107)], square(1, 1, 7))
+
+
 def test_masks_by_number_beside_frames_whose_names_begin_at_1(tmp_path):
     names = ['000001', '000002', '000003']
     for number in range(3):

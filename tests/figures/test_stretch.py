@@ -42,6 +42,7 @@ def test_frames_are_spread_over_a_part(film):
     [
         (0.0, None, 21, 'chosen part has 20 frames, but 21 are needed'),
         (2.5, None, 1, 'ends at 1.900 s, but frames from 2.5 s are needed'),
+        (0.51, 0.05, 1, 'no frame from 0.51 s to 0.56 s; those beside are at 0.500 s and 0.600 s'),
         (1.0, 1.5, 1, 'ends at 1.900 s, but frames from 1 s to 2.5 s are needed'),
     ],
 )

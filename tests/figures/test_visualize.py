@@ -89,6 +89,7 @@ def given(tmp_path_factory):
             mask = np.zeros((48, 64), np.uint8)
             mask[8:24, 8 + number : 24 + number + (kind == 'found')] = 1
             images.write_palette_mask(str(folder / kind / f'{number:06d}.png'), mask)
+    images.write_palette_mask(str(folder / 'far' / '000900.png'), mask)
     result = {'task': 'davis', 'metrics': {'J': 0.5}, 'sequences': {'dog': {'metrics': {'J': 0.5}}}}
     (folder / 'results.json').write_text(json.dumps(result))
     points = {'axis': 'objects', 'values': [1, 2], 'processor_seconds': [0.1, 0.2]}
@@ -198,6 +199,12 @@ def test_a_video_of_features_keeps_the_shape_of_pixels(visualize, given, tmp_pat
             ['--frames=10'],
             '9 of 9 frames have a label in all --predictions and --truth',
         ),
+        (
+            'labels',
+            ['--predictions=a={}/found', '--predictions=b={}/far'],
+            'b: none of its labels is of a frame of ',
+        ),
+        ('labels', ['--truth={}/far'], '--truth: none of its labels is of a frame of '),
         ('labels', ['--truth={}/gone'], 'gone: expected a folder of .png masks'),
         ('scores', ['--metric=F'], "a: dog has no metric 'F', only J"),
         ('scores', ['--results=c={}/gone.json'], 'gone.json is missing or cannot be read'),
