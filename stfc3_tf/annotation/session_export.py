@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from stfc3_tf import errors
-from stfc3_tf.annotation import outputs
+from stfc3_tf import errors, wording
+from stfc3_tf.annotation import outputs, result_file
 from stfc3_tf.annotation.label_codecs import MaskLabel, PointLabel
 from stfc3_tf.annotation.session import Position, Session
 from stfc3_tf.annotation.session_results import Results
@@ -27,7 +27,6 @@ from stfc3_tf.clips.footage import Footage
 from stfc3_tf.clips.frame import Frame
 from stfc3_tf.formats import results
 from stfc3_tf.storage import writing
-from stfc3_tf.version import __version__
 
 
 class MaskSource:
@@ -108,6 +107,7 @@ class Export:
       points: its propagated points.
       footage: the video.
       model: what tells the encoder that propagated from others, for result.json; {} for none.
+      how: settings of that propagation, see `result_file.how`.
       options: what is written beside the usual files.
       numbers: by which people know the frames, and which are written; None for 0, 1, ...
     """
@@ -117,6 +117,7 @@ class Export:
     points: Results
     footage: Footage
     model: dict[str, Any]
+    how: dict[str, Any]
     options: outputs.Options = outputs.Options()
     numbers: Sequence[int] | None = None
 
@@ -178,20 +179,20 @@ class Export:
 
     def _record(self, frames: Sequence[int]) -> dict[str, Any]:
         """Return the contents of result.json."""
-        labelled = {*self.session.masks, *self.session.points}
-        return {
-            'video': self.footage.name,
-            'height': self.session.video.height,
-            'width': self.session.video.width,
-            'frame_rate': self.footage.frame_rate,
-            'first_frame': self._number(frames[0]),
-            'last_frame': self._number(frames[-1]),
-            'frames': len(frames),
-            'labelled_frames': sorted(map(self._number, labelled)),
-            **dataclasses.asdict(self.session.things),
-            'model': self.model,
-            'version': __version__,
-        }
+        labelled = sorted(map(self._number, {*self.session.masks, *self.session.points}))
+        missing = frames[-1] + 1 - frames[0] - len(frames)
+        reason = f'{wording.counted(missing, "frame")} between them not propagated yet'
+        result = result_file.Result(
+            self._number(frames[0]),
+            self._number(frames[-1]),
+            len(frames),
+            reason if missing else None,
+        )
+        determined = result_file.identity(
+            self._video(), labelled, self.model, self.how, self.options
+        )
+        things = dataclasses.asdict(self.session.things)
+        return {**result_file.contents(determined, result), **things}
 
     def _number(self, frame: int) -> int:
         return frame if self.numbers is None else self.numbers[frame]

@@ -21,16 +21,16 @@ import numpy as np
 import tensorflow as tf
 
 from stfc3_tf import errors, progress
-from stfc3_tf.annotation import both_ways, outputs
+from stfc3_tf.annotation import both_ways, outputs, result_file
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation.given_labels import Given
+from stfc3_tf.annotation.result_file import Result
 from stfc3_tf.clips import footage as footage_lib
 from stfc3_tf.clips import part, source, video_writer
 from stfc3_tf.formats import results
 from stfc3_tf.propagation import extractor, propagator
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.storage import files, object_store, writing
-from stfc3_tf.version import __version__
 
 # The overlay and the masks need at least this: even a still picture compresses to no less.
 _BYTES_PER_PIXEL = 0.005
@@ -62,23 +62,6 @@ class Annotation(Protocol):
 
     def files(self, folder: str, options: outputs.Options) -> LabelFiles:
         """Return the files that keep the labels of all frames."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """The result of a run.
-
-    Attributes:
-      first_frame: the first frame that has labels.
-      last_frame: the last one; all between have labels too.
-      frames: how many frames have labels.
-      stopped_by: why frames are missing, or None.
-    """
-
-    first_frame: int
-    last_frame: int
-    frames: int
-    stopped_by: str | None
 
 
 def check_output(output_dir: str, footage: footage_lib.Footage) -> None:
@@ -231,9 +214,9 @@ class Job:
             self.footage.frame_rate,
             self.footage.pixel_aspect,
         )
-        video = results.Video(self.footage.name, self.footage.size, self.footage.frame_rate)
-        label_files.finish(self._numbers, video)
-        outputs.write_json(posixpath.join(folder, 'result.json'), self._record())
+        label_files.finish(self._numbers, self._video())
+        record = result_file.contents(self.identity(), self.result)
+        outputs.write_json(posixpath.join(folder, 'result.json'), record)
 
     def _propagate(self, label_files: LabelFiles) -> Result:
         """Label all frames."""
@@ -286,28 +269,16 @@ class Job:
             display.show(count)
         display.finish()
 
-    def _record(self) -> dict[str, Any]:
-        """Return the contents of result.json."""
-        return {
-            **self.identity(),
-            **dataclasses.asdict(self.result),
-            'version': __version__,
-        }
-
     def identity(self) -> dict[str, Any]:
         """Return everything that determines the results, ready for JSON."""
-        height, width = self.footage.size
+        how = result_file.how(self.footage.size, self.short_side, self.settings)
+        model, frames = extractor.identity(self.encoder), self.annotation.frames
         chosen = self.footage.chosen if isinstance(self.footage, part.Part) else {}
         return {
-            'video': self.footage.name,
-            'height': height,
-            'width': width,
-            'frame_rate': self.footage.frame_rate,
+            **result_file.identity(self._video(), frames, model, how, self.options),
             **chosen,
-            'labelled_frames': self.annotation.frames,
             'labels_sha256': self.annotation.given.digest(),
-            'model': extractor.identity(self.encoder),
-            'input_size': annotate.input_size((height, width), self.short_side).settings(),
-            'propagation': dataclasses.asdict(self.settings),
-            **dataclasses.asdict(self.options),
         }
+
+    def _video(self) -> results.Video:
+        return results.Video(self.footage.name, self.footage.size, self.footage.frame_rate)

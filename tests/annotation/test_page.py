@@ -601,6 +601,10 @@ def test_an_export_is_what_a_propagation_of_the_same_labels_writes(client, video
         video_job.annotate_video(encoder, footage, annotation, str(expected))
         found, wanted = (table_of(each / table) for each in (folder, expected))
         assert len(wanted) == count and list(found) == list(wanted)
+        record, asked = (json.loads((f / 'result.json').read_text()) for f in (folder, expected))
+        assert {*asked} - {*record} == {'labels_sha256'}
+        for key in ('input_size', 'propagation', 'visible_above', 'frames', 'stopped_by'):
+            assert record[key] == asked[key], key
         np.testing.assert_allclose([*found.values()], [*wanted.values()], atol=5e-3)
     for number in range(FRAMES):
         found, wanted = (each / 'masks' / f'{number:06d}.png' for each in (folder, tmp_path / 'm'))
@@ -682,7 +686,10 @@ def test_an_export_needs_no_encoder_and_names_the_one_that_propagated(videos, tm
         opened(client)
         client.done('PUT', 'v/patches/masks/2', body=page_server.png(truth(2)))
         exported = lambda other: json.loads((exported_folder(other) / 'result.json').read_text())
-        assert exported(client)['model'] == {}  # All was marked by hand.
+        client.done('PUT', 'v/patches/masks/4', body=page_server.png(truth(4)))
+        record = exported(client)  # All was marked by hand.
+        assert record['stopped_by'] == '1 frame between them not propagated yet'
+        assert record['model'] == record['propagation'] == record['input_size'] == {}
         propagated(client)
     release = threading.Event()
 
@@ -698,6 +705,7 @@ def test_an_export_needs_no_encoder_and_names_the_one_that_propagated(videos, tm
         finally:
             release.set()
         assert record['model']['class'] == 'FunctionExtractor' and record['frames'] == FRAMES
+        assert record['input_size'] and record['propagation']['radius'] > 0
         until(lambda: client.done('GET', 'v/patches/state')['encoder']['state'] != 'loading')
         assert exported(client) == record
         # A damaged note is no reason not to export.

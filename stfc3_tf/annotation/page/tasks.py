@@ -13,7 +13,7 @@ from typing import Any
 from absl import logging
 import numpy as np
 
-from stfc3_tf.annotation import kept_model, outputs, session_export, stretches
+from stfc3_tf.annotation import kept_model, outputs, result_file, session_export, stretches
 from stfc3_tf.annotation import propagate as annotate
 from stfc3_tf.annotation.kept_features import KeptFeatures
 from stfc3_tf.annotation.kept_matches import KeptMatches
@@ -118,7 +118,9 @@ class Tasks:
         """
         self._encoder.get()  # Stretches are told apart by its identity, too.
         due = self.due(allowed)
-        kept_model.write(self._session.folder, self._encoder.identity)
+        options = self._options
+        how = result_file.how(self._frames.footage.size, options.short_side, options.settings)
+        kept_model.write(self._session.folder, self._encoder.identity, how)
         count = self._count(advance, [batch[0] for _, batch in due.batches], allowed)
         carried_by = self._carrier(due, lambda: count(None), allowed.are_all)
         for kind, batch in due.batches:
@@ -207,6 +209,7 @@ class Tasks:
             self._results['points'],
             self._frames.to_read(),
             kept_model.read(self._session.folder),
+            kept_model.read_how(self._session.folder),
             outputs.Options(chosen),
             self._numbers,
         )
