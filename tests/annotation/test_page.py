@@ -681,6 +681,25 @@ def test_pictures_keep_the_numbers_in_their_names(client, videos):
         assert len(list(container.decode(video=0))) == FRAMES
 
 
+def test_requests_of_more_than_64_mib_are_refused_before_they_are_read(client):
+    opened(client)
+
+    def answer(size, seconds):
+        head = (
+            f'PUT {client.secret}v/patches/masks/0 HTTP/1.1\r\n'
+            f'Host: {client.host}:{client.port}\r\nContent-Length: {size}\r\n\r\n'
+        )
+        address = client.host, client.port
+        with socket.create_connection(address, timeout=seconds) as connection:
+            connection.sendall(head.encode())
+            return connection.recv(100)
+
+    assert answer((64 << 20) + 1, 60).startswith(b'HTTP/1.1 400 ')
+    with pytest.raises(TimeoutError):  # It waits for the contents.
+        answer(64 << 20, 1)
+    assert client.done('GET', 'v/patches/state')['masks'] == {}
+
+
 def test_an_export_needs_no_encoder_and_names_the_one_that_propagated(videos, tmp_path):
     with page_server.serving(page_server.options(videos, tmp_path / 'kept')) as client:
         opened(client)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stfc3_tf.benchmarks import moved_frames
+from stfc3_tf.propagation.extractor import FunctionExtractor
 from stfc3_tf.views import cell_grid
 
 GRID = cell_grid.CellGrid(3.5, 8)
@@ -45,3 +46,24 @@ def test_a_grating_repeats():
     cells = np.broadcast_to(grating[:, None], (60, 50, 2))
     np.testing.assert_allclose(moved_frames.repetition(cells, 0), [0, -1, 0, 1, 0, -1], atol=1e-12)
     np.testing.assert_allclose(moved_frames.repetition(cells, 1), np.ones(6))
+
+
+def test_measure_is_the_mean_over_frames_in_the_order_of_the_headings():
+    blocks = np.random.default_rng(5).integers(0, 256, (60, 60, 3), np.uint8)
+    blocks[::3] = blocks[0]  # Every third row of cells is the same.
+    textured, flat = (each.repeat(8, 0).repeat(8, 1) for each in (blocks, 0 * blocks + 200))
+    encoder = FunctionExtractor(
+        lambda frames: np.asarray(frames, np.float32)[:, ::8, ::8] - 127.5, cell_grid.CellGrid(0, 8)
+    )
+    alone = dict(zip(moved_frames.HEADINGS, moved_frames.measure(encoder, [flat])))
+    # Where all cells are alike, the first one of the window is chosen, which is wrong.
+    assert [alone[move] for move in moved_frames.MOVES] == [0] * 4
+    np.testing.assert_allclose([*alone.values()][4:], np.ones(12), rtol=1e-5)
+    mean = moved_frames.measure(encoder, [flat, textured])
+    both = dict(zip(moved_frames.HEADINGS, mean))
+    # A third of the cells is found where it repeats first.
+    assert both['2 pixels'] == both['4 pixels'] == pytest.approx((0 + 2 / 3) / 2, abs=0.05)
+    assert both['down 3'] > both['down 1'] + 0.1 and both['down 6'] > both['right 3'] + 0.1
+    np.testing.assert_allclose(
+        mean, moved_frames.measure(encoder, [textured]) / 2 + np.array([*alone.values()]) / 2
+    )
