@@ -7,18 +7,27 @@ from typing import Any
 from stfc3_tf import errors
 
 _LONGEST_SHOWN = 200
+# What 32 bits hold: TensorFlow counts with them, and no setting needs more.
+LARGEST = 2**31 - 1
+# Between them, quotients of times stay numbers, and shares of similar cells do in float32.
+_FRAME_RATES = (1e-6, 1e6)
+_TEMPERATURES = (1e-6, 1e6)
 
 
-def whole_number(setting: str, value: Any, least: int = 1) -> None:
-    """Raise `UserError` unless a value is an integer of at least `least`.
+def whole_number(setting: str, value: Any, least: int = 1, most: int = LARGEST) -> None:
+    """Raise `UserError` unless a value is an integer from `least` to `most`.
 
     Args:
       setting: its name, for the message.
       value: what was given.
       least: the smallest value allowed.
+      most: the largest value allowed.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
-        raise errors.UserError(f'{setting}={shown(value)}: give a whole number >= {least}.')
+    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_whole or not least <= value <= most:
+        raise errors.UserError(
+            f'{setting}={shown(value)}: give a whole number from {least} to {most}.'
+        )
 
 
 def positive_number(setting: str, value: Any, finite: bool = False) -> None:
@@ -29,9 +38,10 @@ def positive_number(setting: str, value: Any, finite: bool = False) -> None:
       value: what was given.
       finite: whether infinity is refused.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
+    # Compared as it is: a whole number may be too large for a float.
+    if not _is_number(value) or not value > 0:
         raise errors.UserError(f'{setting}={shown(value)}: give a number > 0.')
-    if finite and float(value) == float('inf'):
+    if finite and value == float('inf'):
         raise errors.UserError(f'{setting}={shown(value)}: give a finite number.')
 
 
@@ -44,8 +54,7 @@ def between(setting: str, value: Any, least: float, most: float) -> None:
       least: the smallest value allowed.
       most: the largest value allowed.
     """
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not least <= float(value) <= most:
+    if not _is_number(value) or not least <= value <= most:
         raise errors.UserError(
             f'{setting}={shown(value)}: give a number from {least:g} to {most:g}.'
         )
@@ -54,6 +63,16 @@ def between(setting: str, value: Any, least: float, most: float) -> None:
 def share(setting: str, value: Any) -> None:
     """Raise `UserError` unless a value is a number from 0 to 1."""
     between(setting, value, 0, 1)
+
+
+def frame_rate(setting: str, value: Any) -> None:
+    """Raise `UserError` unless a value can be a number of frames per second."""
+    between(setting, value, *_FRAME_RATES)
+
+
+def temperature(setting: str, value: Any) -> None:
+    """Raise `UserError` unless a value can be the temperature of a softmax."""
+    between(setting, value, *_TEMPERATURES)
 
 
 def switch(setting: str, value: Any) -> None:
@@ -72,6 +91,10 @@ def one_of(setting: str, value: Any, choices: Collection[str]) -> None:
     """
     if value not in tuple(choices):
         raise errors.UserError(f'{setting}={shown(value)}: choose one of {", ".join(choices)}.')
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def shown(value: Any) -> str:

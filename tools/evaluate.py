@@ -22,7 +22,8 @@ _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of the data set, in it
 _SAVED_MODEL = flags.DEFINE_string(
     'saved_model',
     None,
-    'SavedModel with the signature `features` (tools.export, tools.import_torch).',
+    'An export (tools.export, tools.import_torch), a SavedModel with the signature `features`, or '
+    'the name of an encoder that comes with the package, such as stfc3-small.',
 )
 _BASELINE = flags.DEFINE_enum(
     'baseline',
@@ -49,6 +50,7 @@ _WORKERS = flags.DEFINE_integer(
     1,
     'Processes that run sequences side by side, each on its part of the cores and without a GPU.',
     lower_bound=1,
+    upper_bound=1024,
 )
 
 

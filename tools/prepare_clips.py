@@ -64,7 +64,7 @@ _FRAME_FOLDER_RATE = flags.DEFINE_float(
     'Pictures per second of folders of pictures, and frames per second of streams without times.',
 )
 _WORKERS = flags.DEFINE_integer(
-    'workers', None, 'Processes of this machine; by default one per core.', lower_bound=1
+    'workers', None, 'Processes of this machine; by default one per core.', 1, 1024
 )
 _RUNNER = flags.DEFINE_string(
     'runner',

@@ -44,7 +44,10 @@ _OUTPUT = flags.DEFINE_string(
     'output', None, 'Picture to write: .pdf, .svg, .png (features: also .mp4).', required=True
 )
 _SAVED_MODEL = flags.DEFINE_multi_string(
-    'saved_model', [], 'NAME=PATH of a SavedModel, one row each. For features, affinity'
+    'saved_model',
+    [],
+    'NAME=MODEL, one row each: an export, a SavedModel, or the name of an encoder that comes with '
+    'the package, such as stfc3-small. For features, affinity.',
 )
 _VIDEO = flags.DEFINE_string(
     'video', None, 'Video file or folder of pictures. For features, affinity, labels.'
@@ -53,7 +56,7 @@ _UNRELATED_VIDEO = flags.DEFINE_string(
     'unrelated_video', None, 'A video of something else than --video. For affinity.'
 )
 _FRAMES = flags.DEFINE_integer(
-    'frames', 6, 'Frames in the picture. For features (not .mp4), labels.', lower_bound=1
+    'frames', 6, 'Frames in the picture. For features (not .mp4), labels.', 1, 1000
 )
 _START = flags.DEFINE_float(
     'start', 0.0, 'Where to begin in --video, in seconds. For features, affinity.', lower_bound=0
@@ -70,9 +73,10 @@ _SIZE = flags.DEFINE_integer(
     'Side in pixels of the resized centre squares; a shortcut shows at the view size of training. '
     'For affinity.',
     lower_bound=16,
+    upper_bound=4096,
 )
 _TEMPERATURE = flags.DEFINE_float(
-    'temperature', 0.05, 'Temperature of the transitions. For affinity.', lower_bound=1e-6
+    'temperature', 0.05, 'Temperature of the transitions. For affinity.', 1e-6, 1e6
 )
 _TRUTH = flags.DEFINE_string(
     'truth',

@@ -20,6 +20,7 @@ from stfc3_tf.annotation.label_codecs import MaskLabel, PointLabel
 from stfc3_tf.propagation import choice, extractor
 from stfc3_tf.propagation import tracker as tracking
 from stfc3_tf.propagation.extractor import FeatureExtractor
+from stfc3_tf.propagation.input_size import MOST_LONG_SIDE
 from stfc3_tf.propagation.settings import PropagationSettings
 
 # By default, frames with a longer short side, in pixels, are shrunk to this size, at which DAVIS is
@@ -27,8 +28,6 @@ from stfc3_tf.propagation.settings import PropagationSettings
 MOST_SHORT_SIDE = 480
 # A small video is enlarged: its objects would be a few cells of 8 pixels.
 LEAST_SHORT_SIDE = 240
-# A larger frame, such as a very long and narrow one that is enlarged, would never be finished.
-MOST_LONG_SIDE = 8192
 
 
 def propagate_masks(

@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 import gin
 import numpy as np
 
-from stfc3_tf import errors
+from stfc3_tf import checks, errors
 from stfc3_tf.benchmarks import contract, metrics
 from stfc3_tf.clips import synthetic
 from stfc3_tf.propagation import codecs, tracks
@@ -25,6 +25,8 @@ from stfc3_tf.storage import images, writing
 
 # Training numbers its scenes from 0 and never reaches this number.
 HELD_OUT_SEED = 1_000_000_000
+# Scenes, and frames of each; all scenes are drawn before the first is scored.
+_MOST = 10_000
 
 
 class SceneLabel(NamedTuple):
@@ -93,11 +95,11 @@ class SyntheticBenchmark(contract.Benchmark):
     task: ClassVar[str] = 'synthetic'
 
     def __post_init__(self):
-        if self.scenes < 1 or self.frames < 2:
-            raise errors.UserError(
-                f'SyntheticBenchmark.scenes={self.scenes}, frames={self.frames}: give at '
-                'least 1 scene and 2 frames.'
-            )
+        checks.whole_number('SyntheticBenchmark.scenes', self.scenes, most=_MOST)
+        checks.whole_number('SyntheticBenchmark.frames', self.frames, least=2, most=_MOST)
+        checks.frame_rate('SyntheticBenchmark.frame_rate', self.frame_rate)
+        for name in ('height', 'width'):
+            synthetic.check_side(f'SyntheticBenchmark.{name}', getattr(self, name))
 
     def sequences(self) -> list[SceneSequence]:
         """Return the scenes in the order of their seeds."""

@@ -104,7 +104,7 @@ def open_footage(path: str, assumed_rate: float = decoder.ASSUMED_RATE) -> Foota
       FolderOfVideos: a folder of videos.
       errors.UserError: missing, not a video, or without a frame that can be decoded.
     """
-    checks.positive_number('frame_rate', assumed_rate, finite=True)
+    checks.frame_rate('frame_rate', assumed_rate)
     if not folders.exists(path):
         raise errors.UserError(f'{path}: there is no such video file or folder of pictures.')
     is_folder = folders.is_folder(path)

@@ -42,14 +42,14 @@ def of_setting(setting: str, value: Any) -> FrameRates:
       errors.UserError: the value is neither.
     """
     if not isinstance(value, (list, tuple)):
-        checks.positive_number(setting, value, finite=True)
+        checks.frame_rate(setting, value)
         return FrameRates(value, value)
     if len(value) != 2:
         raise errors.UserError(
             f'{setting}={checks.shown(value)}: give one rate, or the lowest and the highest.'
         )
     for rate in value:
-        checks.positive_number(setting, rate, finite=True)
+        checks.frame_rate(setting, rate)
     low, high = value
     if low > high:
         raise errors.UserError(f'{setting}={checks.shown(value)}: give the lowest rate first.')

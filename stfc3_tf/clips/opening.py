@@ -45,7 +45,7 @@ def open_source(
     """
     if data is None:
         return synthetic.SyntheticScenes()
-    checks.positive_number('frame_folder_rate', frame_folder_rate, finite=True)
+    checks.frame_rate('frame_folder_rate', frame_folder_rate)
     files = sorted(find_files(data))
     videos = [file for file in files if file.lower().endswith(video.VIDEO_SUFFIXES)]
     records = [file for file in files if '.tfrecord' in _basename(file)]

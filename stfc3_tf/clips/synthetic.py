@@ -19,12 +19,14 @@ import functools
 import gin
 import numpy as np
 
+from stfc3_tf import checks
 from stfc3_tf.clips import source, textures
 
 TEXELS_PER_UNIT = 96
 BACKGROUND_TEXELS = 256
 OBJECT_TEXELS = 128
 POINTS_PER_OBJECT = 5
+_MOST_SIDE, _MOST_SECONDS = 4096, 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,6 +259,11 @@ class Scene:
         return np.clip(np.float32(0.5) - distance, 0, 1)
 
 
+def check_side(setting: str, value: int) -> None:
+    """Raise `UserError` unless a scene can have so many pixels along a side."""
+    checks.whole_number(setting, value, most=_MOST_SIDE)
+
+
 def scene(seed: int, height: int = 128, width: int = 160) -> Scene:
     """Draw a scene of three to five objects that pass in front of each other.
 
@@ -344,6 +351,11 @@ class SyntheticScenes(source.Source):
         seconds: float = 10.0,
         first_seed: int = 0,
     ):
+        checks.whole_number('SyntheticScenes.count', count)
+        for name, pixels in (('height', height), ('width', width)):
+            check_side(f'SyntheticScenes.{name}', pixels)
+        checks.between('SyntheticScenes.seconds', seconds, 0, _MOST_SECONDS)
+        checks.whole_number('SyntheticScenes.first_seed', first_seed, least=0)
         self._count = count
         self._seconds = seconds
         self._first_seed = first_seed

@@ -257,7 +257,8 @@ def _join_workers(
     devices: Sequence[str] | None, facts: Mapping[str, str], environment: Mapping[str, str]
 ) -> Workers:
     settings = MultiWorker()
-    checks.positive_number('MultiWorker.patience_minutes', settings.patience_minutes)
+    checks.between('MultiWorker.patience_minutes', settings.patience_minutes, 0.001, 100_000)
+    checks.whole_number('MultiWorker.port', settings.port, most=65_535)
     cluster = cluster_lib.find_cluster(environment, settings.port)
     seconds = 60 * settings.patience_minutes
     # TensorFlow logs every collective operation.

@@ -33,8 +33,13 @@ def parse(arguments: Sequence[str]) -> list[str]:
       The program.
 
     Raises:
-      SystemExit: a flag is wrong, or something is not a flag; which was printed.
+      SystemExit: a flag is wrong or not text in UTF-8, or something is not a flag; which was
+        printed.
     """
+    for argument in arguments[1:]:
+        # TensorFlow opens no such file, and no model card or description can hold such a text.
+        if argument.encode(errors='ignore').decode() != argument:
+            _end(f'{argument!a} is not in UTF-8: rename the file, or give another text')
     try:
         rest = flags.FLAGS(arguments)
     except flags.Error as error:

@@ -93,11 +93,18 @@ def _known_tags(
     found = [tag for tag in tags or _DEFAULT_TAGS if tag in known]
     unknown = sorted(set(tags or []) - set(found))
     if unknown or not found:
-        raise errors.UserError(
-            f'No run has the scalar {", ".join(unknown or _DEFAULT_TAGS)}; {", ".join(scalars)} '
-            f'have {", ".join(known)}.'
-        )
+        raise errors.UserError(_none_has(unknown or _DEFAULT_TAGS, list(scalars), known))
     return found
+
+
+def _none_has(wanted: Sequence[str], runs: Sequence[str], known: Sequence[str]) -> str:
+    """Return the message that no run has some scalars, and which there are."""
+    noun = 'scalar' if len(wanted) == 1 else 'scalars'
+    has = 'has' if len(runs) == 1 else 'have'
+    return (
+        f'No run has the {noun} {", ".join(wanted)}. What {", ".join(runs)} {has}: '
+        f'{", ".join(known)}.'
+    )
 
 
 def _draw_panel(

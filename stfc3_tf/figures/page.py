@@ -53,6 +53,8 @@ _STYLE: dict[Any, Any] = {
     # Text is stored as text, in font types that publishers accept.
     'pdf.fonttype': 42,
     'svg.fonttype': 'none',
+    # Names of runs and files may have dollar signs, and are no formulas.
+    'text.parse_math': False,
 }
 
 

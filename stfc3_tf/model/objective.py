@@ -66,7 +66,7 @@ class Objective:
           errors.UserError: a setting has an unknown value, or leaves nothing to learn from.
         """
         checks.whole_number('train.clip_frames', clip_frames)
-        walk.check_transitions('Learner', self.temperature, self.edge_dropout)
+        walk.check_transitions('Learner', self.temperature, self.edge_dropout, self.seed)
         checks.one_of('Learner.warp', self.warp, WARPS)
         self._cell_centres(1, 8)
         walk.normaliser(self.loss_normaliser, tf.constant(0.0), tf.constant(0.0))

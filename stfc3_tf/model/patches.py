@@ -52,7 +52,7 @@ class PatchObjective:
         Raises:
           errors.UserError: a setting leaves nothing to learn from.
         """
-        walk.check_transitions('PatchLearner', self.temperature, self.edge_dropout)
+        walk.check_transitions('PatchLearner', self.temperature, self.edge_dropout, self.seed)
         if clip_frames < 3:
             raise errors.UserError(
                 f'train.clip_frames = {clip_frames}: a walk over patches needs at least 3, since '

@@ -27,6 +27,7 @@ BLOCKS_PER_STAGE = 2
 # network that fills the memory.
 WIDEST = 512
 WIDEST_HEAD = 16384
+_LARGEST_STRIDE = 64
 
 
 class Statistics(NamedTuple):
@@ -281,6 +282,8 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
             f'resnet18.stage_strides = {arguments["stage_strides"]}: give one number for each of 4 '
             'stages, or of 3 to leave stage 4 out.'
         )
+    for stride in arguments['stage_strides']:
+        checks.whole_number('resnet18.stage_strides', stride, most=_LARGEST_STRIDE)
     if len(arguments['head_widths']) not in (1, 2):
         raise errors.UserError(
             f'resnet18.head_widths = {arguments["head_widths"]}: give (hidden, embedding), or '

@@ -47,19 +47,21 @@ class Cycles(NamedTuple):
     sampled: tf.Tensor
 
 
-def check_transitions(learner: str, temperature: float, edge_dropout: float) -> None:
+def check_transitions(learner: str, temperature: float, edge_dropout: float, seed: int) -> None:
     """Check the settings of the transitions.
 
     Args:
       learner: name of the configurable that has them, for the message.
       temperature: tau.
       edge_dropout: probability that a walk may not take an edge.
+      seed: of the dropped edges.
 
     Raises:
       errors.UserError: a setting is out of its range, in which nothing would be learnt.
     """
-    checks.positive_number(f'{learner}.temperature', temperature)
+    checks.temperature(f'{learner}.temperature', temperature)
     checks.share(f'{learner}.edge_dropout', edge_dropout)
+    checks.whole_number(f'{learner}.seed', seed, least=0)
     if edge_dropout == 1:
         raise errors.UserError(
             f'{learner}.edge_dropout = {edge_dropout} leaves no edge to take: give less than 1.'

@@ -2,7 +2,10 @@
 
 import dataclasses
 
-from stfc3_tf import checks, errors
+from stfc3_tf import checks
+
+# Seconds of a record and megabytes of a shard, lowest and highest.
+_PIECES = (1e-6, 1e9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +42,9 @@ class Settings:
     def __post_init__(self):
         for name in ('short_side', 'videos_per_task', 'seed'):
             checks.whole_number(name, getattr(self, name), least=0)
-        checks.whole_number('quality', self.quality)
-        if self.quality > 100:
-            raise errors.UserError(f'quality={self.quality}: give a whole number up to 100.')
+        checks.whole_number('quality', self.quality, most=100)
         if self.frame_rate:
-            checks.positive_number('frame_rate', self.frame_rate, finite=True)
-        checks.positive_number('frame_folder_rate', self.frame_folder_rate, finite=True)
+            checks.frame_rate('frame_rate', self.frame_rate)
+        checks.frame_rate('frame_folder_rate', self.frame_folder_rate)
         for name in ('segment_seconds', 'shard_megabytes'):
-            checks.positive_number(name, getattr(self, name))
+            checks.between(name, getattr(self, name), *_PIECES)

@@ -11,6 +11,9 @@ import numpy as np
 
 from stfc3_tf import checks, errors
 
+# Pixels. A larger frame, such as a very long and narrow one that is enlarged, would never be
+# finished. Frames as they are stored have no limit.
+MOST_LONG_SIDE = 8192
 _INTERPOLATIONS = {'bilinear': cv2.INTER_LINEAR, 'area': cv2.INTER_AREA}
 
 
@@ -39,7 +42,7 @@ class InputSize:
     def __post_init__(self) -> None:
         checks.one_of('InputSize.rule', self.rule, ('native', 'short_side', 'square'))
         if self.rule != 'native':
-            checks.whole_number('InputSize.size', self.size)
+            checks.whole_number('InputSize.size', self.size, most=MOST_LONG_SIDE)
         elif self.size:
             raise errors.UserError(
                 f"InputSize.size = {self.size} has no effect with InputSize.rule = 'native': "
@@ -69,13 +72,15 @@ class InputSize:
           width: of the frame, in pixels.
 
         Raises:
-          errors.UserError: both sides are shorter than the multiple.
+          errors.UserError: both sides are shorter than the multiple, or the size that is set makes
+            the long side too large.
         """
         if self.rule == 'square':
             return self.size, self.size
         if self.rule == 'short_side':
             short = min(height, width)
             height, width = height * self.size // short, width * self.size // short
+            self._check_long_side(max(height, width), short)
         if max(height, width) < self.long_side_multiple:
             raise errors.UserError(
                 f'InputSize.long_side_multiple={self.long_side_multiple}: both sides of a frame of '
@@ -84,6 +89,14 @@ class InputSize:
         if width >= height:
             return height, width - width % self.long_side_multiple
         return height - height % self.long_side_multiple, width
+
+    def _check_long_side(self, long_side: int, short: int) -> None:
+        if long_side > MOST_LONG_SIDE:
+            raise errors.UserError(
+                f'InputSize.size={self.size}: a frame with a short side of {short} pixels '
+                f'gets a long side of {long_side}; give a size with which it is at most '
+                f'{MOST_LONG_SIDE}.'
+            )
 
     def resize(self, frame: np.ndarray) -> np.ndarray:
         """Return a frame at the protocol's size.

@@ -9,8 +9,9 @@ import gin
 
 from stfc3_tf import checks, errors
 
-# Lowest and highest: between them, shares of similar cells stay numbers in float32.
-_TEMPERATURES = (1e-6, 1e6)
+# The features of so many frames are kept, and so many candidates of each cell.
+_MOST_CONTEXT = 10_000
+_MOST_KEPT = 1_000_000
 _SWITCHES = ('restrict_first', 'first_among_preceding', 'repeat_first', 'keep_ties')
 
 
@@ -52,13 +53,14 @@ class PropagationSettings:
 
     def __post_init__(self) -> None:
         for check, names in (
-            (checks.whole_number, ('context', 'top_k')),
             (checks.positive_number, ('radius',)),
+            (checks.temperature, ('temperature',)),
             (checks.switch, _SWITCHES),
         ):
             for name in names:
                 check(f'PropagationSettings.{name}', getattr(self, name))
-        checks.between('PropagationSettings.temperature', self.temperature, *_TEMPERATURES)
+        checks.whole_number('PropagationSettings.context', self.context, most=_MOST_CONTEXT)
+        checks.whole_number('PropagationSettings.top_k', self.top_k, most=_MOST_KEPT)
         checks.one_of('PropagationSettings.window', self.window, ('disc', 'square'))
         checks.one_of('PropagationSettings.precision', self.precision, ('exact', 'fast'))
         if self.keep_ties and self.precision == 'fast':

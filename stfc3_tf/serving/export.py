@@ -7,6 +7,7 @@ from typing import Any
 
 from stfc3_tf import checks, errors
 from stfc3_tf.model.resnet import Encoder
+from stfc3_tf.propagation.input_size import MOST_LONG_SIDE
 from stfc3_tf.propagation.propagator import PropagationSettings
 from stfc3_tf.serving import compact_weights, description, onnx_model, saved_model, tflite_model
 
@@ -68,5 +69,5 @@ def _checked_size(format: str, size: tuple[int, int] | None, least: int) -> list
     if format == 'compact':
         raise errors.UserError('frame_size: compact weights take frames of any size; leave it out.')
     for side in size:
-        checks.whole_number('frame_size', side, least)
+        checks.whole_number('frame_size', side, least, MOST_LONG_SIDE)
     return list(size)

@@ -92,6 +92,17 @@ def restore_encoder(encoder: tf.keras.Model, folder: RunFolder, which: str = 'la
     path, failures = checkpoint_files.restore_newest(paths, restore)
     if not path:
         raise errors.UserError(
-            f'No checkpoint fits the encoder of {folder.config}: {"; ".join(failures)}'
+            f'No checkpoint fits the encoder of {folder.config}: {"; ".join(failures)}. '
+            f'{_way_out(folder, which)}'
         )
     return int(step)
+
+
+def _way_out(folder: RunFolder, which: str) -> str:
+    """Return what else of a run can be used if its 'last' or 'best' checkpoints cannot."""
+    other = 'best' if which == 'last' else 'last'
+    if checkpoint_files.find(folder.checkpoints(other)):
+        return f'Try its other one: --checkpoint={other}.'
+    if tf.io.gfile.exists(folder.saved_model):
+        return f'The run ended with an export, which remains: {folder.saved_model}.'
+    return 'The run has no others: train again, into another --model_dir.'

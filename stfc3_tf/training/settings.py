@@ -31,10 +31,15 @@ gin.external_configurable(
     tf.keras.optimizers.schedules.PiecewiseConstantDecay, 'PiecewiseConstantDecay'
 )
 
-_COUNTS = (
-    *('batch_size', 'clip_frames', 'clips_per_video'),
-    *('steps', 'checkpoint_interval', 'keep_checkpoints'),
-)
+# More clips or frames than any memory holds are refused before they are read.
+_COUNTS = {
+    'batch_size': 65_536,
+    'clip_frames': 1000,
+    'clips_per_video': checks.LARGEST,
+    'steps': checks.LARGEST,
+    'checkpoint_interval': checks.LARGEST,
+    'keep_checkpoints': checks.LARGEST,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,16 +133,16 @@ class Settings(Parts, Clips, Machines, Saving):
     """All settings of a run.
 
     Raises:
-      errors.UserError: a number is not above 0, or two settings exclude each other.
+      errors.UserError: a number is out of its range, or two settings exclude each other.
     """
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            checks.whole_number(f'train.{name}', getattr(self, name))
+        for name, most in _COUNTS.items():
+            checks.whole_number(f'train.{name}', getattr(self, name), most=most)
         checks.whole_number('train.seed', self.seed, least=0)
         checks.positive_number('train.checkpoint_minutes', self.checkpoint_minutes)
         frame_rates.of_setting('train.frame_rate', self.frame_rate)
-        checks.positive_number('train.frame_folder_rate', self.frame_folder_rate, finite=True)
+        checks.frame_rate('train.frame_folder_rate', self.frame_folder_rate)
         if self.still_pictures and self.data_servers:
             raise errors.UserError(
                 'train.still_pictures = True with train.data_servers: data servers read videos and '

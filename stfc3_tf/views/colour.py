@@ -19,7 +19,7 @@ from typing import NamedTuple
 import gin
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import checks, errors
 
 # ITU-R BT.601, the greyscale of PIL and of torchvision.
 LUMA = (0.299, 0.587, 0.114)
@@ -28,6 +28,9 @@ SOLARISE_THRESHOLD = 128.0
 _PEAK_HUE = (0.0, 1 / 3, 2 / 3)
 # Beyond four standard deviations a Gaussian has 6e-5 of its mass: 0.02 of a grey level.
 _BLUR_REACH = 4.0
+# Stronger changes leave one colour; a wider blur is one grey, a narrower one changes nothing.
+_MOST_STRENGTH = 100
+_LEAST_SIGMA, _MOST_SIGMA = 0.001, 1000
 
 
 class ColourDraw(NamedTuple):
@@ -190,23 +193,17 @@ class ColourAugmentation:
 
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
-            if name.endswith('probability') and not 0 <= value <= 1:
-                raise errors.UserError(
-                    f'ColourAugmentation.{name} = {value}: give a probability in [0, 1].'
-                )
-            if name != 'blur_sigma' and value < 0:
-                raise errors.UserError(
-                    f'ColourAugmentation.{name} = {value}: give a strength of 0 or more.'
-                )
-        if self.hue > 0.5:
-            raise errors.UserError(
-                f'ColourAugmentation.hue = {self.hue}: half a turn (0.5) is the most.'
-            )
+            if name.endswith('probability'):
+                checks.share(f'ColourAugmentation.{name}', value)
+            elif name == 'hue':
+                checks.between('ColourAugmentation.hue', value, 0, 0.5)
+            elif name != 'blur_sigma':
+                checks.between(f'ColourAugmentation.{name}', value, 0, _MOST_STRENGTH)
         low, high = self.blur_sigma
-        if not 0 < low <= high:
+        if not _LEAST_SIGMA <= low <= high <= _MOST_SIGMA:
             raise errors.UserError(
                 f'ColourAugmentation.blur_sigma = {self.blur_sigma}: give (low, high), '
-                '0 < low <= high.'
+                f'{_LEAST_SIGMA} <= low <= high <= {_MOST_SIGMA}.'
             )
 
     def draw(self, count: int | tf.Tensor, seed: tf.Tensor) -> ColourDraw:

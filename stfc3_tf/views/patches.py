@@ -15,7 +15,7 @@ from typing import Any
 import gin
 import tensorflow as tf
 
-from stfc3_tf import errors
+from stfc3_tf import checks, errors
 from stfc3_tf.views import colour as colours
 from stfc3_tf.views import sampler
 
@@ -89,6 +89,7 @@ class PatchSampler:
         Raises:
           errors.UserError: a setting is out of its range.
         """
+        checks.whole_number('PatchSampler.view_size', view_size, most=sampler.MOST_VIEW_SIZE)
         patches_per_side(view_size, patch_size, patch_stride)
         for name, area in (('crop_area', crop_area), ('patch_area', patch_area)):
             if area is not None:

@@ -20,6 +20,10 @@ from stfc3_tf import checks, errors, wording
 from stfc3_tf.views import colour, geometry
 
 WHOLE_FRAME = (-1.0, -1.0, 1.0, 1.0)
+# Pixels; the cells of larger views could not be compared with each other.
+MOST_VIEW_SIZE = 4096
+# Of the range of a setting: beyond them, crops have no pixels.
+_LEAST, _MOST_ASPECT = 1e-4, 1e4
 # Tries at a crop that fits before the centred one is taken (torchvision's RandomResizedCrop).
 TRIES = 10
 # Aspect ratios of the released code's per-frame crop, width / height.
@@ -221,7 +225,7 @@ class ViewSampler:
           errors.UserError: a setting is out of its range.
         """
         check_range('ViewSampler.crop_area', crop_area, 1.0)
-        check_range('ViewSampler.crop_aspect', crop_aspect, float('inf'))
+        check_range('ViewSampler.crop_aspect', crop_aspect, _MOST_ASPECT)
         if frame_jitter_area is not None:
             check_range('ViewSampler.frame_jitter_area', frame_jitter_area, 1.0)
         if isinstance(colours, str):
@@ -296,17 +300,17 @@ def check_range(name: str, bounds: tuple[float, float], largest: float) -> None:
       largest: that `high` may be.
 
     Raises:
-      errors.UserError: unless 0 < low <= high <= largest.
+      errors.UserError: unless 0.0001 <= low <= high <= largest.
     """
     low, high = bounds
-    if not 0 < low <= high <= largest:
-        at_most = f' <= {largest}' if largest < float('inf') else ''
-        raise errors.UserError(f'{name} = {bounds}: give (low, high), 0 < low <= high{at_most}.')
+    if not _LEAST <= low <= high <= largest:
+        raise errors.UserError(
+            f'{name} = {bounds}: give (low, high), {_LEAST} <= low <= high <= {largest:g}.'
+        )
 
 
 def _check_views(view_size: int, flip_probability: float, tracks: int, colours: int) -> None:
-    if view_size < 1:
-        raise errors.UserError(f'ViewSampler.view_size = {view_size}: give a number of pixels.')
+    checks.whole_number('ViewSampler.view_size', view_size, most=MOST_VIEW_SIZE)
     if not 0 <= flip_probability <= 1:
         raise errors.UserError(
             f'ViewSampler.flip_probability = {flip_probability}: give a probability in [0, 1].'

@@ -170,6 +170,7 @@ def test_points(tmp_path, text):
         ('{"nose": [3, 4], "eye": [5, 6], "nose": [7, 8]}', "the name 'nose' is given twice"),
         ('name,x,y\nnose,3,4\nnose,5,6\n', "name 'nose' is empty or given twice"),
         ('name,x,y\n,3,4\n', "name '' is empty"),
+        (r'{"\ud800": [3, 4]}', r"the name '\\ud800' cannot be written as text"),
         (
             '{"nose": [29.6, 4]}',
             r"'nose' at \(29.6, 4\) lies outside the frame of 30x20 .* 0 to 29",

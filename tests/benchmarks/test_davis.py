@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -135,6 +136,24 @@ def test_palette_of_davis():
     }
     for index, colour in expected.items():
         assert tuple(palette.DAVIS[index]) == colour
+
+
+def test_frames_in_full_resolution_are_scored_on_the_masks_of_480p(tmp_path):
+    root = make_davis(tmp_path / 'data', {'square': moving()})
+    official = evaluate(root, tmp_path / 'official')
+    small = tmp_path / 'data' / 'JPEGImages' / '480p'
+    for path in sorted(small.rglob('*.jpg')):
+        large = small.parent / 'Full-Resolution' / path.relative_to(small)
+        large.parent.mkdir(parents=True, exist_ok=True)
+        frame = Image.open(path)
+        frame.resize((2 * frame.width, 2 * frame.height)).save(large)
+    shutil.rmtree(small)
+    with pytest.raises(errors.UserError, match='480p'):
+        evaluate(root, tmp_path / 'none')
+    found = evaluate(root, tmp_path / 'out', frames='Full-Resolution')
+    assert found['metrics'] == official['metrics']
+    (written,) = (tmp_path / 'out').rglob('00003.png')
+    assert Image.open(written).size == Image.open(next((small.parents[1]).rglob('00003.png'))).size
 
 
 def test_2016_is_one_object_of_everything_that_is_not_zero(tmp_path):

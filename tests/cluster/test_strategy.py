@@ -275,6 +275,29 @@ def test_workers_with_other_settings_are_refused_by_all(tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
+SAME = """
+import os, sys
+from stfc3_tf import errors
+from stfc3_tf.cluster import strategy
+
+workers = strategy.join('multi_worker', ['CPU:0'], False, {})
+workers.check_same('step', 7)
+print('one step', flush=True)
+try:
+    workers.check_same('step', 7 + workers.cluster.index)
+except errors.UserError as error:
+    print(error, flush=True)
+workers.wait_for_end()
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_all_workers_hear_that_they_resume_from_other_steps():
+    for output in outputs_of(SAME):
+        assert output == 'one step\nThe workers do not have the same step: [7, 8].\n'
+
+
 # ---------------------------------------------------------------- the end of a run
 
 
@@ -309,10 +332,15 @@ def ends_of(lost, slow):
 
     The worker `lost` ends as soon as it has the sum; -1 is none.
     """
+    return outputs_of(ENDING, str(lost), str(slow))
+
+
+def outputs_of(program, *arguments):
+    """Return the output of a program that 2 workers run."""
     ports = clusters.free_ports(2)
     processes = [
         subprocess.Popen(
-            [sys.executable, '-c', ENDING, str(lost), str(slow)],
+            [sys.executable, '-c', program, *arguments],
             cwd=clusters.ROOT,
             env=clusters.environment(TF_CONFIG=clusters.tf_config(ports, k)),
             stdout=subprocess.PIPE,

@@ -68,8 +68,10 @@ def test_ticks_are_at_whole_steps(tmp_path, drawn, last):
 def test_curves_that_cannot_be_drawn(tmp_path):
     write_events(tmp_path / 'a', {1: 3.0})
     runs, output = {'first': str(tmp_path / 'a')}, str(tmp_path / 'curves.png')
-    with pytest.raises(errors.UserError, match='No run has the scalar loss; first have train/loss'):
+    with pytest.raises(errors.UserError, match='the scalar loss. What first has: train/loss.'):
         figures.training_curves(runs, ['loss'], output)
+    with pytest.raises(errors.UserError, match='scalars a, b. What first, again have: train/loss'):
+        figures.training_curves({**runs, 'again': str(tmp_path / 'a')}, ['b', 'a'], output)
     with pytest.raises(errors.UserError, match='smoothing=1: give'):
         figures.training_curves(runs, None, output, smoothing=1.0)
 

@@ -29,6 +29,17 @@ def test_the_ending_chooses_the_format(tmp_path, ending, start):
         assert '>words</text>' in path.read_text()
 
 
+@pytest.mark.parametrize('name', ['$5', 'cost_$a$', r'$\\nothing$', '$x^2$'])
+def test_dollar_signs_are_drawn_as_they_are(tmp_path, name):
+    path = tmp_path / 'figure.svg'
+    with page.page(str(path), 1.0, 2.0) as figure:
+        axes = figure.subplots()
+        axes.plot([1, 2], label=name)
+        axes.set_title(name)
+        axes.legend()
+    assert path.read_text().count(f'>{name}</text>') == 2
+
+
 def test_nothing_is_written_unless_all_is_drawn(tmp_path):
     path = tmp_path / 'figure.png'
     path.write_bytes(b'older')

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -272,6 +273,34 @@ def test_a_damaged_shard_is_found_and_written_again(videos, unbroken, tmp_path, 
     run.prepare([str(videos)], str(output), SMALL)
     assert contents(output) == good
     assert times == {name: (output / name).stat().st_mtime_ns for name in names[2:]}
+
+
+@pytest.mark.slow
+def test_the_command_verifies_what_it_wrote(unbroken, tmp_path):
+    shutil.copytree(unbroken, tmp_path / 'shards')
+    count = len(list(unbroken.glob('*.tfrecord')))
+    status, said = _verified(tmp_path / 'shards')
+    assert (status, said) == (0, f'{count} of {count} shards are as they were written.\n')
+    damaged = min((tmp_path / 'shards').glob('*.tfrecord'))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    status, said = _verified(tmp_path / 'shards')
+    assert status == 1 and damaged.name in said.splitlines()[0]
+    assert f'{count - 1} of {count} shards' in said and 'Run the command that made them' in said
+    status, said = _verified(tmp_path / 'shards', '--short_side=24')
+    assert status == 1 and '--short_side' in said and 'Traceback' not in said
+
+
+def _verified(output, *more):
+    done = subprocess.run(
+        [sys.executable, '-m', 'tools.prepare_clips', '--verify', f'--output={output}', *more],
+        cwd=ROOT,
+        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    return done.returncode, done.stdout
 
 
 def test_other_settings_or_videos_are_refused(videos, unbroken, tmp_path):

@@ -81,6 +81,14 @@ def test_a_mistake_in_flags_is_one_line_that_says_what_to_do(given, message, tmp
     assert said.stderr.endswith('. --help shows the flags.\n') and said.stderr.count('\n') == 1
 
 
+@pytest.mark.parametrize('verb, flag', [('export', 'licence'), ('prepare-clips', 'input')])
+def test_bytes_that_are_no_text_are_refused_at_once(verb, flag, tmp_path):
+    value = os.fsdecode(b'a\xff')
+    said = assert_quick(stfc3, verb, '--output_dir=out', f'--{flag}={value}', folder=tmp_path)
+    assert said.returncode == 1 and said.stderr.count('\n') == 1
+    assert said.stderr.startswith(f"error: '--{flag}=a\\udcff' is not in UTF-8: rename the file")
+
+
 @pytest.mark.skipif(sys.version_info < (3, 10), reason='Python tells the name of the module late')
 @pytest.mark.parametrize('name', ['stfc3_tf.train', 'tools.evaluate', 'tools.prepare_clips'])
 def test_so_does_a_module(name, tmp_path):

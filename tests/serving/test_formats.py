@@ -258,7 +258,7 @@ def test_settings_that_do_not_fit_the_format(tmp_path):
     for name in ('saved_model', 'compact'):
         with pytest.raises(errors.UserError, match='any size; leave it'):
             export.export(encoder, str(tmp_path / 'out'), name, frame_size=(64, 64))
-    with pytest.raises(errors.UserError, match='frame_size=8: give a whole number >= 9'):
+    with pytest.raises(errors.UserError, match='frame_size=8: give a whole number from 9 to 8192'):
         export.export(encoder, str(tmp_path / 'out'), 'onnx', frame_size=(64, 8))
     with pytest.raises(errors.UserError, match="format='pb': choose one of saved_model, onnx"):
         export.export(encoder, str(tmp_path / 'out'), 'pb')

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import types
 
 import full_disk
@@ -174,6 +175,16 @@ def test_where_all_checkpoints_are_damaged_it_says_so_in_a_line(learner, tmp_pat
     with pytest.raises(errors.UserError, match='No checkpoint fits.*step-10.*step-9') as raised:
         reload.restore_encoder(learner.encoder, RunFolder(str(tmp_path)))
     assert '\n' not in str(raised.value)
+    assert 'train again, into another --model_dir.' in str(raised.value)
+    (tmp_path / 'saved_model').mkdir()
+    with pytest.raises(
+        errors.UserError, match=rf'an export, which remains: {tmp_path}/saved_model'
+    ):
+        reload.restore_encoder(learner.encoder, RunFolder(str(tmp_path)))
+    shutil.copytree(last, last.parent / 'best')
+    for which, other in (('last', 'best'), ('best', 'last')):
+        with pytest.raises(errors.UserError, match=rf'--checkpoint={other}\.$'):
+            reload.restore_encoder(learner.encoder, RunFolder(str(tmp_path)), which)
 
 
 def test_an_empty_folder_is_a_new_run(learner, tmp_path):

@@ -150,6 +150,19 @@ def test_changes_that_are_allowed_are_said_and_recorded(unbroken, tmp_path):
     assert 'train.seed = 5' in (tmp_path / 'run' / 'config.gin').read_text()
 
 
+def test_a_run_that_xla_compiles_ends_with_an_export(tmp_path):
+    bindings = [
+        *UNWATCHED,
+        'train.jit_compile = True',
+        "train.strategy = 'default'",
+        'train.steps = 2',
+    ]
+    status, output = run(tmp_path / 'run', bindings=bindings)
+    assert status == 0 and 'Traceback' not in output, output
+    assert (tmp_path / 'run' / 'saved_model' / 'saved_model.pb').exists()
+    assert 'train.jit_compile = True' in (tmp_path / 'run' / 'config.gin').read_text()
+
+
 def test_a_truncated_checkpoint_is_passed_over(unbroken, tmp_path):
     shutil.copytree(unbroken[0], tmp_path / 'run')
     data = tmp_path / 'run' / 'checkpoints' / 'last' / 'step-12.data-00000-of-00001'

@@ -235,6 +235,11 @@ def _check(path: str, points: list[NamedPoint], size: tuple[int, int]) -> None:
     height, width = size
     seen: set[tuple[int | None, str]] = set()
     for name, x, y, frame in points:
+        if name.encode(errors='ignore').decode() != name:
+            # JSON can name half of a character, which no file holds.
+            raise errors.UserError(
+                f'{path}: the name {name!a} cannot be written as text: give the point another.'
+            )
         if not name or (frame, name) in seen:
             raise errors.UserError(
                 f'{path}: the name {name!r} is empty or given twice: every point needs its own.'
