@@ -72,14 +72,14 @@ def first_loss(path: str, stream: int) -> Loss | None:
         size = file.seek(0, os.SEEK_END)
         lengths: list[int] = []
         for movie in _movies(file):
-            end = movie.begin
+            end, before = movie.begin, len(lengths)
             for chunk in _frames_within(file, movie):
-                end = chunk.end
+                end, before = chunk.end, len(lengths)
                 if _OF_STREAM.match(chunk.tag) and int(chunk.tag[:2]) == stream:
                     lengths.append(chunk.end - chunk.begin)
             if _padded(end) < movie.end or not _ends_as_stated(file, movie, size):
                 if end > max(size, movie.end):  # The length of the last chunk is damaged.
-                    return Loss(len(lengths) - 1, len(lengths) - 1, cut_off=False)
+                    return Loss(before, before, cut_off=False)
                 first = _first_lost(file, _padded(end), size, stream, lengths)
                 return Loss(first, len(lengths), cut_off=end > size)
     return None

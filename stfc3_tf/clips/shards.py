@@ -135,7 +135,11 @@ class Shards(source.Source):
         """
         example = self._example(video)
         context, frames = example.context.feature, example.feature_lists.feature_list
-        pictures = [picture.bytes_list.value[0] for picture in frames['image/encoded'].feature]
+        values = [picture.bytes_list.value for picture in frames['image/encoded'].feature]
+        if not all(values):
+            reason = f'its frame {values.index([])} is empty'
+            raise source.UnreadableVideo(self.name(video), reason, everywhere=False)
+        pictures = [value[0] for value in values]
         sides = [context[f'image/{side}'].int64_list.value for side in ('height', 'width')]
         if not all(sides):
             reason = 'does not state image/height and image/width'

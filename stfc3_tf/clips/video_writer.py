@@ -135,7 +135,7 @@ def _add_stream(
     frame_rate: float,
     pixel_aspect: fractions.Fraction,
 ) -> av.VideoStream:
-    rate = fractions.Fraction(frame_rate).limit_denominator(1001)
+    rate = _as_fraction(frame_rate)
     stream = cast(av.VideoStream, container.add_stream(_ENCODER, rate=rate, options=_QUALITY))
     stream.height, stream.width = (side + side % 2 for side in size[:2])
     stream.pix_fmt = 'yuv420p'
@@ -146,6 +146,13 @@ def _add_stream(
     context.colorspace = context.color_primaries = context.color_trc = _BT709
     context.color_range = ColorRange.MPEG
     return stream
+
+
+def _as_fraction(frame_rate: float) -> fractions.Fraction:
+    """Return the near fraction with small numbers, such as 30000/1001 or 1/3600."""
+    if frame_rate < 1:
+        return 1 / fractions.Fraction(1 / frame_rate).limit_denominator(1001)
+    return fractions.Fraction(frame_rate).limit_denominator(1001)
 
 
 def _video_frame(image: np.ndarray, tick: int) -> av.VideoFrame:

@@ -106,11 +106,16 @@ def from_tf_config(text: str) -> Cluster:
     if 'task' not in config:
         raise errors.UserError(f'{TF_CONFIG} does not say which task this is. {_TF_CONFIG_REMEDY}')
     kind, index = config['task']['type'], config['task']['index']
-    unknown = set(jobs) - {'chief', 'worker'} | {kind} - set(jobs)
+    unknown = (set(jobs) | {kind}) - {'chief', 'worker'}
     if unknown:
         raise errors.UserError(
-            f'{TF_CONFIG} names {", ".join(sorted(map(str, unknown)))}; only "worker" and one '
-            '"chief" are possible.'
+            f'{TF_CONFIG} names {", ".join(sorted(unknown))}; only "worker" and one "chief" are '
+            'possible.'
+        )
+    if kind not in jobs:
+        raise errors.UserError(
+            f'{TF_CONFIG} says that this is {kind} {index}, and its cluster lists no "{kind}". '
+            f'{_TF_CONFIG_REMEDY}'
         )
     chiefs, count = jobs.get('chief', ()), len(jobs[kind])
     if len(chiefs) > 1:

@@ -200,6 +200,8 @@ def _run(part: Part, lock: int, stop: _Stop) -> Outcome:
 def _call(part: Part, lock: int, stop: _Stop, meanwhile: Callable[[], Any]) -> int:
     """Run the command and append what it prints to the log; return its status.
 
+    If `meanwhile` fails, the command is ended first.
+
     Args:
       part: the part.
       lock: file descriptor of the lock on the output folder.
@@ -221,12 +223,22 @@ def _call(part: Part, lock: int, stop: _Stop, meanwhile: Callable[[], Any]) -> i
             # If this program is killed, the folder stays locked until the command ends too.
             pass_fds=[lock],
         )
-        with stop.passed_on_to(process):
+        with _ended_on_failure(process), stop.passed_on_to(process):
             while True:
                 try:
                     return process.wait(_NOTE_SECONDS)
                 except subprocess.TimeoutExpired:
                     meanwhile()
+
+
+@contextlib.contextmanager
+def _ended_on_failure(process: subprocess.Popen) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
 
 
 class _Stop:
@@ -334,5 +346,7 @@ def _ended(status: int) -> str:
 
 def _last_line(log: pathlib.Path) -> str:
     """Return the last line of a log that has text: usually the error."""
-    lines = log.read_bytes()[-4000:].decode(errors='replace').split('\n')
+    with open(log, 'rb') as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4000))
+        lines = file.read().decode(errors='replace').split('\n')
     return next((line.strip() for line in reversed(lines) if line.strip()), '')

@@ -132,7 +132,8 @@ class ServedPropagator:
     """A `propagator.Propagator` whose work is done by a server; the context is kept here.
 
     The server uses its model's `radius`, `window`, `top_k`, `temperature`, `keep_ties` and
-    `precision`; of `settings`, only those that choose the context are used.
+    `precision`; of `settings`, only `context`, `restrict_first`, `first_among_preceding` and
+    `repeat_first` are used.
     """
 
     def __init__(self, encoder: ServedEncoder, settings: PropagationSettings):

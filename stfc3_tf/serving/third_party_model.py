@@ -80,18 +80,17 @@ def _measured_grid(module: Any, path: str) -> CellGrid:
     """Return the grid of an encoder, measured on the features of a blank frame."""
     frames = tf.zeros([1, _SIDE, _SIDE, 3], tf.uint8)
     try:
-        maps = module.signatures['features'](frames=frames)['features']
-        stride = _SIDE / maps.shape[1]
-    except (tf.errors.OpError, TypeError, ValueError, IndexError) as error:
+        shape = module.signatures['features'](frames=frames)['features'].shape.as_list()
+    except (tf.errors.OpError, TypeError, ValueError) as error:
         reason = str(error).split('\n')[0]
         raise errors.UserError(
             f'{path}: its signature `features` fails on a blank frame of {_SIDE}x{_SIDE} pixels: '
             f'{reason}'
         ) from error
-    if maps.shape.rank != 4 or maps.shape[1] != maps.shape[2] or stride != round(stride):
+    if len(shape) != 4 or shape[1] != shape[2] or not shape[1] or _SIDE % shape[1]:
         raise errors.UserError(
-            f'{path}: {_SIDE}x{_SIDE} pixels give features of shape {maps.shape.as_list()}, '
-            'which is not a whole number of pixels per cell; give "cell_grid": {"first": ..., '
-            f'"stride": ...}} in its {METADATA_FILE}.'
+            f'{path}: {_SIDE}x{_SIDE} pixels give features of shape {shape}, which is not a whole '
+            'number of pixels per cell; give "cell_grid": {"first": ..., "stride": ...} in its '
+            f'{METADATA_FILE}.'
         )
-    return CellGrid(0.0, round(stride))
+    return CellGrid(0.0, _SIDE // shape[1])

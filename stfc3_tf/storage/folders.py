@@ -212,7 +212,7 @@ def _plain_matches(glob: str) -> list[str]:
 
 
 def _glob_by_names(glob: str) -> Iterator[str]:
-    folder, _, last = glob.rpartition('/')
+    folder, last = posixpath.split(glob)
     folders = _plain_matches(folder) if _MAGIC.search(folder) else [folder]
     pattern = re.compile(_regex([last]))
     for place in folders:

@@ -145,9 +145,10 @@ def _eight_bits(numbers: np.ndarray) -> np.ndarray:
 def read_index_mask(path: str) -> np.ndarray:
     """Return an annotation of a data set as stored numbers, uint8 [height, width].
 
-    Palette images give their indices, grey images (of up to 32 bits) their values. Colour images
-    (some copies of DAVIS are) give the index of each colour in the DAVIS palette, but 0 and 255 if
-    they are black and white. Transparent pixels are 0; opaque ones are 255 if all are black.
+    Palette images give their indices, grey images (of up to 32 bits) their values, whatever
+    transparency they state: viewers' hints do not change a number. Colour images (some copies of
+    DAVIS are) give the index of each colour in the DAVIS palette, but 0 and 255 if they are black
+    and white. Their transparent pixels are 0; opaque ones are 255 if all are black.
 
     Raises:
       errors.UserError: unreadable, a number above 255, or a colour that is not in the palette.

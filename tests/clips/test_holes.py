@@ -199,6 +199,16 @@ def test_an_avi_whose_chain_is_broken_within(tmp_path, kind, damage):
         assert damage != 'overwritten' or reason.endswith('some are missing, from 0.480 s on')
 
 
+@pytest.mark.parametrize('tag', [b'JUNK', b'01wb'])
+@pytest.mark.parametrize('before', [0, 12])
+def test_an_avi_with_a_damaged_length_between_its_frames(tmp_path, tag, before):
+    path = tmp_path / 'a.avi'
+    contents, places = avi(path, 'mpeg4')
+    begin = places[before][0]
+    path.write_bytes(contents[:begin] + tag + struct.pack('<I', 1 << 30) + contents[begin:])
+    assert avi_chunks.first_loss(str(path), 0) == (before, before, False)
+
+
 @pytest.mark.parametrize('kind', AVIS)
 def test_an_intact_avi_whose_header_promises_two_frames_more(tmp_path, kind):
     path = tmp_path / 'a.avi'

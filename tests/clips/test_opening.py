@@ -10,6 +10,7 @@ import tensorflow as tf
 from stfc3_tf import clips, errors
 from stfc3_tf.clips import footage, frame_folders, opening, shard_writer, shards, video, video_files
 from stfc3_tf.preparation import listing
+from stfc3_tf.storage import folders
 
 
 def _picture(grey, height=16, width=24):
@@ -326,6 +327,16 @@ def test_hidden_files_of_operating_systems_are_left_out(tmp_path):
     assert _relative(opening.find_files(str(tmp_path)), tmp_path) == ['v.mp4']
 
 
+def test_a_glob_at_the_root_beside_a_name_that_is_not_text(tmp_path, monkeypatch):
+    def glob(pattern):
+        raise UnicodeDecodeError('utf-8', b'\xe9', 0, 1, 'as TensorFlow does for such a name')
+
+    _touch(tmp_path, 'usr')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tf.io.gfile, 'glob', glob)
+    assert folders.matches('/us[r]') == ['/usr'] and folders.matches('us[r]') == ['usr']
+
+
 def test_names_that_are_not_text(tmp_path, caplog):
     _touch(tmp_path, 'a.mp4')
     with open(os.fsencode(tmp_path) + b'/caf\xe9.mp4', 'wb'):
@@ -396,5 +407,6 @@ def _out_of_order(example):
 def test_a_damaged_record_is_an_unreadable_video(tmp_path, change):
     path = str(tmp_path / 'a.tfrecord')
     shard_writer.write_shard(path, [_damaged(change)])
-    with pytest.raises(clips.UnreadableVideo, match='record 0'):
-        shards.Shards([path]).read(0, 0.0, 8, 8.0)
+    for read in (lambda found: found.read(0, 0.0, 8, 8.0), lambda found: found.stored(0)):
+        with pytest.raises(clips.UnreadableVideo, match='record 0'):
+            read(shards.Shards([path]))

@@ -1,5 +1,6 @@
 """Videos written are what was given, in the form that browsers play."""
 
+import fractions
 import os
 import subprocess
 import sys
@@ -62,6 +63,15 @@ def test_the_form_that_browsers_play(tmp_path):
     np.testing.assert_allclose(times, np.arange(5) * 1001 / 30000, atol=1e-4)
     contents = path.read_bytes()
     assert contents.index(b'moov') < contents.index(b'mdat')
+
+
+@pytest.mark.parametrize('rate', ['1/3600', '3/7', '1', '30000/1001', '240'])
+def test_the_rate_is_stated(tmp_path, rate):
+    path, expected = str(tmp_path / 'a.mp4'), fractions.Fraction(rate)
+    timed = ((number / float(expected), image) for number, image in enumerate(blocks(3)))
+    video_writer.write_timed_video(path, timed, float(expected))
+    with av.open(path) as container:
+        assert container.streams.video[0].average_rate == expected
 
 
 @pytest.mark.parametrize(

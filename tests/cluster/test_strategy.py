@@ -81,6 +81,8 @@ def test_kubernetes_numbers_its_pods(own):
         (tf_config({'worker': ['a:1', 'a:1']}), 'same address'),
         (tf_config({'worker': ['a:1'], 'ps': ['b:1']}), 'names ps'),
         (tf_config({'worker': ['a:1']}, 'evaluator'), 'names evaluator'),
+        (tf_config({'chief': ['a:1']}), 'this is worker 0, and its cluster lists no "worker"'),
+        (tf_config({'worker': ['a:1']}, 'chief'), 'this is chief 0, .* lists no "chief"'),
         ({'SLURM_PROCID': '0'}, 'srun'),
         (
             {

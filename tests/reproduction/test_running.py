@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 
 import pytest
 from small_reproduction import ROOT, making, python_part, run_parts
 from training_runs import environment
 from waiting import until
 
+from stfc3_tf import errors
 from stfc3_tf.reproduction import running
 
 
@@ -33,6 +35,34 @@ def test_a_command_that_leaves_no_result_is_not_finished(tmp_path):
     part = python_part(tmp_path, 'empty', 'pass')
     run_parts(tmp_path, [part])
     assert running.outcomes_on_disk([part])[part.name].state == 'not run'
+
+
+def test_a_failing_note_ends_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, '_NOTE_SECONDS', 0.2)
+    folder, pid = tmp_path / 'slow', tmp_path / 'pid'
+    # A file takes the place of the folder of records, so that no note can be written.
+    code = (
+        'import os, pathlib, time\n'
+        f'pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n'
+        f'folder = pathlib.Path({str(folder)!r})\n'
+        'folder.rename(folder.with_name("moved")); folder.touch()\n'
+        'time.sleep(30)'
+    )
+    part = python_part(tmp_path, 'slow', code)
+    with pytest.raises(errors.UserError, match=part.record.name):
+        run_parts(tmp_path, [part])
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_of_a_long_log_the_end_is_read(tmp_path):
+    code = "import sys; print('x' * 20_000_000); print('why it failed'); sys.exit(3)"
+    part = python_part(tmp_path, 'long', code)
+    tracemalloc.start()
+    outcomes, _ = run_parts(tmp_path, [part])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert outcomes[part.name].why.endswith('why it failed') and most < 5_000_000
 
 
 def test_what_is_left_is_estimated_from_what_was_measured(tmp_path):

@@ -277,6 +277,14 @@ def test_the_stride_of_a_model_made_elsewhere_is_measured(tmp_path, caplog):
         loaded.propagate(*[None] * 4)
 
 
+@pytest.mark.parametrize('rows, columns', [(64, 32), (0, 0), (3, 3), (512, 512)])
+def test_a_model_made_elsewhere_whose_stride_is_no_whole_number(tmp_path, rows, columns):
+    save_foreign(tmp_path / 'a', lambda frames: {'features': tf.zeros([1, rows, columns, 3])})
+    shape = rf'256x256 pixels give features of shape \[1, {rows}, {columns}, 3\]'
+    with pytest.raises(errors.UserError, match=f'{shape}.*give "cell_grid"'):
+        saved_model.load(str(tmp_path / 'a'))
+
+
 def test_features_of_a_model_made_elsewhere_are_given_unit_length(tmp_path):
     save_foreign(
         tmp_path / 'raw', lambda frames: {'features': tf.cast(frames, tf.float32)[:, ::4, ::4]}

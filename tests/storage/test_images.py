@@ -6,7 +6,7 @@ import pytest
 
 from stfc3_tf import errors
 from stfc3_tf.clips import video
-from stfc3_tf.storage import files, folders, images
+from stfc3_tf.storage import files, folders, images, palette
 
 READERS = [images.read_frame, video.read_picture]
 
@@ -83,6 +83,17 @@ def test_a_video_or_stack_is_no_frame(tmp_path, name):
         images.read_frame(str(tmp_path / name))
     pictures[2].save(tmp_path / name)
     assert images.read_frame(str(tmp_path / name))[0, 0, 0] in range(195, 206)
+
+
+@pytest.mark.parametrize('mode', ['P', 'L'])
+def test_numbers_of_objects_do_not_depend_on_transparency(tmp_path, mode):
+    numbers = np.arange(4, dtype=np.uint8)[None]
+    picture = Image.fromarray(numbers)
+    if mode == 'P':
+        picture.putpalette(palette.DAVIS.tobytes())
+    assert picture.mode == mode
+    picture.save(tmp_path / 'a.png', transparency=1 if mode == 'L' else bytes([0, 90, 255, 0]))
+    np.testing.assert_array_equal(images.read_index_mask(str(tmp_path / 'a.png')), numbers)
 
 
 def test_numbers_that_are_no_frame(tmp_path):
