@@ -32,8 +32,7 @@ def check_file(path: str) -> None:
       errors.UserError: it cannot be, or is a folder.
     """
     object_store.check_text(path)
-    if _is_folder(path):
-        raise errors.UserError(f'{path} is a folder: name a file to write.')
+    _refuse_folder(path)
     _check_place(path)
 
 
@@ -50,9 +49,10 @@ def write_bytes(path: str, contents: bytes) -> None:
     """Write a file, replacing an older one.
 
     Raises:
-      errors.UserError: it cannot be written.
+      errors.UserError: it cannot be written, or is a folder.
     """
     if _is_local(path):
+        _refuse_folder(path)
         with _converted(path), Workplace(path, _PATIENCE) as place:
             _write(place.partial, contents)
             place.commit()
@@ -143,9 +143,11 @@ def _is_local(path: str) -> bool:
     return '://' not in path
 
 
-def _is_folder(path: str) -> bool:
+def _refuse_folder(path: str) -> None:
     with _converted(path):
-        return tf.io.gfile.isdir(path)
+        is_folder = tf.io.gfile.isdir(path)
+    if is_folder:
+        raise errors.UserError(f'{path} is a folder: name a file to write.')
 
 
 def _check_place(path: str) -> None:

@@ -213,7 +213,7 @@ def test_folders_replace_files_and_files_folders(tmp_path, monkeypatch, can_exch
     for _ in range(2):
         writing.write_whole(str(path), make_folder('a'))
         assert names(path) == ['a']
-        writing.write_text(str(path), 'text')
+        writing.write_whole(str(path), lambda partial: pathlib.Path(partial).write_text('text'))
         assert path.read_text() == 'text' and names(tmp_path) == ['x']
 
 
@@ -271,3 +271,10 @@ def test_names_that_are_not_text_are_refused_before_the_work(tmp_path):
     for use in (writing.check_folder, writing.check_file, files.read_bytes):
         with pytest.raises(errors.UserError, match=r'caf\\udce9.: the name is not in UTF-8'):
             use(path)
+
+
+def test_a_file_never_replaces_a_folder(tmp_path):
+    make_folder('a')(tmp_path / 'results')
+    with pytest.raises(errors.UserError, match='results is a folder: name a file to write'):
+        writing.write_text(str(tmp_path / 'results'), 'text')
+    assert names(tmp_path) == ['results'] and names(tmp_path / 'results') == ['a']
