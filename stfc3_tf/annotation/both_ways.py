@@ -337,19 +337,19 @@ class _Way:
           start: number of the labelled frame.
           pinned: number of another labelled frame.
         """
-        there = self._there(start)
-        if there[self._codec.first_channel :].any():
-            others = [] if pinned is None else [self._known(pinned, there)]
-            for step in self._carrier.steps(frames, self._known(start, there), others):
+        present = self._present(start)
+        if present[self._codec.first_channel :].any():
+            others = [] if pinned is None else [self._known(pinned, present)]
+            for step in self._carrier.steps(frames, self._known(start, present), others):
                 yield step.frame, self._codec.finished(step.maps)
         else:
-            nothing = np.zeros((*self._geometry.grid_size, len(there)), np.float32)
+            nothing = np.zeros((*self._geometry.grid_size, len(present)), np.float32)
             yield from ((frame, self._codec.finished(nothing)) for frame in frames)
 
     def _between(self, earlier: int, later: int, onwards: Iterator[Frame]) -> Iterator[_Soft]:
         """Yield the maps of the frames between two labelled ones."""
         shown = self._stored(self._from_one(_until(onwards, later), earlier, later))
-        both = self._there(earlier) & self._there(later)
+        both = self._present(earlier) & self._present(later)
         if both[self._codec.first_channel :].any():
             shares = self._shares_of_earlier(earlier, later, both, len(shown))
         else:
@@ -390,15 +390,15 @@ class _Way:
         shares[:place] = 1
         return shares
 
-    def _known(self, number: int, there: np.ndarray) -> Known:
-        """Return a labelled frame; labels that are not in `there`, bool [channels], are 0."""
-        return Known(self._carrier.key(number).features, self._labels(number) * there)
+    def _known(self, number: int, present: np.ndarray) -> Known:
+        """Return a labelled frame; labels that are not in `present`, bool [channels], are 0."""
+        return Known(self._carrier.key(number).features, self._labels(number) * present)
 
     def _labels(self, number: int) -> np.ndarray:
         return self._codec.maps(self._given.label(self._group, number), self._geometry)
 
-    def _there(self, number: int) -> np.ndarray:
-        return self._given.there(self._group, number)
+    def _present(self, number: int) -> np.ndarray:
+        return self._given.present(self._group, number)
 
 
 def _until(frames: Iterator[Frame], number: int) -> Iterator[Frame]:

@@ -76,7 +76,7 @@ class Given(Protocol):
     def label(self, group: Group, frame: int) -> Any:
         """Return the label of a group in a labelled frame."""
 
-    def there(self, group: Group, frame: int) -> np.ndarray:
+    def present(self, group: Group, frame: int) -> np.ndarray:
         """Return the channels that a group has from a labelled frame on, bool [channels]."""
 
     def check(self, geometry: Geometry) -> None:
@@ -155,12 +155,12 @@ class GivenMasks:
         mask = np.where(np.isin(self.masks[frame], group.members), self.masks[frame], 0)
         return MaskLabel(mask, {})
 
-    def there(self, group: Group, frame: int) -> np.ndarray:
-        """See `Given.there`; the background is always present."""
+    def present(self, group: Group, frame: int) -> np.ndarray:
+        """See `Given.present`; the background is always present."""
         shown = self._shown[frame]
         return np.array([True, *(number in shown for number in group.members)])
 
-    def is_there(self, number: int, frame: int) -> bool:
+    def is_present(self, number: int, frame: int) -> bool:
         """Return whether an object is present in a frame according to the masks."""
         about = next(group.frames for group in self.groups if number in group.members)
         earlier = [each for each in about if each <= frame]
@@ -202,7 +202,7 @@ class GivenMasks:
             {
                 number: 1.0 if number in exact else confidence[number]
                 for number in self.numbers
-                if self.is_there(number, frame)
+                if self.is_present(number, frame)
             },
         )
 
@@ -279,8 +279,8 @@ class GivenPoints:
         points = np.array([self.points[frame][point] for point in group.members], np.float64)
         return PointLabel(points, np.isfinite(points).all(axis=-1).astype(np.float64))
 
-    def there(self, group: Group, frame: int) -> np.ndarray:
-        """See `Given.there`."""
+    def present(self, group: Group, frame: int) -> np.ndarray:
+        """See `Given.present`."""
         return self.label(group, frame).confidence > 0
 
     def check(self, geometry: Geometry) -> None:

@@ -260,8 +260,8 @@ def _given_points(
     seen: set[int] = set()
     for frame, named in points.items():
         seen |= {place for place, position in named.items() if np.isfinite(position).all()}
-        there = {place: at for place, at in named.items() if not np.isnan(at).any()}
-        _check_inside(there, f'frame {frame}', size)
+        present = {place: at for place, at in named.items() if not np.isnan(at).any()}
+        _check_inside(present, f'frame {frame}', size)
     if seen != set(range(len(seen))) or not seen:
         raise errors.UserError(
             'Points are numbered 0, 1, ..., and each needs a position in one of the frames.'

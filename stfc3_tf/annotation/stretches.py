@@ -248,28 +248,28 @@ def carry_points(
       errors.UserError: a frame cannot be read.
     """
     things, frames = planned.stretch.things, (*planned.labelled, *planned.beside)
-    there = [n for n in things if any(given[frame][n] for frame in planned.labelled)]
-    if not there:
+    present = [n for n in things if any(given[frame][n] for frame in planned.labelled)]
+    if not present:
         for frame in _frames(footage, planned):
             method.advance()
             yield _points_carried(planned, [], frame.number, frame.time, None)
         return
-    placed = {frame: np.array([given[frame][n] or _NOWHERE for n in there]) for frame in frames}
+    placed = {frame: np.array([given[frame][n] or _NOWHERE for n in present]) for frame in frames}
     points = given_labels.GivenPoints(
-        len(there), {frame: dict(enumerate(each)) for frame, each in placed.items()}
+        len(present), {frame: dict(enumerate(each)) for frame, each in placed.items()}
     )
     for number, time, label in _carried(method, footage, planned, points):
-        yield _points_carried(planned, there, number, time, label)
+        yield _points_carried(planned, present, number, time, label)
 
 
 def _points_carried(
-    planned: Planned, there: Sequence[int], number: int, time: float, label: PointLabel | None
+    planned: Planned, present: Sequence[int], number: int, time: float, label: PointLabel | None
 ) -> Carried:
-    """Return the points of a frame; those not in `there` get no position and confidence 0."""
+    """Return the points of a frame; those not in `present` get no position and confidence 0."""
     points: dict[int, Position] = dict.fromkeys(planned.stretch.things)
     confidence = dict.fromkeys(planned.stretch.things, 0.0)
     if label is not None:
-        for each, at, sure in zip(there, label.points.tolist(), label.confidence.tolist()):
+        for each, at, sure in zip(present, label.points.tolist(), label.confidence.tolist()):
             points[each] = (at[0], at[1]) if np.isfinite(at).all() else None
             confidence[each] = sure
     return Carried(Record(number, time, confidence, points), None)

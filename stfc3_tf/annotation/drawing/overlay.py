@@ -167,10 +167,10 @@ class PointTrails:
         size = canvas.shape[0], canvas.shape[1]
         letters = max(_LEAST_LETTERS, round(2.5 * radius))
         names, height = self._names.written(size, letters, functools.partial(_labels_fit, size))
-        there = np.isfinite(points).all(axis=-1)
-        taken = [label_places.around(point, radius + 1) for point in points[there]]
+        present = np.isfinite(points).all(axis=-1)
+        taken = [label_places.around(point, radius + 1) for point in points[present]]
         for number, (name, point) in enumerate(zip(names, points)):
-            if there[number]:
+            if present[number]:
                 box = lettering.extent(name, height)
                 self._sides[number], place = label_places.beside(
                     point, box, radius + 2, taken, size, self._sides[number]

@@ -45,15 +45,15 @@ class Due:
         """What tells searches apart: what is there in which frames, but not where in a frame."""
         found = []
         for kind, (first, *_) in self.batches:
-            there = tuple(map(self._there, (*first.labelled, *first.beside)))
-            found.append((kind, stretches.place_of(first), there))
+            present = tuple(map(self._present, (*first.labelled, *first.beside)))
+            found.append((kind, stretches.place_of(first), present))
         return frozenset(found)
 
-    def _there(self, frame: int) -> Any:
+    def _present(self, frame: int) -> Any:
         """Return what the labels of a frame are about, and what they show."""
         mask, points = self.masks.get(frame), self.points.get(frame, {})
-        there = frozenset((number, at is not None) for number, at in points.items())
-        return mask and (mask.objects, mask.shown), there
+        present = frozenset((number, at is not None) for number, at in points.items())
+        return mask and (mask.objects, mask.shown), present
 
 
 class Tasks:
