@@ -12,6 +12,9 @@ from stfc3_tf import checks
 from stfc3_tf.propagation import cell_centres, label_maps
 from stfc3_tf.propagation.label_geometry import Geometry
 
+# Cells. A Gaussian ends at three sigma: with less, a point half-way between cells has no label.
+_SIGMAS = (1 / 6, 1000)
+
 
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +108,7 @@ class PointCodec:
 
     def __post_init__(self) -> None:
         checks.one_of('PointCodec.convention', self.convention, ('crw', 'exact'))
-        checks.positive_number('PointCodec.sigma', self.sigma)
+        checks.between('PointCodec.sigma', self.sigma, *_SIGMAS)
         checks.whole_number('PointCodec.top', self.top)
         checks.whole_number('PointCodec.reach', self.reach, least=0)
 

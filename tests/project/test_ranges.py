@@ -10,6 +10,7 @@ from stfc3_tf.clips import frame_rates
 from stfc3_tf.commands.configuration import parse_gin
 from stfc3_tf.model import resnet
 from stfc3_tf.preparation.settings import Settings as Preparation
+from stfc3_tf.propagation.codecs import PointCodec
 from stfc3_tf.propagation.input_size import MOST_LONG_SIDE, InputSize
 from stfc3_tf.propagation.settings import PropagationSettings
 from stfc3_tf.training import run, settings
@@ -52,6 +53,8 @@ def test_a_run_is_refused_before_anything_is_written(tmp_path, binding, allowed)
         ('context', lambda: PropagationSettings(context=10**22)),
         ('top_k', lambda: PropagationSettings(top_k=10**12)),
         ('temperature', lambda: PropagationSettings(temperature=HUGE)),
+        ('PointCodec.sigma', lambda: PointCodec(sigma=0.16)),
+        ('PointCodec.sigma', lambda: PointCodec(sigma=1e300)),
         ('InputSize.size', lambda: InputSize('square', MOST_LONG_SIDE + 1)),
         ('PatchSampler.view_size', lambda: PatchSampler(view_size=10**6)),
         ('crop_aspect', lambda: ViewSampler(crop_aspect=(1.0, float('inf')))),
