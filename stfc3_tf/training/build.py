@@ -22,8 +22,8 @@ def make_learner(parts: Parts, clip_frames: int, jit_compile: bool) -> WalkLearn
       The learner.
 
     Raises:
-      errors.UserError: the optimiser has no such argument or averages the weights, or the views do
-        not suit the learner or are too small for the encoder.
+      errors.UserError: the optimiser has no such argument or value, or averages the weights, or the
+        views do not suit the learner or are too small for the encoder.
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     with distribution.statistics_kept_locally():
@@ -36,7 +36,7 @@ def make_learner(parts: Parts, clip_frames: int, jit_compile: bool) -> WalkLearn
 def _make_optimizer(parts: Parts) -> tf.keras.optimizers.Optimizer:
     try:
         optimizer = parts.optimizer()
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise errors.UserError(f'train.optimizer cannot be made: {error}') from error
     if getattr(optimizer, 'use_ema', False):
         # Keras overwrites the weights by their averages at the end of a run: its last checkpoint

@@ -22,7 +22,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from stfc3_tf import clips, progress
+from stfc3_tf import checks, clips, progress
 from stfc3_tf.benchmarks import held_out_score
 from stfc3_tf.model import resnet
 from stfc3_tf.model.learner import WalkLearner
@@ -35,6 +35,9 @@ from stfc3_tf.training.skipped_steps import SkippedSteps
 from stfc3_tf.views.sampler import Sampler
 
 Callbacks = list[tf.keras.callbacks.Callback]
+
+# A clip of each is in memory.
+_MOST_PROBE_VIDEOS = 1000
 
 
 class Watched(NamedTuple):
@@ -81,7 +84,17 @@ def watch(
 
     Returns:
       The callbacks, in the order in which `Model.fit` is to call them.
+
+    Raises:
+      errors.UserError: a number is out of its range.
     """
+    for name, steps in (
+        ('log_interval', log_interval),
+        ('probe_interval', probe_interval),
+        ('picture_interval', picture_interval),
+    ):
+        checks.whole_number(f'watch.{name}', steps, least=0)
+    checks.whole_number('watch.probe_videos', probe_videos, least=2, most=_MOST_PROBE_VIDEOS)
     writer = EventWriter(run.folder)
     with writer.at(run.model.step):
         tf.summary.text('configuration', gin.markdown(gin.operative_config_str()))
