@@ -15,6 +15,9 @@ _ADVICE = (
     'train.steps the same length'
 )
 
+# No optimiser learns with more, and float32 does not hold much more.
+_MOST = 1e6
+
 
 def configured(optimizer: tf.keras.optimizers.Optimizer) -> float | dict[str, Any]:
     """Return the learning rate of an optimiser's configuration, or that of its schedule."""
@@ -32,7 +35,7 @@ def check(optimizer: tf.keras.optimizers.Optimizer, steps: int) -> None:
       steps: of the whole run.
 
     Raises:
-      errors.UserError: the rate of the last step is 0.
+      errors.UserError: the rate of the last step is 0 or too high.
     """
     rate = configured(optimizer)
     if not isinstance(rate, dict):
@@ -59,4 +62,8 @@ def _check_last(rate: float, steps: int) -> None:
     if rate <= 0:
         raise errors.UserError(
             f'The learning rate of step {steps}, the last, is {float(rate):g}: {_ADVICE}.'
+        )
+    if not rate <= _MOST:
+        raise errors.UserError(
+            f'The learning rate of step {steps}, the last, is {float(rate):g}: give at most {_MOST:g}.'
         )
