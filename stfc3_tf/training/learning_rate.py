@@ -65,5 +65,6 @@ def _check_last(rate: float, steps: int) -> None:
         )
     if not rate <= _MOST:
         raise errors.UserError(
-            f'The learning rate of step {steps}, the last, is {float(rate):g}: give at most {_MOST:g}.'
+            f'The learning rate of step {steps}, the last, is {float(rate):g}: give at most '
+            f'{_MOST:g}.'
         )
