@@ -8,7 +8,7 @@ Modules:
     both_ways, agreement          between two labelled frames: both directions, and which counts
     frame_lists                   frames that a program gives
     outputs, video_job            results of one video as files
-    result_file                   what result.json says of them
+    result_file                   contents of result.json
     many_videos                   many videos, one after the other
     drawing/                      labels drawn on frames
     session, session_results      what a person marks on the page, and its results

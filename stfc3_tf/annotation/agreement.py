@@ -1,4 +1,4 @@
-"""Which side is right between two labelled frames, measured at the labels that are known.
+"""A choice of side between two labelled frames, by agreement with their known labels.
 
 The labels that came to a frame from one side are carried in one step to both labelled frames, by
 features alone, and compared with the labels given there. The side that agrees more is taken.

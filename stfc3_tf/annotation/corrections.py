@@ -1,4 +1,4 @@
-"""What corrections are worth: a simulated person corrects the worst frame, again and again.
+"""The gain of corrections: a simulated person corrects the worst frame, again and again.
 
 The first frame of a sequence of DAVIS has its true mask. After each propagation, the frame that has
 the lowest J among those without a label gets its true mask. Beside it stands what the same labels

@@ -1,4 +1,4 @@
-"""What a session's results come from, kept in the session: the encoder, and how it was used.
+"""The encoder and the settings behind the results of a session, kept in the session.
 
     SESSION/results/model.json      the identity of the encoder of the last propagation
     SESSION/results/settings.json   its settings, see `result_file.how`

@@ -1,4 +1,4 @@
-"""What result.json says of labels that were carried through a video."""
+"""The contents of result.json, for labels that were carried through a video."""
 
 from __future__ import annotations
 

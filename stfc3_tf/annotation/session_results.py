@@ -1,4 +1,4 @@
-"""What was propagated in a session: masks or points of frames, and from which labels they come.
+"""Results of a session: masks or points of frames, and the labels that they come from.
 
     SESSION/results/masks/000041.png    propagated masks
     SESSION/results/masks/before/       what they were before they last changed

@@ -1,4 +1,4 @@
-"""Whether parts of an AVI file are missing.
+"""A check for missing parts of an AVI file.
 
 An AVI is a chain of chunks, each with its length, within lists that state theirs. Headers of intact
 files may promise one or two frames more than there are. Only where the chain is broken too are

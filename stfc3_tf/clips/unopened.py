@@ -1,4 +1,4 @@
-"""Why FFmpeg cannot open a file; it says only that the data are invalid."""
+"""Reasons why FFmpeg cannot open a file; it says only that the data are invalid."""
 
 from __future__ import annotations
 

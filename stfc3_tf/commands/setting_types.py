@@ -1,4 +1,4 @@
-"""Whether the values in a gin configuration have the types of the parameters that they are for.
+"""A check that the values of a gin configuration have the types of their parameters.
 
 gin itself gives any value to any parameter, and a wrong one would fail later, with a traceback from
 the code that uses it.

@@ -1,4 +1,4 @@
-"""How the time of propagation grows, as `tools.benchmark --what=curves` measured it."""
+"""Curves of the time of propagation, as `tools.benchmark --what=curves` measured it."""
 
 from __future__ import annotations
 

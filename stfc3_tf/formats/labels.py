@@ -1,4 +1,4 @@
-"""What a file of another tool says of some frames, in one form for all formats.
+"""Labels of some frames from a file of another tool, in one form for all formats.
 
 Things of one name in one frame are parts of one object if the file says which instance they are of;
 otherwise each is an object. Points that are parts of one thing, such as a person, have one number.

@@ -1,4 +1,4 @@
-"""How frames are shown to an encoder: their size, and how often."""
+"""The size at which frames are shown to an encoder, and how often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the time of propagation grows with frames, context, window, objects and length of the clip.
+"""Growth of the time of propagation with frames, context, window, objects and clip length.
 
 All but one are those of CRW's protocol for DAVIS at 480p, with the channels of `stfc3-small`.
 """

@@ -1,4 +1,4 @@
-"""How large names are written so that they fit into a picture, and what stands in their place."""
+"""The size of names so that they fit into a picture, and substitutes for those that do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people mark in some frames of a video, read from files.
+"""Marks that people make in some frames of a video, read from files.
 
 Modules:
 

@@ -1,4 +1,4 @@
-"""What a user marks in some frames of a video: masks or points, ready to be propagated."""
+"""Masks or points that a user marked in some frames of a video, ready to be propagated."""
 
 from __future__ import annotations
 

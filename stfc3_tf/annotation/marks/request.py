@@ -1,4 +1,4 @@
-"""What a user asks for: a video, a part of it, and files with labels of some frames."""
+"""A user's request: a video, a part of it, and files with labels of some frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which videos a folder, a glob or a table stands for, and where their labels are."""
+"""The videos that a folder, a glob or a table names, and the places of their labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the browser asks for, over HTTP.
+"""Handlers of the browser's requests over HTTP.
 
 Every path begins with a secret, `/TOKEN/...`; whatever else is asked for is refused, see `guard`.
 

@@ -1,4 +1,4 @@
-"""What is done with the marks of an open video, in a thread: propagated, and exported."""
+"""Propagation and export of the marks of an open video, in a thread."""
 
 from __future__ import annotations
 
