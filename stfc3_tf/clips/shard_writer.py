@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 import struct
 from typing import NamedTuple
 
@@ -43,31 +43,6 @@ def encoded(frame: np.ndarray, seconds: float, quality: int = 95) -> Picture:
     with tf.device('/cpu:0'):
         jpeg = tf.io.encode_jpeg(frame, quality=quality, chroma_downsampling=False).numpy()
     return Picture(seconds, jpeg, *frame.shape[:2])
-
-
-def clip_record(
-    frames: Iterable[np.ndarray], timestamps: Sequence[float], data_path: str, quality: int = 95
-) -> bytes:
-    """Return the record of one video.
-
-    Args:
-      frames: uint8 RGB [height, width, 3] each.
-      timestamps: seconds of each frame, ascending.
-      data_path: where the video came from.
-      quality: of the JPEG pictures, up to 100.
-
-    Returns:
-      The serialised `tf.train.SequenceExample`.
-
-    Raises:
-      ValueError: the numbers of frames and time stamps differ, or are 0.
-    """
-    frames = list(frames)
-    if len(frames) != len(timestamps) or not frames:
-        raise ValueError(f'{len(frames)} frames, {len(timestamps)} time stamps')
-    return record_of(
-        [encoded(frame, t, quality) for frame, t in zip(frames, timestamps)], data_path
-    )
 
 
 def record_of(pictures: Sequence[Picture], data_path: str) -> bytes:
@@ -135,31 +110,6 @@ class ShardWriter:
         """Give the shard its final name."""
         self._writer.close()
         tf.io.gfile.rename(self._unfinished, self._path, overwrite=True)
-
-    def abandon(self) -> None:
-        """Stop writing; no shard appears."""
-        self._writer.close()
-
-
-def write_shard(path: str, records: Iterable[bytes]) -> int:
-    """Write a shard, which appears when it is complete.
-
-    Args:
-      path: of the shard.
-      records: serialised.
-
-    Returns:
-      The number of records.
-    """
-    writer = ShardWriter(path)
-    try:
-        for record in records:
-            writer.write(record)
-    except BaseException:
-        writer.abandon()
-        raise
-    writer.finish()
-    return len(writer.offsets)
 
 
 def _microseconds(picture: Picture) -> int:

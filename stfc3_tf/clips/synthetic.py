@@ -166,15 +166,6 @@ class Scene:
         points = self.points(time)
         return self._inside(points) & (self.labels_at(points, time) == self.marks[:, 0])
 
-    def correspondence(self, time: float, other_time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the surface visible at each pixel of one frame is in another frame.
-
-        Returns:
-          float64 [height, width, 2], (x, y) in pixels of the frame at `other_time`, which may lie
-          outside the image; and bool [height, width], whether that surface is visible there too.
-        """
-        return self.follow(self._pixels(), time, other_time)
-
     def follow(
         self, points: np.ndarray, time: float, other_time: float
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -37,24 +37,6 @@ def check_encoder() -> None:
         )
 
 
-def write_video(path: str, frames: Iterable[np.ndarray], frame_rate: float) -> int:
-    """Write frames at a constant rate as a video, see `write_timed_video`.
-
-    Args:
-      path: ends in '.mp4'; on any file system TensorFlow knows.
-      frames: uint8 RGB [height, width, 3], all of one size.
-      frame_rate: frames per second.
-
-    Returns:
-      The number of frames.
-
-    Raises:
-      errors.UserError: see `write_timed_video`.
-    """
-    timed = ((number / frame_rate, image) for number, image in enumerate(frames))
-    return write_timed_video(path, timed, frame_rate)
-
-
 def write_timed_video(
     path: str,
     frames: Iterable[tuple[float, np.ndarray]],

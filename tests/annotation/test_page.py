@@ -342,7 +342,7 @@ def test_times_before_the_count(tmp_path):
     until(lambda: frames.seen >= 3)
     assert frames.times().size == 0
     goes_on.set()
-    assert frames.wait(60)
+    until(lambda: frames.count is not None)
     assert frames.times().tolist() == [0, 0.5, 0.6]
 
 
@@ -839,7 +839,7 @@ def test_a_frame_whose_reading_failed_is_read_again():
 
     footage = Failing()
     frames = FrameStore(lambda: footage)
-    assert frames.wait(60)
+    until(lambda: frames.count is not None)
     with pytest.raises(errors.UserError, match='disk'):
         frames.jpeg(4)
     image = np.asarray(Image.open(io.BytesIO(frames.jpeg(4)))).astype(int)

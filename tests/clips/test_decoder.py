@@ -9,6 +9,7 @@ import made_videos
 import numpy as np
 from PIL import Image
 import pytest
+import steady_videos
 import tensorflow as tf
 
 from stfc3_tf import errors
@@ -281,7 +282,7 @@ def test_colons_in_names(tmp_path):
     path = made_videos.write(tmp_path / '12:30.mp4', TIMES)
     assert_numbered_everywhere(path)
     written = tmp_path / 'run:1' / 'out:put.mp4'
-    video_writer.write_video(str(written), forwards(path)[0], RATE)
+    steady_videos.write(written, forwards(path)[0], RATE)
     assert made_videos.numbers(forwards(written)[0]) == list(range(COUNT))
 
 

@@ -7,6 +7,7 @@ import json
 import tracemalloc
 import zlib
 
+import made_shards
 import numpy as np
 from PIL import Image
 import pytest
@@ -18,17 +19,14 @@ from stfc3_tf.clips import shard_writer, shards
 
 def _record(grey):
     frames = [np.full([8, 8, 3], grey, np.uint8)] * 2
-    return shard_writer.clip_record(frames, [0.0, 0.1], 'video')
+    return made_shards.record(frames, [0.0, 0.1], 'video')
 
 
 def _write(folder, greys_of_shards):
     paths = [str(folder / f'{k}.tfrecord') for k in range(len(greys_of_shards))]
     offsets = []
     for path, greys in zip(paths, greys_of_shards):
-        writer = shard_writer.ShardWriter(path)
-        for grey in greys:
-            writer.write(_record(grey))
-        writer.finish()
+        writer = made_shards.write(path, map(_record, greys))
         offsets.append({'name': path.rpartition('/')[2], 'bytes': writer.bytes})
         offsets[-1]['offsets'] = writer.offsets
     return paths, {'shards': offsets}
@@ -103,7 +101,7 @@ def _dmvr_record(frames, start=None, end=None):
 def test_records_of_dmvr_are_spread_over_their_part_of_the_video(tmp_path):
     path = str(tmp_path / 'train.tfrecord-00000-of-00001')
     records = [_dmvr_record(20, 3_000_000, 5_000_000), _dmvr_record(20, 0, None), _dmvr_record(20)]
-    shard_writer.write_shard(path, records)
+    made_shards.write(path, records)
     source = clips.open_source(str(tmp_path))
     # 20 frames in 2 s: at 5 per second every second one is taken.
     clip = source.read(0, 0.0, 5, 5.0)
@@ -135,7 +133,7 @@ def test_pictures_in_records_are_read_as_those_in_files_are(tmp_path, kind):
     for feature in example.feature_lists.feature_list['image/encoded'].feature:
         feature.bytes_list.value[:] = [contents.getvalue()]
     path = str(tmp_path / 'a.tfrecord')
-    shard_writer.write_shard(path, [example.SerializeToString()])
+    made_shards.write(path, [example.SerializeToString()])
     clip = clips.open_source(path).read(0, 0.0, 2, 2.0)
     assert clip.shape == (2, 16, 24, 3) and np.abs(clip - shown.astype(int)).mean() < 2
 

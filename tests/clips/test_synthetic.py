@@ -32,11 +32,17 @@ def _flat(labels, margin):
     return flat
 
 
+def _follow_pixels(scene, time, other_time):
+    """Return where each pixel's surface is in another frame, and whether it is visible there."""
+    rows, columns = np.mgrid[: scene.height, : scene.width]
+    return scene.follow(np.stack([columns, rows], -1).astype(np.float64), time, other_time)
+
+
 @pytest.mark.parametrize('seed', [0, 3])
 def test_corresponding_points_have_the_same_colour(seed):
     scene = synthetic.scene(seed, 96, 128)
     before, after = 0.4, 0.65
-    moved, seen = scene.correspondence(before, after)
+    moved, seen = _follow_pixels(scene, before, after)
     labels = scene.masks(before)
     inner = seen & _flat(labels, 2)
     # The other end must be clear of edges too: anti-aliasing mixes colours there.
@@ -110,7 +116,7 @@ def test_hidden_points_are_behind_something_or_outside():
 
 def test_correspondence_there_and_back_is_the_identity():
     scene = synthetic.scene(4, 64, 80)
-    moved, seen = scene.correspondence(1.0, 1.5)
+    moved, seen = _follow_pixels(scene, 1.0, 1.5)
     back, seen_back = scene.follow(moved[seen], 1.5, 1.0)
     rows, columns = np.nonzero(seen)
     np.testing.assert_allclose(back, np.stack([columns, rows], 1), atol=1e-9)
@@ -123,7 +129,7 @@ def test_motion_is_visible_but_trackable():
     steps = []
     for seed in range(6):
         scene = synthetic.scene(seed)
-        moved, seen = scene.correspondence(1.0, 1.125)
+        moved, seen = _follow_pixels(scene, 1.0, 1.125)
         rows, columns = np.nonzero(seen)
         steps.append(np.hypot(*(moved[seen] - np.stack([columns, rows], 1)).T))
     steps = np.concatenate(steps)

@@ -8,6 +8,7 @@ import sys
 import av
 import numpy as np
 import pytest
+import steady_videos
 
 from stfc3_tf import errors
 from stfc3_tf.clips import video_writer
@@ -43,7 +44,7 @@ def decoded(path):
 def test_frames_come_back_in_order_and_in_their_colours(tmp_path):
     frames = blocks()
     path = tmp_path / 'new' / 'video.mp4'
-    assert video_writer.write_video(str(path), iter(frames), 12.5) == 6
+    assert steady_videos.write(path, iter(frames), 12.5) == 6
     found = decoded(path)
     assert found.shape == frames.shape
     inner = np.abs(found - frames)[:, 4:20, 4:28]
@@ -53,7 +54,7 @@ def test_frames_come_back_in_order_and_in_their_colours(tmp_path):
 
 def test_the_form_that_browsers_play(tmp_path):
     path = tmp_path / 'video.mp4'
-    video_writer.write_video(str(path), blocks(5, 34, 40)[:, :33, :39], 30000 / 1001)
+    steady_videos.write(path, blocks(5, 34, 40)[:, :33, :39], 30000 / 1001)
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.name == 'h264' and stream.codec_context.pix_fmt == 'yuv420p'
@@ -85,7 +86,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, frames, message):
     path = tmp_path / 'video.mp4'
     path.write_bytes(b'older')
     with pytest.raises(errors.UserError, match=message):
-        video_writer.write_video(str(path), frames, 10)
+        steady_videos.write(path, frames, 10)
     assert [file.name for file in tmp_path.iterdir()] == ['video.mp4']
     assert path.read_bytes() == b'older'
 
@@ -93,7 +94,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, frames, message):
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(errors.UserError, match='video.mp4 cannot be written'):
-        video_writer.write_video(str(tmp_path / 'file' / 'video.mp4'), blocks(), 10)
+        steady_videos.write(tmp_path / 'file' / 'video.mp4', blocks(), 10)
 
 
 @pytest.mark.slow
@@ -104,7 +105,8 @@ def test_a_file_does_not_depend_on_what_was_in_memory(tmp_path):
     code = (
         'import sys, numpy as np\n'
         'from stfc3_tf.clips import video_writer\n'
-        'video_writer.write_video(sys.argv[2], np.load(sys.argv[1]), 25.0)\n'
+        'timed = [(number / 25, frame) for number, frame in enumerate(np.load(sys.argv[1]))]\n'
+        'video_writer.write_timed_video(sys.argv[2], timed, 25.0)\n'
     )
     files = []
     for fill in ('1', '170'):  # glibc puts it into all memory that a program asks for.

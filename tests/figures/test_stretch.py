@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 import pytest
+import steady_videos
 
 from stfc3_tf import errors
-from stfc3_tf.clips import video_writer
 from stfc3_tf.figures import (
     stretch,
 )
@@ -18,7 +18,7 @@ def film(tmp_path_factory):
     """20 frames at 10 per second, frame n of brightness 10 n."""
     path = str(tmp_path_factory.mktemp('film') / 'film.mp4')
     shades = [np.full((32, 40, 3), 10 * number, np.uint8) for number in range(20)]
-    video_writer.write_video(path, shades, 10.0)
+    steady_videos.write(path, shades, 10.0)
     return path
 
 

@@ -13,6 +13,7 @@ import av
 import numpy as np
 from PIL import Image
 import pytest
+import steady_videos
 import tensorflow as tf
 
 from stfc3_tf.clips import video_writer
@@ -80,8 +81,8 @@ def given(tmp_path_factory):
     saved_model.export(model, str(folder / 'model'))
     frames = np.random.default_rng(0).integers(0, 256, (9, 6, 8, 3), np.uint8)
     frames = frames.repeat(8, axis=1).repeat(8, axis=2)
-    video_writer.write_video(str(folder / 'one.mp4'), frames, 24.0)
-    video_writer.write_video(str(folder / 'other.mp4'), frames[::-1], 24.0)
+    steady_videos.write(folder / 'one.mp4', frames, 24.0)
+    steady_videos.write(folder / 'other.mp4', frames[::-1], 24.0)
     timed = [(number / 24, frame) for number, frame in enumerate(frames)]
     video_writer.write_timed_video(str(folder / 'wide.mp4'), timed, 24.0, WIDE)
     for number in range(9):

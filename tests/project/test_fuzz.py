@@ -19,6 +19,7 @@ import cv2
 import damages
 import gin
 import h5py
+import made_shards
 import numpy as np
 import pandas
 from PIL import Image
@@ -29,7 +30,7 @@ import tensorflow as tf
 from stfc3_tf import errors
 from stfc3_tf.annotation.marks import inputs, mask_file, other_tools
 from stfc3_tf.benchmarks import badja, davis, jhmdb, records, tapvid, vw300
-from stfc3_tf.clips import opening, shard_writer
+from stfc3_tf.clips import opening
 from stfc3_tf.cluster import environment
 from stfc3_tf.commands import configuration, received_config
 from stfc3_tf.figures import benchmark_labels, events, results
@@ -155,8 +156,8 @@ def read_other_tool(path):
 def shard(folder):
     path = str(folder / 'made.tfrecord')
     frames = RNG.integers(0, 256, (3, 8, 8, 3), np.uint8)
-    record = shard_writer.clip_record(frames, [0.0, 0.1, 0.2], 'video')
-    shard_writer.write_shard(path, [record, record])
+    record = made_shards.record(frames, [0.0, 0.1, 0.2], 'video')
+    made_shards.write(path, [record, record])
     return pathlib.Path(path).read_bytes()
 
 

@@ -7,12 +7,12 @@ import re
 import subprocess
 import sys
 
+import made_shards
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from stfc3_tf import clips
-from stfc3_tf.clips import shard_writer
 from stfc3_tf.propagation import compiled_propagator
 from stfc3_tf.propagation.settings import PropagationSettings
 
@@ -34,9 +34,7 @@ def data(tmp_path_factory) -> str:
         for number in range(4):
             frames = scenes.read(number, 0.5, 8, 8.0)
             frames = frames[:, :60, :90] if number % 2 else frames[:, :80, :56]
-            writer.write(
-                shard_writer.clip_record(list(frames), np.arange(8) / 8, f'video {number}')
-            )
+            writer.write(made_shards.record(frames, np.arange(8) / 8, f'video {number}'))
     return str(folder)
 
 

@@ -12,6 +12,7 @@ import time
 import gin
 import made_davis
 from made_folders import make_folder
+import made_shards
 import made_videos
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ import tensorflow as tf
 import tiny_learners
 
 from stfc3_tf import errors
-from stfc3_tf.clips import opening, shard_writer, video
+from stfc3_tf.clips import opening, video
 from stfc3_tf.commands import configuration
 from stfc3_tf.serving import saved_model
 from stfc3_tf.storage import files, object_store, writing
@@ -227,9 +228,9 @@ def test_a_bucket_in_a_comment_is_not_asked(server):
 def clip(server, tmp_path):
     """Make a shard with one record of 5 frames in the store."""
     frames = [made_videos.picture(number) for number in range(5)]
-    record = shard_writer.clip_record(frames, [0.0, 0.1, 0.2, 0.3, 0.4], 'here', quality=100)
+    record = made_shards.record(frames, [0.0, 0.1, 0.2, 0.3, 0.4], 'here', quality=100)
     path = f'{STORE}/{tmp_path.name}/clips.tfrecord'
-    assert shard_writer.write_shard(path, [record]) == 1
+    made_shards.write(path, [record])
     assert server.keys(tmp_path.name) == [f'{tmp_path.name}/clips.tfrecord']
     return opening.open_source(f'{STORE}/{tmp_path.name}')
 

@@ -54,8 +54,7 @@ class FrameStore:
         self.trouble = ''
         self.small: dict[int, bytes] = {}
         self._times = array.array('d')
-        self._scan = threading.Thread(target=self._scan_all, daemon=True)
-        self._scan.start()
+        threading.Thread(target=self._scan_all, daemon=True).start()
 
     @property
     def footage(self) -> Footage:
@@ -65,11 +64,6 @@ class FrameStore:
     def to_read(self) -> Footage:
         """Return an opened video for one more reader; it seeks if the first pass is done."""
         return self._scanned if self._is_whole() else self._reopen()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for the first pass; return whether it is done."""
-        self._scan.join(seconds)
-        return self.count is not None
 
     def times(self) -> np.ndarray:
         """Return the times of all frames in seconds, float64 [frames]; none until the count."""
