@@ -30,19 +30,16 @@ def whole_number(setting: str, value: Any, least: int = 1, most: int = LARGEST) 
         )
 
 
-def positive_number(setting: str, value: Any, finite: bool = False) -> None:
+def positive_number(setting: str, value: Any) -> None:
     """Raise `UserError` unless a value is a number > 0.
 
     Args:
       setting: its name, for the message.
       value: what was given.
-      finite: whether infinity is refused.
     """
     # Compared as it is: a whole number may be too large for a float.
     if not _is_number(value) or not value > 0:
         raise errors.UserError(f'{setting}={shown(value)}: give a number > 0.')
-    if finite and value == float('inf'):
-        raise errors.UserError(f'{setting}={shown(value)}: give a finite number.')
 
 
 def between(setting: str, value: Any, least: float, most: float) -> None:

@@ -11,11 +11,11 @@ class UserError(Exception):
     """Bad input. The message names the file or setting and the way out; commands print it alone."""
 
 
-def one_line(error: BaseException, most: int = 300) -> str:
-    """Return the kind of an error and its message on one line of at most `most` characters."""
+def one_line(error: BaseException) -> str:
+    """Return the kind of an error and its message on one line of at most 300 characters."""
     message = without_graph(str(getattr(error, 'message', None) or error))
     text = ' '.join(f'{type(error).__name__}: {message}'.split())
-    return text if len(text) <= most else f'{text[: most - 3]}...'
+    return text if len(text) <= 300 else f'{text[:297]}...'
 
 
 def without_graph(message: str) -> str:

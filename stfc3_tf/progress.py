@@ -30,7 +30,6 @@ class Display:
         unit: str,
         total: int | None = None,
         stream: TextIO | None = None,
-        pause: float | None = None,
     ):
         """Prepare the line; nothing is shown yet.
 
@@ -39,8 +38,6 @@ class Display:
           unit: what is counted, in the plural.
           total: how much there is to do; None if that is not known.
           stream: where to write; None for standard output.
-          pause: seconds between two states; None for half a second in a terminal and 30 seconds
-            elsewhere.
         """
         stream = stream or sys.stdout
         terminal = stream.isatty()
@@ -51,7 +48,7 @@ class Display:
             file=stream if terminal else _Lines(stream),
             position=0,  # Also while a display that was not finished still exists.
             leave=False,  # Until `finish`: one that is dropped unused shows nothing.
-            mininterval=pause or (_TERMINAL_PAUSE if terminal else _FILE_PAUSE),
+            mininterval=_TERMINAL_PAUSE if terminal else _FILE_PAUSE,
             miniters=1,
             smoothing=0,  # The mean speed since the first state.
             delay=1e-9,  # Nothing is shown before the first state.

@@ -34,7 +34,7 @@ def read_analysis(path: str, file: Any) -> labels.Found:
     """
     try:
         nodes, tracks = (hdf5.texts(file[name]) for name in ('node_names', 'track_names'))
-        positions = _in_order(file['tracks'], len(nodes))
+        positions = _in_order(file['tracks'])
         tracks = tracks or ['']
         if positions.shape[:3] != (len(tracks), 2, len(nodes)):
             raise ValueError(f'tracks of the shape {list(positions.shape)}')
@@ -43,7 +43,7 @@ def read_analysis(path: str, file: Any) -> labels.Found:
         raise labels.unreadable(path, _WHAT, error, _REMEDY) from error
 
 
-def _in_order(tracks: Any, nodes: int) -> np.ndarray:
+def _in_order(tracks: Any) -> np.ndarray:
     """Return positions, float64 [tracks, 2, nodes, frames]."""
     positions = hdf5.values(tracks).astype(np.float64)
     dims = tracks.attrs.get('dims')

@@ -57,7 +57,6 @@ class PropagationTracker:
       encoder: of the frames.
       propagation_settings: of the propagation.
       input_size: how the encoder sees the frames.
-      propagator: makes what carries the labels.
       reads_ahead: whether another thread reads and encodes a frame before it is asked for, while
         labels are carried to the one before it.
     """
@@ -67,13 +66,11 @@ class PropagationTracker:
         encoder: FeatureExtractor,
         propagation_settings: PropagationSettings,
         input_size: InputSize,
-        propagator: choice.Maker = choice.propagator,
         reads_ahead: bool = False,
     ):
         self._encoder = finer_cells.of(encoder, input_size.finer)
         self._propagation = propagation_settings
         self._input_size = input_size
-        self._propagator = propagator
         self._reads_ahead = reads_ahead
 
     def settings(self) -> dict[str, Any]:
@@ -92,7 +89,7 @@ class PropagationTracker:
         label_size: tuple[int, int],
     ) -> Iterator[Any]:
         """See `Tracker.track`."""
-        propagator = self._propagator(self._propagation)
+        propagator = choice.propagator(self._propagation)
         geometry = None
         encoded = (self._encoded(frame) for frame in frames)
         for image, features in ahead.one_ahead(encoded) if self._reads_ahead else encoded:

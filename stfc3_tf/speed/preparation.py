@@ -63,13 +63,14 @@ def _decoded(path: str) -> int:
     return count
 
 
-def _scene(path: str, seconds: float = 10.0, rate: int = 30) -> str:
+def _scene(path: str) -> str:
     """Write a built-in scene, with the noise of a camera, as a video of 340 x 256."""
+    seconds, rate = 10, 30
     scene, noise = synthetic.scene(0, 256, 340), np.random.default_rng(0)
     with av.open(f'file:{path}', 'w') as container:
         stream = container.add_stream('libx264', rate=rate)
         stream.width, stream.height, stream.pix_fmt = 340, 256, 'yuv420p'
-        for number in range(round(seconds * rate)):
+        for number in range(seconds * rate):
             image = scene.frame(number / rate) + noise.normal(0, 3, (256, 340, 3))
             image = np.clip(image, 0, 255).astype(np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))

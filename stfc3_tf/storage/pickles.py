@@ -128,11 +128,15 @@ class Unpickler(pickle._Unpickler):
         dispatch[_code[0]] = _counting(dispatch[_code[0]])
 
 
+# Bytes that are read at a time.
+_PIECE = 1 << 20
+
+
 class Bounded(io.BufferedReader):
     """Reads a file, and allocates no more memory than the file is long."""
 
-    def __init__(self, raw: io.RawIOBase, piece: int = 1 << 20):
-        super().__init__(raw, piece)
+    def __init__(self, raw: io.RawIOBase):
+        super().__init__(raw, _PIECE)
         self._size = self.seek(0, io.SEEK_END)
         self.seek(0)
 
