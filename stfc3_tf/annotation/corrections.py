@@ -25,10 +25,9 @@ from stfc3_tf.benchmarks import davis, metrics
 from stfc3_tf.propagation import choice
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.serving import loading
-from stfc3_tf.storage import images
+from stfc3_tf.storage import images, palette
 
 COUNTS = (0, 1, 2, 3, 5)
-_VOID = 255
 
 
 class Scores(NamedTuple):
@@ -184,13 +183,13 @@ def _near(numbers: Sequence[int], place: int) -> int:
 
 
 def _without_void(mask: np.ndarray) -> np.ndarray:
-    return np.where(mask == _VOID, 0, mask).astype(np.uint8)
+    return np.where(mask == palette.VOID, 0, mask).astype(np.uint8)
 
 
 def _scores(found: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> Scores:
     numbers = [int(number) for number in np.unique(_without_void(truth[0])) if number]
     pairs = [
-        [(true == number, np.where(true == _VOID, 0, mask) == number) for number in numbers]
+        [(true == number, np.where(true == palette.VOID, 0, mask) == number) for number in numbers]
         for mask, true in zip(found, truth)
     ]
     region = [np.mean([metrics.region_similarity(*pair) for pair in each]) for each in pairs]

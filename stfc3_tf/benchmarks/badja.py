@@ -145,7 +145,7 @@ class BadjaSequence(contract.Sequence):
         size = frame_checks.check_frames(frames)
         for entry in entries:
             path = self._mask(entry)
-            frame_checks.check_size(path, frame_checks.size_of(images.read_index_mask(path)), size)
+            frame_checks.check_size(path, images.size_of(images.read_index_mask(path)), size)
         given = self._visible(entries)
         if not (given[0] & given[1:]).any():
             raise errors.UserError(

@@ -22,9 +22,8 @@ import numpy as np
 from stfc3_tf import errors, wording
 from stfc3_tf.benchmarks import contract, frame_checks, metrics
 from stfc3_tf.propagation import codecs
-from stfc3_tf.storage import files, images
+from stfc3_tf.storage import files, images, palette
 
-_VOID = 255
 _FIGURES = ('J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall', 'F-Decay')
 
 
@@ -149,8 +148,8 @@ class DavisSequence(contract.Sequence):
                 '255 needs Davis.year = 2016).'
             )
         for path in masks:
-            found = frame_checks.size_of(self._benchmark.read_mask(path))
-            frame_checks.check_size(path, found, frame_checks.size_of(first))
+            found = images.size_of(self._benchmark.read_mask(path))
+            frame_checks.check_size(path, found, images.size_of(first))
         return len(frames)
 
     def run(self, tracker: contract.Tracker, output: str) -> contract.Record:
@@ -158,9 +157,9 @@ class DavisSequence(contract.Sequence):
         frames, masks = self._paths()
         first = self._benchmark.read_mask(masks[0])
         objects = self._objects(first)
-        first = np.where(first == _VOID, 0, first)
+        first = np.where(first == palette.VOID, 0, first)
         predictions = tracker.track(
-            images.read_frames(frames), first, self._benchmark.codec, frame_checks.size_of(first)
+            images.read_frames(frames), first, self._benchmark.codec, images.size_of(first)
         )
         scores = np.array(list(self._scores(predictions, masks, objects, output)))
         scores = np.moveaxis(scores, 0, -1)[..., metrics.scored_frames(len(frames))]
@@ -180,7 +179,7 @@ class DavisSequence(contract.Sequence):
         for prediction, path in zip(predictions, masks):
             images.write_palette_mask(posixpath.join(output, f'{files.stem(path)}.png'), prediction)
             truth = self._benchmark.read_mask(path)
-            prediction = np.where(truth == _VOID, 0, prediction)
+            prediction = np.where(truth == palette.VOID, 0, prediction)
             pairs = [(truth == number, prediction == number) for number in objects]
             yield (
                 [metrics.region_similarity(*pair) for pair in pairs],
@@ -193,7 +192,7 @@ class DavisSequence(contract.Sequence):
 
     def _objects(self, first: np.ndarray) -> list[int]:
         """Return the objects that the toolkit scores: 1 to the largest number of the first mask."""
-        return list(range(1, int(first[first != _VOID].max(initial=0)) + 1))
+        return list(range(1, int(first[first != palette.VOID].max(initial=0)) + 1))
 
 
 def _object_figures(region: np.ndarray, boundary: np.ndarray) -> dict[str, float]:

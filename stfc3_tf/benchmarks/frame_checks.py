@@ -10,21 +10,15 @@ from stfc3_tf import errors
 from stfc3_tf.storage import images
 
 
-def size_of(image: np.ndarray) -> tuple[int, int]:
-    """Return (height, width) of an image or mask, [height, width, ...]."""
-    height, width = image.shape[:2]
-    return height, width
-
-
 def check_frames(paths: Sequence[str]) -> tuple[int, int]:
     """Decode all image files, at least one; return their common (height, width).
 
     Raises:
       errors.UserError: a file cannot be read, or has another size than the first.
     """
-    size = size_of(images.read_frame(paths[0]))
+    size = images.size_of(images.read_frame(paths[0]))
     for path in paths[1:]:
-        check_size(path, size_of(images.read_frame(path)), size)
+        check_size(path, images.size_of(images.read_frame(path)), size)
     return size
 
 
@@ -32,8 +26,8 @@ def check_clip(name: str, frames: Iterable[np.ndarray]) -> int:
     """Count frames, [height, width, 3] each; raise UserError unless all have one size."""
     count, size = 0, None
     for count, frame in enumerate(frames, 1):
-        size = size or size_of(frame)
-        check_size(f'{name}: frame {count}', size_of(frame), size)
+        size = size or images.size_of(frame)
+        check_size(f'{name}: frame {count}', images.size_of(frame), size)
     return count
 
 

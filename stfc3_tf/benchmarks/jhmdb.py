@@ -100,7 +100,7 @@ class Clip:
 
     def size(self) -> tuple[int, int]:
         """Return the (height, width) of the frames."""
-        return frame_checks.size_of(next(self.frames(1)))
+        return images.size_of(next(self.frames(1)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,7 +273,7 @@ class MaskSequence(_ClipSequence):
         """Decode the clip and read the masks; return the number of annotated frames."""
         truth = self._truth()
         self._clip.check(self._annotation, len(truth))
-        frame_checks.check_size(self._annotation, frame_checks.size_of(truth[0]), self._clip.size())
+        frame_checks.check_size(self._annotation, images.size_of(truth[0]), self._clip.size())
         if not truth[0].any():
             raise errors.UserError(
                 f'{self._annotation}: the first mask is empty; it should show the person.'
@@ -283,7 +283,7 @@ class MaskSequence(_ClipSequence):
     def run(self, tracker: contract.Tracker, output: str) -> contract.Record:
         """Track the first mask; score the IoU of all later frames."""
         truth = self._truth()
-        size, frames = frame_checks.size_of(truth[0]), self._clip.frames(len(truth))
+        size, frames = images.size_of(truth[0]), self._clip.frames(len(truth))
         predictions = np.stack(list(tracker.track(frames, truth[0], self._codec, size)))
         scores = np.array(list(map(metrics.region_similarity, truth, predictions)))[1:]
         files.write_mat(

@@ -25,7 +25,7 @@ import numpy as np
 from stfc3_tf import checks, errors, wording
 from stfc3_tf.clips import decoder, orientation, source, video
 from stfc3_tf.clips.frame import Frame
-from stfc3_tf.storage import files, folders
+from stfc3_tf.storage import files, folders, images
 
 CHUNK_BYTES = 256 << 20
 # The decoder seeks to these times, in seconds before the wanted frame, one after the other: if a
@@ -141,7 +141,7 @@ class _Folder:
         self.pixel_aspect = fractions.Fraction(1)
         self._paths = video.pictures_in(path)
         self.stated_count: int | None = len(self._paths)
-        self.size = _size_of(video.read_picture(self._paths[0]))
+        self.size = images.size_of(video.read_picture(self._paths[0]))
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `Footage.frames`."""
@@ -175,7 +175,7 @@ class _File:
             first = next(video.frames()).frame
             shown = orientation.orientation_of(first)
             self.pixel_aspect = orientation.pixel_aspect(video.stream, shown)
-        self.size = _size_of(orientation.upright_rgb(first))
+        self.size = images.size_of(orientation.upright_rgb(first))
         self._chunk = max(1, CHUNK_BYTES // sum(abs(plane.buffer_size) for plane in first.planes))
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
@@ -321,13 +321,9 @@ def _check_start(name: str, start: int, count: int) -> None:
         )
 
 
-def _size_of(image: np.ndarray) -> tuple[int, int]:
-    return image.shape[0], image.shape[1]
-
-
 def _frame(number: int, time: float, image: np.ndarray, name: str, size: tuple[int, int]) -> Frame:
     """Return a frame of an image, which must have the size (height, width)."""
-    if _size_of(image) != size:
+    if images.size_of(image) != size:
         raise source.UnreadableVideo(
             name,
             f'is {image.shape[1]}x{image.shape[0]} (width x height), the first frame '

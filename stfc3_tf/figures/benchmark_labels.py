@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from stfc3_tf import errors
 from stfc3_tf.benchmarks import badja, frame_checks, vw300
-from stfc3_tf.storage import files, frame_names, images
+from stfc3_tf.storage import files, frame_names, images, palette
 
 # For each name of a frame a mask, uint8 [height, width] of object numbers, or points,
 # float [points, 2], (x, y) in 0-based pixels of the frame, NaN for a missing point.
@@ -24,7 +24,6 @@ _FORMATS = (
     'puppet_mask.mat (J-HMDB), joint annotations in .json (BADJA), or the folder or tracks.json of '
     'tools.propagate'
 )
-VOID = 255
 # Points that tools.propagate writes.
 _TRACKS = 'tracks.json'
 _PUPPET_MASK = 'puppet_mask'
@@ -68,7 +67,7 @@ def read_labels(path: str, names: Sequence[str], size: tuple[int, int]) -> Label
 def _checked(where: str, label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return a mask of the right size, or points with NaN for those outside the frame."""
     if label.dtype == np.uint8:
-        frame_checks.check_size(where, frame_checks.size_of(label), size)
+        frame_checks.check_size(where, images.size_of(label), size)
         return label
     inside = np.all((label >= 0) & (label <= np.array(size[::-1]) - 1), axis=-1, keepdims=True)
     return np.where(inside, label, np.nan)
@@ -152,7 +151,7 @@ def _numbers(names: Collection[str]) -> list[int]:
 def _without_void(masks: Labels) -> Labels:
     """Return masks in which 255 is void, or is the object if there is no other (DAVIS-2016)."""
     numbers: set[int] = set().union(*(np.unique(mask).tolist() for mask in masks.values()))
-    if numbers <= {0, VOID}:
+    if numbers <= {0, palette.VOID}:
         return {name: (mask > 0).astype(np.uint8) for name, mask in masks.items()}
     return masks
 

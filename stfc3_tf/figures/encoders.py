@@ -12,13 +12,13 @@ from matplotlib import figure as mpl_figure
 import numpy as np
 
 from stfc3_tf import errors
-from stfc3_tf.benchmarks.frame_checks import size_of
 from stfc3_tf.clips import video_writer
 from stfc3_tf.figures import page, pictures
 from stfc3_tf.model import diagnostics, walk
 from stfc3_tf.model.resnet import CellGrid
 from stfc3_tf.propagation import extractor
 from stfc3_tf.propagation.extractor import FeatureExtractor
+from stfc3_tf.storage.images import size_of
 
 # The largest side of a drawn affinity matrix; larger ones are shrunk by maxima, which keep lines.
 _MATRIX_SIDE = 512

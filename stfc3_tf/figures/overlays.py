@@ -12,7 +12,6 @@ import numpy as np
 from stfc3_tf import errors
 from stfc3_tf.benchmarks import metrics
 from stfc3_tf.figures import page, pictures
-from stfc3_tf.figures.benchmark_labels import VOID
 from stfc3_tf.storage import palette
 
 _OPACITY = 0.45
@@ -110,7 +109,7 @@ def _check_pair(where: str, truth: np.ndarray, predicted: np.ndarray) -> None:
 
 def _draw_label(axes: mpl_axes.Axes, image: np.ndarray, label: np.ndarray) -> None:
     if is_mask(label):
-        page.show(axes, _tinted(image, np.where(label == VOID, 0, label)))
+        page.show(axes, _tinted(image, np.where(label == palette.VOID, 0, label)))
     else:
         page.show(axes, image)
         _draw_points(axes, label)
@@ -138,14 +137,14 @@ def mean_overlap(truth: np.ndarray, predicted: np.ndarray) -> float:
 
     Pixels that are void in `truth` do not count. NaN if there is no object.
     """
-    predicted = np.where(truth == VOID, 0, predicted)
+    predicted = np.where(truth == palette.VOID, 0, predicted)
     numbers = _objects(truth) | _objects(predicted)
     overlaps = [metrics.region_similarity(truth == k, predicted == k) for k in numbers]
     return float(np.mean(overlaps)) if overlaps else np.nan
 
 
 def _objects(mask: np.ndarray) -> set[int]:
-    return set(np.unique(mask).tolist()) - {0, VOID}
+    return set(np.unique(mask).tolist()) - {0, palette.VOID}
 
 
 def _distance_text(truth: np.ndarray, predicted: np.ndarray) -> str:

@@ -129,6 +129,10 @@ class Encoder(tf.keras.Model):
         """The arguments of `resnet18`, by name; empty for other encoders."""
         return self._arguments
 
+    def part(self, layer: str) -> tf.keras.Model:
+        """Return the layers, shared with this model, that one output needs."""
+        return tf.keras.Model(self.input, self.output[layer])
+
 
 def resnet_cell_grid(padding: str, stage_strides: Sequence[int]) -> dict[str, CellGrid]:
     """Return the centres of the receptive fields of a ResNet of basic blocks.

@@ -95,7 +95,7 @@ def _encoder(
         head_widths=_head_widths(weights),
         statistics=statistics,
     )
-    part = tf.keras.Model(encoder.input, encoder.output[layer])
+    part = encoder.part(layer)
     unused = assign(part, weights)
     known = _variables_by_torch_name(encoder)
     beyond = [name for name in unused if name not in known and name.startswith(('layer', 'head.'))]

@@ -110,9 +110,9 @@ def as_markdown(table: Mapping[str, Any], columns: Sequence[Any]) -> list[str]:
     if not shown:
         return []
     headings = [f'minus `{table["reference"]}`', *(column.name for column in shown)]
-    lines = ['', _line(headings), _line(['---'] * len(headings))]
+    lines = ['', table_line(headings), table_line(['---'] * len(headings))]
     for row, found in table['paired'].items():
-        lines.append(_line([f'`{row}`', *(_cell(found, column) for column in shown)]))
+        lines.append(table_line([f'`{row}`', *(_cell(found, column) for column in shown)]))
     legend = (
         'Differences on the same sequence with the same seed: mean over the sequences ± sample '
         'standard deviation over the seeds (on how many sequences the row is higher). Each '
@@ -132,5 +132,6 @@ def _cell(found: Mapping[str, Any], column: Any) -> str:
     return f'{mean} ({difference["higher"]} of {len(difference["sequences"])})'
 
 
-def _line(cells: Sequence[str]) -> str:
+def table_line(cells: Sequence[str]) -> str:
+    """Return a line of a table in Markdown."""
     return f'| {" | ".join(cells)} |'

@@ -356,7 +356,7 @@ def _as_markdown(plan: plans.Plan, table: Mapping[str, Any], columns: Sequence[C
     headings = ['', 'seeds', *(column.name for column in columns)]
     if plan.published:
         headings.append(plan.published_heading)
-    lines = [_line(headings), _line(['---'] * len(headings))]
+    lines = [pairing.table_line(headings), pairing.table_line(['---'] * len(headings))]
     for row, contents in table['rows'].items():
         counts = [len(figure['by_seed']) for figure in contents['figures'].values()]
         run, wanted = max(counts, default=0), len(contents['seeds'])
@@ -364,7 +364,7 @@ def _as_markdown(plan: plans.Plan, table: Mapping[str, Any], columns: Sequence[C
         cells += [_cell(contents, column, run) for column in columns]
         if plan.published:
             cells.append(plan.published.get(row, ''))
-        lines.append(_line(cells))
+        lines.append(pairing.table_line(cells))
     lines += ['', 'Mean ± sample standard deviation over the seeds.']
     lines += pairing.as_markdown(table, columns)
     if table['failed']:
@@ -382,7 +382,3 @@ def _cell(row: Mapping[str, Any], column: Column, most: int) -> str:
     shown = [f'{column.scale * n:.{column.decimals}f}' for n in numbers if n is not None]
     count = len(figure['by_seed'])
     return ' ± '.join(shown) + (f' ({count} of {most} seeds)' if count < most else '')
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f'| {" | ".join(cells)} |'

@@ -88,7 +88,7 @@ def read(folder: str) -> tuple[resnet.Encoder, dict[str, Any]]:
         raise errors.UserError(f'{path} is damaged: its SHA-256 is not that of {METADATA_FILE}.')
     try:
         encoder = build(metadata['arguments'], metadata['layer'])
-        part = tf.keras.Model(encoder.input, encoder.output[metadata['layer']])
+        part = encoder.part(metadata['layer'])
         with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
             for name, variable in weights_by_name(part).items():
                 variable.assign(arrays[name].astype(np.float32))

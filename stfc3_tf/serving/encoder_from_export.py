@@ -73,6 +73,6 @@ def rebuild(path_or_name: str) -> tuple[Encoder, dict[str, Any]]:
         )
     layer = loaded.metadata['layer']
     encoder = compact_weights.build(loaded.metadata['arguments'], layer)
-    part = tf.keras.Model(encoder.input, encoder.output[layer])
+    part = encoder.part(layer)
     part.set_weights([variable.numpy() for variable in loaded.variables])
     return encoder, loaded.metadata

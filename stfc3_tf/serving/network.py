@@ -19,7 +19,7 @@ def inference_model(encoder: Encoder, layer: str) -> tf.keras.Model:
       encoder: with the weights to copy.
       layer: the name of the output.
     """
-    part = tf.keras.Model(encoder.input, encoder.output[layer])
+    part = encoder.part(layer)
     copy = tf.keras.models.clone_model(
         part, clone_function=lambda old: old.from_config({**old.get_config(), 'dtype': 'float32'})
     )

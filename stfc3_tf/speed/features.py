@@ -26,7 +26,7 @@ def features(height: int = 480, width: int = 854, repeats: int = 5) -> Figures:
     from stfc3_tf.model import resnet
 
     network = resnet.resnet18(head_widths=(8, 8))
-    stage3 = tf.keras.Model(network.input, network.output['stage3'])
+    stage3 = network.part('stage3')
     frame = tf.random.stateless_normal([1, height, width, 3], [0, 0])
     call = tf.function(lambda x: stage3(x, training=False))
     wall, _ = timing.seconds_per_call(lambda: call(frame).numpy(), repeats)

@@ -107,6 +107,12 @@ def read_image(path: str) -> Image.Image:
     return decode(files.read_bytes(path), path)
 
 
+def size_of(image: np.ndarray) -> tuple[int, int]:
+    """Return (height, width) of an image or mask, [height, width, ...]."""
+    height, width = image.shape[:2]
+    return height, width
+
+
 def has_alpha(image: Image.Image) -> bool:
     """Return whether an image says which of its pixels are transparent."""
     return image.mode in _WITH_ALPHA or 'transparency' in image.info

@@ -22,6 +22,8 @@ def _davis() -> np.ndarray:
 DAVIS = _davis()
 # The largest object number that a mask with a palette, or of one byte per pixel, holds.
 MOST_NUMBER = len(DAVIS) - 1
+# What a mask holds where it is not scored: pixels of no object, and not of the background.
+VOID = 255
 # The colours that people are shown: the first after Okabe and Ito, all twelve distinct with every
 # kind of colour vision, and bright enough for dark videos.
 SHOWN = (

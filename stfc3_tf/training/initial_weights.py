@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-
 from stfc3_tf import errors
 from stfc3_tf.model.resnet import Encoder
 from stfc3_tf.serving import compact_weights, encoder_from_export, shipped
@@ -29,8 +27,8 @@ def load_into(encoder: Encoder, path_or_name: str) -> None:
         raise errors.UserError(f'train.initial_encoder = {path_or_name!r}: {error}') from error
     layer = metadata['layer']
     _check_same_kind(encoder, exported, layer, path_or_name)
-    given = compact_weights.weights_by_name(_part(exported, layer))
-    for name, variable in compact_weights.weights_by_name(_part(encoder, layer)).items():
+    given = compact_weights.weights_by_name(exported.part(layer))
+    for name, variable in compact_weights.weights_by_name(encoder.part(layer)).items():
         variable.assign(given[name].numpy())
 
 
@@ -47,10 +45,6 @@ def fingerprint(path_or_name: str | None) -> str:
 def name_of(path_or_name: str) -> str:
     """Return how an encoder is called, without the path of its folder; a run's, as the run is."""
     return path_or_name.rstrip('/').removesuffix('/saved_model').rstrip('/').split('/')[-1]
-
-
-def _part(encoder: Encoder, layer: str) -> tf.keras.Model:
-    return tf.keras.Model(encoder.input, encoder.output[layer])
 
 
 def _check_same_kind(encoder: Encoder, exported: Encoder, layer: str, path_or_name: str) -> None:

@@ -24,7 +24,6 @@ from stfc3_tf import errors, wording
 from stfc3_tf.annotation.marks import flat_colours
 from stfc3_tf.storage import files, images, palette
 
-_VOID = 255
 # Larger values beside 255 are shades of grey.
 _MOST_NUMBER_BESIDE_VOID = 31
 _LOSSY_FORMATS = ('JPEG', 'MPO', 'WEBP', 'AVIF', 'JPEG2000')
@@ -234,13 +233,13 @@ def _eight_bits(path: str, numbers: np.ndarray) -> np.ndarray:
 def _grey(path: str, values: np.ndarray, lossy: bool) -> Objects:
     """Return the objects of a grey picture: numbers, or shades."""
     used = [int(value) for value in np.unique(values) if value]
-    others = [value for value in used if value != _VOID]
+    others = [value for value in used if value != palette.VOID]
     if not lossy and max(others, default=0) <= _MOST_NUMBER_BESIDE_VOID:
         return _numbers(values, 'value {}'.format)
     flat = flat_colours.find(np.repeat(values[..., np.newaxis], 3, axis=-1), lossy)
     if flat is None:
         raise _no_mask(path, f'{len(np.unique(values))} shades of grey')
-    if not flat.changed and _VOID not in used:
+    if not flat.changed and palette.VOID not in used:
         return _numbers(values, 'value {}'.format)
     _warn(path, flat)
     return _numbered(flat, black=_BLACK_LOSSY if lossy else _BLACK)
@@ -272,10 +271,10 @@ def _numbers(values: np.ndarray, mark: Callable[[int], str]) -> Objects:
       mark: returns how the file marks a number.
     """
     used = [int(value) for value in np.unique(values) if value]
-    if used == [_VOID]:
-        return Objects((values == _VOID).astype(np.uint8), {1: 'white'})
-    numbers = [number for number in used if number != _VOID]
-    mask = np.where(values == _VOID, 0, values).astype(np.uint8)
+    if used == [palette.VOID]:
+        return Objects((values == palette.VOID).astype(np.uint8), {1: 'white'})
+    numbers = [number for number in used if number != palette.VOID]
+    mask = np.where(values == palette.VOID, 0, values).astype(np.uint8)
     return Objects(mask, {number: mark(number) for number in numbers}, numbered=True)
 
 
@@ -292,7 +291,7 @@ def _numbered(flat: flat_colours.Flat, black: int, background: np.ndarray | None
     marked = [k for k in np.argsort(codes) if flat.colours[k].max() > black and (index == k).any()]
     mask = np.zeros(index.shape, np.uint8)
     marks = {}
-    for number, k in enumerate(marked[:_VOID], 1):
+    for number, k in enumerate(marked[: palette.MOST_NUMBER], 1):
         mask[index == k] = number
         marks[number] = _code(codes[k])
     return Objects(mask, marks)
