@@ -234,6 +234,12 @@ class Results:
         path = self._path('frames.jsonl')
         if not os.path.exists(path):
             return True
+        if not os.path.getsize(path):
+            # Killed between the mask of the first frame and its line.
+            raise errors.UserError(
+                f'{path} is empty: a propagation was stopped before its first frame was kept. What '
+                'it left is dropped; propagate again.'
+            )
         *lines, rest = files.read_bytes(path).split(b'\n')
         read = [state.parse_json(line, Record, path, _REMEDY) for line in lines]
         self._records = {record.frame: record for record in read}

@@ -305,6 +305,19 @@ def test_damaged_results_are_dropped(tmp_path):
     assert Results(str(tmp_path / 'r')).records == []
 
 
+def test_a_propagation_that_kept_no_frame_is_said_to_be_stopped(tmp_path, caplog):
+    folder = tmp_path / 'r'
+    Results(str(folder)).put(Record(1, 0.5, {}), mask_of(1))
+    (folder / 'frames.jsonl').write_bytes(b'')
+    found = Results(str(folder))
+    assert found.records == [] and not found.has_mask(1)
+    assert 'stopped before its first frame was kept' in caplog.text
+    assert 'propagate again' in caplog.text and 'copy or unpack' not in caplog.text
+    caplog.clear()
+    Results(str(folder))
+    assert not caplog.text
+
+
 def test_an_export_of_a_long_video_looks_up_its_frames_at_once(session):
     session.put_points(7, {1: (3.25, 29.5)})
     records = [Record(number, 0.5, {1: 0.5}, {1: (1.5, 2.0)}) for number in range(0, 200_000, 2)]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import gin
 import pytest
@@ -12,6 +13,7 @@ from stfc3_tf.commands import configuration
 from stfc3_tf.propagation import codecs, propagator, tracker
 
 FOLDER = pathlib.Path(__file__).parents[2] / 'gin' / 'eval'
+DOCS = FOLDER.parents[1] / 'docs' / 'protocols.md'
 FILES = sorted(FOLDER.glob('*.gin'))
 
 
@@ -61,6 +63,52 @@ def test_numbers_of_the_published_protocols(name, input_size, context, radius, t
         top_k,
         temperature,
     )
+
+
+def documented():
+    """Return the rows of the table of docs/protocols.md, [(protocol, cells)]."""
+    text = DOCS.read_text().split('| protocol | input |')[1].split('\n\n')[0]
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines()[2:]]
+    return [(name, cells) for first, *cells in rows for name in re.findall('`(.*?)`', first)]
+
+
+def input_in_words(size):
+    """Return the beginnings that the cell of the input may have."""
+    task = gin.query_parameter('protocol.task')
+    words = {
+        'short_side': [f'short side {size.size}', f'{size.size}p'],
+        'square': [f'{size.size} x {size.size}'],
+        'native': {
+            'davis': ['480p'],
+            '300vw': ['face crop, 320 x 320'],
+            'synthetic': ['256 x 320'],
+        }.get(task, []),
+    }
+    return [each + ', cells of 4 pixels' * size.finer for each in words[size.rule]]
+
+
+def test_the_table_of_the_docs_names_every_file():
+    assert sorted(name for name, _ in documented()) == [path.stem for path in FILES]
+
+
+@pytest.mark.parametrize('name,cells', documented(), ids=[name for name, _ in documented()])
+def test_every_file_has_the_numbers_of_the_docs(name, cells):
+    settings, size = parse(f'{name}.gin')
+    shown, context, radius, top_k, temperature = cells
+    assert shown in input_in_words(size)
+    radius, *words = radius.split(', ')
+    top_k, *ties = top_k.split(', ')
+    assert (settings.context, settings.top_k) == (int(context), int(top_k))
+    assert (settings.radius, settings.temperature) == (float(radius), float(temperature))
+    assert settings.restrict_first == ('also for the first frame' in words)
+    assert (settings.window == 'square') == ('square' in words)
+    assert settings.keep_ties == (ties == ['ties kept'])
+
+
+def test_the_built_in_scenes_have_the_size_of_the_docs():
+    parse('synthetic.gin')
+    sides = [gin.query_parameter(f'SyntheticBenchmark.{side}') for side in ('height', 'width')]
+    assert sides == [256, 320]
 
 
 def test_faces_are_crops_of_320_pixels_with_the_conventions_of_the_pose_script():

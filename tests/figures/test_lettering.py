@@ -108,11 +108,25 @@ def test_a_name_of_two_lines_is_written_on_one():
     np.testing.assert_array_equal(drawn('left\n\teye'), drawn('left eye'))
 
 
-@pytest.mark.parametrize('place', [(-500, 30), (-3, 3), (299, 59), (2000, 2000)])
-def test_names_at_the_edge(place):
+@pytest.mark.parametrize(
+    'place,is_visible',
+    [
+        ((-500, 30), False),
+        ((-3, 3), True),
+        ((-40, 30), True),
+        ((295, 59), True),
+        ((2000, 9), False),
+    ],
+)
+def test_names_at_the_edge(place, is_visible):
+    name, border = lettering.of('a long name'), 150
     canvas = np.full((60, 300, 3), 128, np.uint8)
-    lettering.write(canvas, lettering.letterings(['a long name'])[0], place, 20)
-    assert canvas.shape == (60, 300, 3)
+    lettering.write(canvas, name, place, 20)
+    # What a larger picture shows of the name, cut to this one.
+    larger = np.full((60 + 2 * border, 300 + 2 * border, 3), 128, np.uint8)
+    lettering.write(larger, name, (place[0] + border, place[1] + border), 20)
+    np.testing.assert_array_equal(canvas, larger[border : border + 60, border : border + 300])
+    assert (canvas != 128).any() == is_visible
 
 
 def test_the_overlay_shows_other_letters_for_other_names():
