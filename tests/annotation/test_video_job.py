@@ -331,7 +331,7 @@ def test_the_command_on_a_video_file_with_irregular_times(model, tmp_path):
     )
     output, error = command.communicate(timeout=300)
     assert command.returncode == 0, error
-    assert 'mask.png:\n  object 2: 1,920 pixels (index 2)\n  object 5: ' in output
+    assert 'mask.png:\n  frame 6: object 2: 1,920 pixels (index 2)\n  frame 6: object 5: ' in output
     assert 'labels: 7 frames' in output and 'frames 0 to 6' in output
     for number in range(FRAMES):
         mask = np.asarray(Image.open(tmp_path / 'out' / 'masks' / f'{number:06d}.png'))

@@ -200,7 +200,7 @@ def test_cycle_subsets_and_reductions():
     for settings in (('some', 'sum'), ('all', 'max')):
         with pytest.raises(errors.UserError, match='choose'):
             walk.select_cycles(losses, *settings)
-    with pytest.raises(errors.UserError, match='longer clips'):
+    with pytest.raises(errors.UserError, match='no other: use train.clip_frames'):
         walk.select_cycles(losses[:1], 'released', 'mean')
 
 

@@ -60,7 +60,7 @@ def test_python_interface(tmp_path, monkeypatch):
     assert set(np.unique(masks[9])) == {0, 1, 2}
     by_frame = variables['by_frame']
     assert list(by_frame) == [10, 11, 12, 13, 14] and np.array_equal(by_frame[12], first_mask)
-    assert variables['annotation'].description()[0].startswith('frame 0: object 1: 5,833 pixels')
+    assert variables['annotation'].description()[0].startswith('frame 12: object 1: 5,833 pixels')
     # Frame 4 of the clip is the labelled one; the others are in the order of time around it.
     tracks = variables['tracks']
     assert tracks.shape == (72, 2, 2)
