@@ -108,13 +108,28 @@ def test_padded_maps_have_a_cell_for_every_eight_pixels_begun(size):
     assert features['head'].shape == (1, -(-size // 8), 5, 6)
 
 
-def test_pads_continue_the_picture():
-    picture = np.arange(12, dtype=np.float32).reshape(1, 3, 4, 1)
-    for size in (1, 2):
-        padded = layers.EdgePadding2D(size, 'replicate')(picture)[0, :, :, 0]
-        np.testing.assert_array_equal(padded, np.pad(picture[0, :, :, 0], size, mode='edge'))
-        padded = layers.EdgePadding2D(size, 'reflect')(picture)[0, :, :, 0]
-        np.testing.assert_array_equal(padded, np.pad(picture[0, :, :, 0], size, mode='reflect'))
+@pytest.mark.parametrize('rows, columns', [(3, 4), (4, 9), (6, 8)])
+@pytest.mark.parametrize('size', [1, 2])
+@pytest.mark.parametrize('mode, numpy_mode', [('reflect', 'reflect'), ('replicate', 'edge')])
+def test_pads_continue_the_picture(mode, numpy_mode, size, rows, columns):
+    pad = layers.EdgePadding2D(size, mode)
+    of_any_size = tf.function(pad, input_signature=[tf.TensorSpec([None, None, None, 2])])
+    random = np.random.default_rng(0)
+    picture = random.normal(size=(2, rows, columns, 2)).astype(np.float32)
+    ends = [(0, 0), (size, size), (size, size), (0, 0)]
+    wanted = np.pad(picture, ends, mode=numpy_mode)
+    # The gradient gives back to each cell what its copies got.
+    given = random.normal(size=wanted.shape).astype(np.float32)
+    cells = np.pad(np.arange(picture.size).reshape(picture.shape), ends, mode=numpy_mode)
+    returned = np.bincount(cells.ravel(), given.ravel()).reshape(picture.shape)
+    for padded_by in (pad, of_any_size):
+        with tf.GradientTape() as tape:
+            frames = tf.constant(picture)
+            tape.watch(frames)
+            padded = padded_by(frames)
+        np.testing.assert_array_equal(padded, wanted)
+        gradient = tape.gradient(padded, frames, given)
+        np.testing.assert_allclose(gradient, returned, rtol=1e-5, atol=1e-6)
 
 
 def test_heads_differ_in_order_only():
