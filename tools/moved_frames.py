@@ -11,14 +11,14 @@ searched for is explained in `stfc3_tf.benchmarks.moved_frames`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from absl import flags
 import tensorflow as tf
 
 from stfc3_tf import errors
 from stfc3_tf.benchmarks import baselines, moved_frames
-from stfc3_tf.commands import command, configuration, idle_flags
+from stfc3_tf.commands import command, configuration, idle_flags, named_paths
 from stfc3_tf.propagation.extractor import FeatureExtractor
 from stfc3_tf.serving import saved_model
 from stfc3_tf.storage import images
@@ -35,14 +35,15 @@ _GIN_BINDINGS = flags.DEFINE_multi_string(
 )
 
 
-def encoders() -> Iterator[tuple[str, FeatureExtractor]]:
-    """Yield names and encoders one by one, so that only one is in memory."""
+def encoders(saved_models: Mapping[str, str]) -> Iterator[tuple[str, FeatureExtractor]]:
+    """Yield names and encoders one by one, so that only one is in memory.
+
+    Args:
+      saved_models: name -> path.
+    """
     for padding in _UNTRAINED.value:
         yield f'untrained, {padding}', baselines.RandomFeatures(padding=padding)
-    for item in _SAVED_MODEL.value:
-        name, _, path = item.partition('=')
-        if not path:
-            raise errors.UserError(f'--saved_model={item}: give NAME=SAVED_MODEL.')
+    for name, path in saved_models.items():
         yield name, saved_model.load(path)
 
 
@@ -52,13 +53,14 @@ def main(_: Sequence[str]) -> None:
         idle_flags.refuse('A run without --untrained', [_GIN_BINDINGS])
         if not _SAVED_MODEL.value:
             raise errors.UserError('Give --saved_model or --untrained.')
+    saved_models = named_paths.read(_SAVED_MODEL, 'NAME=SAVED_MODEL')
     configuration.parse_gin([], _GIN_BINDINGS.value)
     paths = sorted(tf.io.gfile.glob(_FRAMES.value))
     if not paths:
         raise errors.UserError(f'--frames={_FRAMES.value}: there is no such file.')
     frames = list(images.read_frames(paths))
     print('', *moved_frames.HEADINGS, sep=' | ')
-    for name, encoder in encoders():
+    for name, encoder in encoders(saved_models):
         figures = moved_frames.measure(encoder, frames)
         print(name, *(f'{figure:.2f}' for figure in figures), sep=' | ', flush=True)
     configuration.check_bindings_used(_GIN_BINDINGS.value)

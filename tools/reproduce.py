@@ -17,7 +17,7 @@ import pathlib
 from absl import flags
 
 from stfc3_tf import errors, progress, wording
-from stfc3_tf.commands import command, gin_files, idle_flags
+from stfc3_tf.commands import command, gin_files, idle_flags, named_paths
 from stfc3_tf.reproduction import drawing, parts, results, running
 from stfc3_tf.reproduction import plan as plans
 from stfc3_tf.serving import shipped
@@ -79,13 +79,8 @@ def places() -> parts.Places:
 
 def saved_models() -> dict[str, str]:
     """Return row -> absolute path from --saved_model."""
-    found = {}
-    for argument in _SAVED_MODELS.value:
-        row, separator, path = argument.partition('=')
-        if not (row and separator and path):
-            raise errors.UserError(f'--saved_model={argument}: give ROW=ENCODER.')
-        found[row] = os.path.abspath(shipped.folder_of(path))
-    return found
+    rows = named_paths.read(_SAVED_MODELS, 'ROW=ENCODER')
+    return {row: os.path.abspath(shipped.folder_of(path)) for row, path in rows.items()}
 
 
 def chosen_rows(every: Sequence[parts.Part]) -> list[str]:

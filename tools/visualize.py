@@ -17,7 +17,6 @@ compare; a PATH alone is named by its last part. A flag that the figure does not
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-import posixpath
 from typing import NamedTuple
 
 from absl import flags
@@ -25,7 +24,7 @@ import numpy as np
 
 from stfc3_tf import errors, figures, progress, wording
 from stfc3_tf.clips import footage
-from stfc3_tf.commands import command, idle_flags
+from stfc3_tf.commands import command, idle_flags, named_paths
 from stfc3_tf.figures import benchmark_labels, page, results, stretch
 from stfc3_tf.figures import speed as speed_lib
 from stfc3_tf.serving import loading
@@ -117,26 +116,12 @@ _SPEED = flags.DEFINE_multi_string(
 _BASIS_FRAMES = 16
 
 
-def named(holder: flags.FlagHolder) -> dict[str, str]:
-    """Return name -> path of a flag that takes NAME=PATH; the last part of a path is its name."""
-    found: dict[str, str] = {}
-    for text in holder.value:
-        name, is_named, path = text.partition('=')
-        if not is_named:
-            name, path = posixpath.basename(text.rstrip('/')), text
-        if not name or not path:
-            raise errors.UserError(f'--{holder.name}={text}: give NAME=PATH.')
-        if name in found:
-            raise errors.UserError(
-                f'--{holder.name}: two are called {name}; give NAME=PATH with different names.'
-            )
-        found[name] = path
-    return found
-
-
 def load_models() -> dict[str, LoadedEncoder]:
     """Load the models of --saved_model: name -> model."""
-    return {name: loading.load(path) for name, path in named(_SAVED_MODEL).items()}
+    return {
+        name: loading.load(path)
+        for name, path in named_paths.read_or_last_parts(_SAVED_MODEL).items()
+    }
 
 
 def draw_features() -> None:
@@ -196,7 +181,7 @@ def draw_labels() -> None:
     )
     predictions = {
         name: benchmark_labels.read_labels(path, names, size)
-        for name, path in named(_PREDICTIONS).items()
+        for name, path in named_paths.read_or_last_parts(_PREDICTIONS).items()
     }
     rows = {**predictions, **({} if truth is None else {'--truth': truth})}
     for row, found in rows.items():
@@ -218,18 +203,26 @@ def draw_labels() -> None:
 
 def draw_scores() -> None:
     """Draw the scores of --results."""
-    found = {name: results.read_results(path) for name, path in named(_RESULTS).items()}
+    found = {
+        name: results.read_results(path)
+        for name, path in named_paths.read_or_last_parts(_RESULTS).items()
+    }
     figures.scores(found, _METRIC.value, _OUTPUT.value)
 
 
 def draw_curves() -> None:
     """Draw the curves of --run."""
-    figures.training_curves(named(_RUN), _TAGS.value, _OUTPUT.value, _SMOOTHING.value)
+    figures.training_curves(
+        named_paths.read_or_last_parts(_RUN), _TAGS.value, _OUTPUT.value, _SMOOTHING.value
+    )
 
 
 def draw_speed() -> None:
     """Draw the curves of --speed."""
-    measured = {name: speed_lib.read_curves(path) for name, path in named(_SPEED).items()}
+    measured = {
+        name: speed_lib.read_curves(path)
+        for name, path in named_paths.read_or_last_parts(_SPEED).items()
+    }
     figures.speed_curves(measured, _OUTPUT.value)
 
 

@@ -7,6 +7,7 @@ Modules:
     flag_check                    flags and --help, before any large library is imported
     flag_errors                   mistakes in flags, as one line
     label_flags                   the flags of labels in files
+    named_paths                   flags of the form NAME=PATH
     idle_flags                    flags that would have no effect
     configuration, gin_files      gin configurations
     setting_types                 whether the values in them have the right types
