@@ -90,7 +90,12 @@ class PatchSampler:
           errors.UserError: a setting is out of its range.
         """
         checks.whole_number('PatchSampler.view_size', view_size, most=sampler.MOST_VIEW_SIZE)
-        patches_per_side(view_size, patch_size, patch_stride)
+        if patches_per_side(view_size, patch_size, patch_stride) < 2:
+            raise errors.UserError(
+                f'Views of {view_size} pixels hold one patch of {patch_size} pixels, if patches are '
+                f'{patch_stride} apart, and a walk has nowhere else to go: give a smaller '
+                'PatchSampler.patch_stride or patch_size.'
+            )
         for name, area in (('crop_area', crop_area), ('patch_area', patch_area)):
             if area is not None:
                 sampler.check_range(f'PatchSampler.{name}', area, 1.0)

@@ -76,6 +76,7 @@ def test_the_same_seed_draws_the_same_patches_in_a_graph_too():
     [
         ({'patch_size': 65}, 'do not fit'),
         ({'patch_stride': 0}, 'do not fit'),
+        ({'patch_stride': 10**6}, 'hold one patch'),
         ({'patch_area': (0.9, 0.7)}, 'PatchSampler.patch_area'),
         ({'crop_area': (0.0, 0.5)}, 'PatchSampler.crop_area'),
     ],
