@@ -92,7 +92,7 @@ class PatchSampler:
         checks.whole_number('PatchSampler.view_size', view_size, most=sampler.MOST_VIEW_SIZE)
         if patches_per_side(view_size, patch_size, patch_stride) < 2:
             raise errors.UserError(
-                f'Views of {view_size} pixels hold one patch of {patch_size} pixels, if patches are '
+                f'Views of {view_size} pixels hold one patch of {patch_size}, if patches are '
                 f'{patch_stride} apart, and a walk has nowhere else to go: give a smaller '
                 'PatchSampler.patch_stride or patch_size.'
             )
